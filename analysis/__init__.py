@@ -1,0 +1,1 @@
+"""WHAT it meant: run directories in, tables, figures and verdicts out."""

@@ -1,0 +1,1 @@
+"""WHICH runs: values only; importing one has no effect."""

@@ -1,0 +1,1 @@
+"""HOW an experiment runs: the link model, the endpoints, the backends, the record that a run leaves."""

@@ -1,0 +1,1 @@
+"""Who talks: the kernel's sockets and the applications above them."""

@@ -1,0 +1,1 @@
+"""The link model in integer nanoseconds: pure, seeded, shared by virtual time and real packets."""

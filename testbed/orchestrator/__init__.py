@@ -1,0 +1,1 @@
+"""From an experiment, a value, to trials, effects."""

@@ -1,0 +1,1 @@
+"""What is observed during a trial, each sample with its source."""

@@ -1,0 +1,426 @@
+"""What one direction of a link does to packets: rate, queue, delay, loss, reordering and the rest, as values.
+
+The words are netem's and tc's. A profile says *what*; ``testbed.net`` decides packet by packet, in virtual time or for
+real packets, and ``testbed.orchestrator.netem`` translates it for the kernel's qdisc. Units: bit/s, ns, bytes, probabilities.
+Text is accepted only by :func:`parse_field`; :func:`to_dict` and :func:`from_dict` are the JSON form kept in a run directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from topologies import quantity
+from topologies.quantity import QuantityError
+
+MTU_BYTES = 1500
+ETHERNET_HEADER_BYTES = 14
+
+MINIMUM_QUEUE_PACKETS = 20
+"""Floor of the default queue: below it a TCP with initial window 10 and a delayed-ACK peer loses its first burst."""
+
+JitterDistribution = Literal["uniform", "normal", "pareto", "paretonormal"]
+"""netem's distribution tables (tc-netem(8), DELAY)."""
+
+
+class ProfileError(ValueError):
+    """A value of a link profile is out of range; the message names the field and the range."""
+
+
+def _probability(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ProfileError(f"{name} is a probability in [0, 1], not {value}")
+
+
+def _at_least(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise ProfileError(f"{name} is at least {minimum}, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class NoLoss:
+    """Nothing is lost on purpose (the queue still overflows)."""
+
+    kind: Literal["none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class RandomLoss:
+    """Independent loss; with ``correlation`` netem's first-order autoregressive variant."""
+
+    probability: float
+    correlation: float = 0.0
+    kind: Literal["random"] = "random"
+
+    def __post_init__(self) -> None:
+        _probability("loss.probability", self.probability)
+        _probability("loss.correlation", self.correlation)
+
+
+@dataclass(frozen=True, slots=True)
+class GilbertElliott:
+    """Two-state loss (Gilbert 1960, Elliott 1963); parameters as tc-netem(8) "loss gemodel"."""
+
+    p: float
+    """Probability, per packet, of going from the good to the bad state."""
+    r: float
+    """Probability, per packet, of going back; the mean burst lasts 1/r packets."""
+    loss_bad: float = 1.0
+    """Loss probability in the bad state (netem's 1-h)."""
+    loss_good: float = 0.0
+    """Loss probability in the good state (netem's 1-k)."""
+    kind: Literal["gilbert-elliott"] = "gilbert-elliott"
+
+    def __post_init__(self) -> None:
+        for name in ("p", "r", "loss_bad", "loss_good"):
+            _probability(f"loss.{name}", getattr(self, name))
+        if self.p + self.r == 0:
+            raise ProfileError("loss.p and loss.r are both 0: the state would never change")
+
+    def mean(self) -> float:
+        """Stationary loss probability."""
+        bad = self.p / (self.p + self.r)
+        return bad * self.loss_bad + (1 - bad) * self.loss_good
+
+
+@dataclass(frozen=True, slots=True)
+class EveryNth:
+    """Packets ``first``, ``first + n``, ``first + 2n`` ... of this direction are lost, counted from 1."""
+
+    n: int
+    first: int = 0
+    """0 means: ``n`` itself."""
+    kind: Literal["every-nth"] = "every-nth"
+
+    def __post_init__(self) -> None:
+        _at_least("loss.n", self.n, 1)
+        _at_least("loss.first", self.first, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class DropList:
+    """Exactly these packets of this direction are lost, counted from 1."""
+
+    packets: tuple[int, ...]
+    kind: Literal["drop-list"] = "drop-list"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "packets", tuple(sorted(set(self.packets))))
+        if self.packets and self.packets[0] < 1:
+            raise ProfileError(f"loss.packets counts from 1, not {self.packets[0]}")
+
+
+Loss = NoLoss | RandomLoss | GilbertElliott | EveryNth | DropList
+LOSS_KINDS: Mapping[str, type[Any]] = {cls.__dataclass_fields__["kind"].default: cls for cls in get_args(Loss)}
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """Random part of the one-way delay."""
+
+    amplitude_ns: int
+    """Half-width of ``uniform``, standard deviation of the others."""
+    distribution: JitterDistribution = "uniform"
+    correlation: float = 0.0
+    reorders: bool = False
+    """Whether a packet with a small draw overtakes, as under netem; otherwise it waits for the one before it."""
+
+    def __post_init__(self) -> None:
+        _at_least("jitter.amplitude_ns", self.amplitude_ns, 0)
+        _probability("jitter.correlation", self.correlation)
+        if self.distribution not in get_args(JitterDistribution):
+            raise ProfileError(
+                f"jitter.distribution is one of {', '.join(get_args(JitterDistribution))}, not {self.distribution!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Reordering:
+    """netem's reordering: with ``probability`` every ``gap``-th packet skips the delay and so overtakes the delayed ones."""
+
+    probability: float
+    gap: int = 1
+    correlation: float = 0.0
+
+    def __post_init__(self) -> None:
+        _probability("reordering.probability", self.probability)
+        _probability("reordering.correlation", self.correlation)
+        _at_least("reordering.gap", self.gap, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimit:
+    """Drop-tail limit, in packets or in bytes (exactly one of them)."""
+
+    packets: int | None = None
+    size_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.packets is None) == (self.size_bytes is None):
+            raise ProfileError("queue is limited either in packets or in bytes")
+        if self.packets is not None:
+            _at_least("queue.packets", self.packets, 1)
+        if self.size_bytes is not None:
+            _at_least("queue.size_bytes", self.size_bytes, MTU_BYTES + ETHERNET_HEADER_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkProfile:
+    """One direction of a link. The defaults are an ideal wire."""
+
+    rate_bit_s: int | None = None
+    """Serialisation rate of whole Ethernet frames (without preamble, FCS and gap), as tc counts; None: no limit."""
+    queue: QueueLimit | None = None
+    """Waiting room in front of the rate limiter; None becomes one BDP in :meth:`resolved`."""
+    delay_ns: int = 0
+    """One-way propagation delay."""
+    jitter: Jitter | None = None
+    loss: Loss = field(default_factory=NoLoss)
+    """Decided for each arriving packet, before the queue, as netem does."""
+    reordering: Reordering | None = None
+    duplication: float = 0.0
+    corruption: float = 0.0
+    """Probability that one bit of the packet, past the IP addresses, is flipped."""
+
+    def __post_init__(self) -> None:
+        if self.rate_bit_s is not None:
+            _at_least("rate_bit_s", self.rate_bit_s, 1000)
+        _at_least("delay_ns", self.delay_ns, 0)
+        _probability("duplication", self.duplication)
+        _probability("corruption", self.corruption)
+        if self.reordering is not None and self.reordering.probability > 0 and self.delay_ns == 0:
+            raise ProfileError("reordering needs a delay: a reordered packet overtakes by skipping it")
+
+    def resolved(self, round_trip_ns: int) -> LinkProfile:
+        """The same profile with every implicit value made explicit: the queue becomes one BDP of ``round_trip_ns``."""
+        if self.queue is not None or self.rate_bit_s is None:
+            return self
+        bdp_bytes = self.rate_bit_s * round_trip_ns // (8 * 10**9)
+        packets = -(-bdp_bytes // (MTU_BYTES + ETHERNET_HEADER_BYTES))
+        return dataclasses.replace(self, queue=QueueLimit(packets=max(MINIMUM_QUEUE_PACKETS, packets)))
+
+    def is_wire(self) -> bool:
+        """Whether packets pass unchanged and at once."""
+        return self == LinkProfile(queue=self.queue)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """From ``at_ns`` after the start of the traffic on, these values hold; None leaves a value as it is."""
+
+    at_ns: int
+    direction: Literal["both", "forward", "backward"] = "both"
+    down: bool | None = None
+    """True: an outage, arriving packets are lost (those already under way still arrive). False: it ends."""
+    rate_bit_s: int | None = None
+    delay_ns: int | None = None
+    loss: Loss | None = None
+
+    def __post_init__(self) -> None:
+        _at_least("change.at_ns", self.at_ns, 0)
+
+    def applied_to(self, profile: LinkProfile) -> LinkProfile:
+        """``profile`` with the changed values; ``down`` is the driver's business."""
+        changed = {
+            name: getattr(self, name) for name in ("rate_bit_s", "delay_ns", "loss") if getattr(self, name) is not None
+        }
+        return dataclasses.replace(profile, **changed)
+
+    def describe(self) -> str:
+        """``"down"``, ``"rate 5mbit, loss 2%"``: what a reader of a time series wants beside the mark."""
+        words = [] if self.down is None else ["down" if self.down else "up"]
+        words += [
+            f"{name} {format_field(name, getattr(self, attribute))}"
+            for name, attribute in (("rate", "rate_bit_s"), ("delay", "delay_ns"), ("loss", "loss"))
+            if getattr(self, attribute) is not None
+        ]
+        return ", ".join(words) or "no change"
+
+
+def outage(
+    start_ns: int, duration_ns: int, direction: Literal["both", "forward", "backward"] = "both"
+) -> tuple[Change, Change]:
+    """The link goes dark for a while."""
+    return (
+        Change(at_ns=start_ns, direction=direction, down=True),
+        Change(at_ns=start_ns + duration_ns, direction=direction, down=False),
+    )
+
+
+# --- JSON form ---------------------------------------------------------------------------------------------------------
+
+
+def to_dict(value: LinkProfile | Change) -> dict[str, Any]:
+    """JSON-ready; the inverse of :func:`from_dict` / :func:`change_from_dict`."""
+    return dataclasses.asdict(value)
+
+
+def from_dict(data: Mapping[str, Any]) -> LinkProfile:
+    """The profile that :func:`to_dict` wrote. Raises ProfileError or TypeError on anything else."""
+    values = dict(data)
+    values["loss"] = loss_from_dict(values.get("loss") or {"kind": "none"})
+    for name, cls in (("queue", QueueLimit), ("jitter", Jitter), ("reordering", Reordering)):
+        if values.get(name) is not None:
+            values[name] = cls(**values[name])
+    return LinkProfile(**values)
+
+
+def change_from_dict(data: Mapping[str, Any]) -> Change:
+    """The change that :func:`to_dict` wrote."""
+    values = dict(data)
+    if values.get("loss") is not None:
+        values["loss"] = loss_from_dict(values["loss"])
+    return Change(**values)
+
+
+def loss_from_dict(data: Mapping[str, Any]) -> Loss:
+    """One of the loss models, told by its ``kind``."""
+    kind = data.get("kind")
+    if kind not in LOSS_KINDS:
+        raise ProfileError(f"loss.kind is one of {', '.join(LOSS_KINDS)}, not {kind!r}")
+    loss: Loss = LOSS_KINDS[kind](**data)
+    return loss
+
+
+# --- text form, for the command line and for tables ----------------------------------------------------------------------
+
+
+def parse_loss(text: str) -> Loss:
+    """``"2%"``, ``"2% correlation 25%"``, ``"none"``, ``"ge(1%,30%)"`` (p, r[, loss_bad[, loss_good]]), ``"every(100)"``,
+    ``"list(3,7,9)"``."""
+    if text.strip() == "none":
+        return NoLoss()
+    head, _, correlation = text.partition(" correlation ")
+    call = re.fullmatch(r"\s*(ge|every|list)\s*\(([^()]*)\)\s*", text)
+    try:
+        if call is None:
+            probability = quantity.parse_probability(head)
+            correlated = quantity.parse_probability(correlation) if correlation else 0.0
+            return RandomLoss(probability, correlated) if probability else NoLoss()
+        arguments = [argument.strip() for argument in call[2].split(",")]
+        if call[1] == "ge" and 2 <= len(arguments) <= 4:
+            return GilbertElliott(*(quantity.parse_probability(argument) for argument in arguments))
+        if call[1] == "every" and len(arguments) <= 2:
+            return EveryNth(*(int(argument) for argument in arguments))
+        if call[1] == "list":
+            return DropList(tuple(int(argument) for argument in arguments))
+    except ProfileError:
+        raise
+    except ValueError:
+        pass
+    raise QuantityError(
+        f"{text!r} is not a loss: write 'none', '2%', 'ge(1%,30%)' (p, r), 'every(100)' or 'list(3,7,9)'"
+    )
+
+
+def parse_jitter(text: str) -> Jitter | None:
+    """``"5ms"``, ``"5ms normal"``, ``"5ms normal 25%"`` (correlation), with ``reorders`` as a last word; ``"0ms"`` is none."""
+    words = text.split()
+    reorders = bool(words) and words[-1] == "reorders"
+    words = words[: len(words) - reorders]
+    if not 1 <= len(words) <= 3:
+        raise QuantityError(f"{text!r} is not a jitter: write '5ms', '5ms normal' or '5ms normal 25% reorders'")
+    amplitude_ns = quantity.parse_time(words[0])
+    distribution: Any = words[1] if len(words) > 1 else "uniform"
+    correlation = quantity.parse_probability(words[2]) if len(words) > 2 else 0.0
+    return Jitter(amplitude_ns, distribution, correlation, reorders) if amplitude_ns else None
+
+
+def parse_reordering(text: str) -> Reordering | None:
+    """``"25%"``, ``"25% gap 5"``, ``"25% gap 5 50%"`` (correlation)."""
+    match = re.fullmatch(r"\s*(\S+)(?:\s+gap\s+(\d+))?(?:\s+(\S+%))?\s*", text)
+    if match is None:
+        raise QuantityError(f"{text!r} is not a reordering: write '25%', '25% gap 5' or '25% gap 5 50%'")
+    probability = quantity.parse_probability(match[1])
+    correlation = quantity.parse_probability(match[3]) if match[3] else 0.0
+    return Reordering(probability, int(match[2] or 1), correlation) if probability else None
+
+
+def parse_queue(text: str) -> QueueLimit | None:
+    """``"100packets"``, ``"64KiB"``; ``"bdp"`` asks for one bandwidth-delay product."""
+    if text.strip() == "bdp":
+        return None
+    try:
+        return QueueLimit(packets=quantity.parse_packets(text))
+    except QuantityError:
+        pass
+    try:
+        return QueueLimit(size_bytes=quantity.parse_size(text))
+    except QuantityError:
+        raise QuantityError(f"{text!r} is not a queue limit: write '100packets', '64KiB' or 'bdp'") from None
+
+
+def parse_rate(text: str) -> int | None:
+    """``"20mbit"``, or ``"unlimited"``."""
+    return None if text.strip() == "unlimited" else quantity.parse_rate(text)
+
+
+FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "rate": ("rate_bit_s", parse_rate),
+    "queue": ("queue", parse_queue),
+    "delay": ("delay_ns", quantity.parse_time),
+    "jitter": ("jitter", parse_jitter),
+    "loss": ("loss", parse_loss),
+    "reordering": ("reordering", parse_reordering),
+    "duplication": ("duplication", quantity.parse_probability),
+    "corruption": ("corruption", quantity.parse_probability),
+}
+"""The word a user writes -> (field of LinkProfile, parser)."""
+
+
+def with_field(profile: LinkProfile, name: str, text: str) -> LinkProfile:
+    """``profile`` with one field set from text. Raises KeyError for an unknown name, ValueError for a bad value."""
+    attribute, parse = FIELDS[name]
+    return dataclasses.replace(profile, **{attribute: parse(text)})
+
+
+def format_field(name: str, value: Any) -> str:
+    """The text that :data:`FIELDS`' parser of ``name`` reads back as ``value``."""
+    percent = quantity.format_probability
+    match value:
+        case None:
+            return {"rate": "unlimited", "queue": "bdp", "jitter": "0ms", "reordering": "0%"}[name]
+        case NoLoss():
+            return "none"
+        case RandomLoss(probability, correlation):
+            return percent(probability) + (f" correlation {percent(correlation)}" if correlation else "")
+        case GilbertElliott():
+            return f"ge({percent(value.p)},{percent(value.r)},{percent(value.loss_bad)},{percent(value.loss_good)})"
+        case EveryNth(n, first):
+            return f"every({n},{first})" if first else f"every({n})"
+        case DropList(packets):
+            return f"list({','.join(map(str, packets))})"
+        case Jitter():
+            correlation = f" {percent(value.correlation)}" if value.correlation else ""
+            shape = value.distribution if value.distribution != "uniform" or correlation else ""
+            words = [
+                quantity.format_time(value.amplitude_ns),
+                shape + correlation,
+                "reorders" if value.reorders else "",
+            ]
+            return " ".join(word for word in words if word)
+        case Reordering():
+            gap = f" gap {value.gap}" if value.gap > 1 or value.correlation else ""
+            return percent(value.probability) + gap + (f" {percent(value.correlation)}" if value.correlation else "")
+        case QueueLimit(packets=None):
+            return quantity.format_size(value.size_bytes or 0)
+        case QueueLimit():
+            return f"{value.packets}packets"
+        case _:
+            formatter = {"rate": quantity.format_rate, "delay": quantity.format_time}.get(name, percent)
+            return formatter(value)
+
+
+def describe(profile: LinkProfile) -> str:
+    """One line for people: ``"20mbit, 10ms, queue 34packets, loss 2%"``; ``"wire"`` when it does nothing."""
+    default = LinkProfile()
+    parts = []
+    for name, (attribute, _) in FIELDS.items():
+        value = getattr(profile, attribute)
+        if value != getattr(default, attribute):
+            text = format_field(name, value)
+            parts.append(text if name in ("rate", "delay") else f"{name} {text}")
+    return ", ".join(parts) or "wire"
