@@ -1,8 +1,9 @@
 """What one direction of a link does to packets: rate, queue, delay, loss, reordering and the rest, as values.
 
-The words are netem's and tc's. A profile says *what*; ``testbed.net`` decides packet by packet, in virtual time or for
-real packets, and ``testbed.orchestrator.netem`` translates it for the kernel's qdisc. Units: bit/s, ns, bytes, probabilities.
-Text is accepted only by :func:`parse_field`; :func:`to_dict` and :func:`from_dict` are the JSON form kept in a run directory.
+The words are netem's and tc's (tc-netem(8), tc-tbf(8)). A profile says *what*; ``testbed.net`` decides packet by
+packet, in virtual time or for real packets, and ``testbed.orchestrator.netem`` translates it for the kernel's qdisc.
+Units: bit/s, ns, bytes, probabilities. Text is accepted only by :func:`with_field` and the parsers that it lists;
+:func:`to_dict` and :func:`from_dict` are the JSON form kept in a run directory.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ ETHERNET_HEADER_BYTES = 14
 MINIMUM_QUEUE_PACKETS = 20
 """Floor of the default queue: below it a TCP with initial window 10 and a delayed-ACK peer loses its first burst."""
 
+MINIMUM_RATE_BIT_S = 1000
+"""At this rate one full frame takes 12 s; anything below is a unit mistake, not a link."""
+
 JitterDistribution = Literal["uniform", "normal", "pareto", "paretonormal"]
 """netem's distribution tables (tc-netem(8), DELAY)."""
 
@@ -35,7 +39,9 @@ def _probability(name: str, value: float) -> None:
         raise ProfileError(f"{name} is a probability in [0, 1], not {value}")
 
 
-def _at_least(name: str, value: int, minimum: int) -> None:
+def _at_least(name: str, value: object, minimum: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ProfileError(f"{name} is an integer in base units, not {value!r}")
     if value < minimum:
         raise ProfileError(f"{name} is at least {minimum}, not {value}")
 
@@ -44,7 +50,7 @@ def _at_least(name: str, value: int, minimum: int) -> None:
 class NoLoss:
     """Nothing is lost on purpose (the queue still overflows)."""
 
-    kind: Literal["none"] = "none"
+    kind: Literal["none"] = field(default="none", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class RandomLoss:
 
     probability: float
     correlation: float = 0.0
-    kind: Literal["random"] = "random"
+    kind: Literal["random"] = field(default="random", kw_only=True)
 
     def __post_init__(self) -> None:
         _probability("loss.probability", self.probability)
@@ -72,7 +78,7 @@ class GilbertElliott:
     """Loss probability in the bad state (netem's 1-h)."""
     loss_good: float = 0.0
     """Loss probability in the good state (netem's 1-k)."""
-    kind: Literal["gilbert-elliott"] = "gilbert-elliott"
+    kind: Literal["gilbert-elliott"] = field(default="gilbert-elliott", kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("p", "r", "loss_bad", "loss_good"):
@@ -93,7 +99,7 @@ class EveryNth:
     n: int
     first: int = 0
     """0 means: ``n`` itself."""
-    kind: Literal["every-nth"] = "every-nth"
+    kind: Literal["every-nth"] = field(default="every-nth", kw_only=True)
 
     def __post_init__(self) -> None:
         _at_least("loss.n", self.n, 1)
@@ -105,7 +111,7 @@ class DropList:
     """Exactly these packets of this direction are lost, counted from 1."""
 
     packets: tuple[int, ...]
-    kind: Literal["drop-list"] = "drop-list"
+    kind: Literal["drop-list"] = field(default="drop-list", kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "packets", tuple(sorted(set(self.packets))))
@@ -115,6 +121,7 @@ class DropList:
 
 Loss = NoLoss | RandomLoss | GilbertElliott | EveryNth | DropList
 LOSS_KINDS: Mapping[str, type[Any]] = {cls.__dataclass_fields__["kind"].default: cls for cls in get_args(Loss)}
+"""The word that tells the models apart in JSON -> the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,7 @@ class Jitter:
 
 @dataclass(frozen=True, slots=True)
 class Reordering:
-    """netem's reordering: with ``probability`` every ``gap``-th packet skips the delay and so overtakes the delayed ones."""
+    """netem's reordering: with ``probability`` every ``gap``-th packet skips the delay and so overtakes others."""
 
     probability: float
     gap: int = 1
@@ -187,7 +194,7 @@ class LinkProfile:
 
     def __post_init__(self) -> None:
         if self.rate_bit_s is not None:
-            _at_least("rate_bit_s", self.rate_bit_s, 1000)
+            _at_least("rate_bit_s", self.rate_bit_s, MINIMUM_RATE_BIT_S)
         _at_least("delay_ns", self.delay_ns, 0)
         _probability("duplication", self.duplication)
         _probability("corruption", self.corruption)
@@ -221,6 +228,12 @@ class Change:
 
     def __post_init__(self) -> None:
         _at_least("change.at_ns", self.at_ns, 0)
+        if self.direction not in ("both", "forward", "backward"):
+            raise ProfileError(f"change.direction is both, forward or backward, not {self.direction!r}")
+        if self.rate_bit_s is not None:
+            _at_least("change.rate_bit_s", self.rate_bit_s, MINIMUM_RATE_BIT_S)
+        if self.delay_ns is not None:
+            _at_least("change.delay_ns", self.delay_ns, 0)
 
     def applied_to(self, profile: LinkProfile) -> LinkProfile:
         """``profile`` with the changed values; ``down`` is the driver's business."""
@@ -250,7 +263,7 @@ def outage(
     )
 
 
-# --- JSON form ---------------------------------------------------------------------------------------------------------
+# --- JSON form ---
 
 
 def to_dict(value: LinkProfile | Change) -> dict[str, Any]:
@@ -279,18 +292,21 @@ def change_from_dict(data: Mapping[str, Any]) -> Change:
 def loss_from_dict(data: Mapping[str, Any]) -> Loss:
     """One of the loss models, told by its ``kind``."""
     kind = data.get("kind")
-    if kind not in LOSS_KINDS:
+    if not isinstance(kind, str) or kind not in LOSS_KINDS:
         raise ProfileError(f"loss.kind is one of {', '.join(LOSS_KINDS)}, not {kind!r}")
     loss: Loss = LOSS_KINDS[kind](**data)
     return loss
 
 
-# --- text form, for the command line and for tables ----------------------------------------------------------------------
+# --- text form, for the command line and for tables ---
 
 
 def parse_loss(text: str) -> Loss:
-    """``"2%"``, ``"2% correlation 25%"``, ``"none"``, ``"ge(1%,30%)"`` (p, r[, loss_bad[, loss_good]]), ``"every(100)"``,
-    ``"list(3,7,9)"``."""
+    """The loss model that ``text`` names; a probability of zero is no loss.
+
+    ``"none"``, ``"2%"``, ``"2% correlation 25%"``, ``"ge(1%,30%)"`` (p, r[, loss_bad[, loss_good]]),
+    ``"every(100)"`` (n[, first]), ``"list(3,7,9)"``. Raises QuantityError or ProfileError.
+    """
     if text.strip() == "none":
         return NoLoss()
     head, _, correlation = text.partition(" correlation ")
@@ -300,10 +316,10 @@ def parse_loss(text: str) -> Loss:
             probability = quantity.parse_probability(head)
             correlated = quantity.parse_probability(correlation) if correlation else 0.0
             return RandomLoss(probability, correlated) if probability else NoLoss()
-        arguments = [argument.strip() for argument in call[2].split(",")]
+        arguments = [argument.strip() for argument in call[2].split(",")] if call[2].strip() else []
         if call[1] == "ge" and 2 <= len(arguments) <= 4:
             return GilbertElliott(*(quantity.parse_probability(argument) for argument in arguments))
-        if call[1] == "every" and len(arguments) <= 2:
+        if call[1] == "every" and 1 <= len(arguments) <= 2:
             return EveryNth(*(int(argument) for argument in arguments))
         if call[1] == "list":
             return DropList(tuple(int(argument) for argument in arguments))
@@ -317,7 +333,7 @@ def parse_loss(text: str) -> Loss:
 
 
 def parse_jitter(text: str) -> Jitter | None:
-    """``"5ms"``, ``"5ms normal"``, ``"5ms normal 25%"`` (correlation), with ``reorders`` as a last word; ``"0ms"`` is none."""
+    """``"5ms"``, ``"5ms normal"``, ``"5ms normal 25%"`` (correlation), ``reorders`` as a last word; ``"0ms"``: none."""
     words = text.split()
     reorders = bool(words) and words[-1] == "reorders"
     words = words[: len(words) - reorders]
@@ -385,8 +401,8 @@ def format_field(name: str, value: Any) -> str:
             return {"rate": "unlimited", "queue": "bdp", "jitter": "0ms", "reordering": "0%"}[name]
         case NoLoss():
             return "none"
-        case RandomLoss(probability, correlation):
-            return percent(probability) + (f" correlation {percent(correlation)}" if correlation else "")
+        case RandomLoss(chance, correlation):
+            return percent(chance) + (f" correlation {percent(correlation)}" if correlation else "")
         case GilbertElliott():
             return f"ge({percent(value.p)},{percent(value.r)},{percent(value.loss_bad)},{percent(value.loss_good)})"
         case EveryNth(n, first):
@@ -394,14 +410,12 @@ def format_field(name: str, value: Any) -> str:
         case DropList(packets):
             return f"list({','.join(map(str, packets))})"
         case Jitter():
-            correlation = f" {percent(value.correlation)}" if value.correlation else ""
-            shape = value.distribution if value.distribution != "uniform" or correlation else ""
-            words = [
-                quantity.format_time(value.amplitude_ns),
-                shape + correlation,
-                "reorders" if value.reorders else "",
-            ]
-            return " ".join(word for word in words if word)
+            words = [quantity.format_time(value.amplitude_ns)]
+            if value.distribution != "uniform" or value.correlation:
+                words.append(value.distribution)
+            if value.correlation:
+                words.append(percent(value.correlation))
+            return " ".join([*words, "reorders"] if value.reorders else words)
         case Reordering():
             gap = f" gap {value.gap}" if value.gap > 1 or value.correlation else ""
             return percent(value.probability) + gap + (f" {percent(value.correlation)}" if value.correlation else "")

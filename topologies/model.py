@@ -1,8 +1,9 @@
-"""A network as a value: hosts, routers, links with a profile per direction, and the named paths between client and server.
+"""A network as a value: hosts, routers, links with a profile per direction, and named paths from client to server.
 
-A Topology has no effects and no addresses of a machine; a backend realises it. Addresses are derived (:meth:`Topology.addresses`),
-so that the same value gives the same packets everywhere. A link is *shaped* when a direction does anything to packets, or may
-later; every shaped link is realised on a middle node of its own, never on a sending host, whose TCP would feel the queue.
+A Topology has no effects and no addresses of a machine; a backend realises it. Addresses are derived
+(:meth:`Topology.addresses`), so that the same value gives the same packets everywhere. A link is *shaped* when a
+direction does anything to packets, or may later; every shaped link is realised on a middle node of its own, never on a
+sending host, whose TCP would feel the queue.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import ipaddress
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from topologies.link_profile import Change, LinkProfile
+from topologies import quantity
+from topologies.link_profile import Change, LinkProfile, ProfileError
 
 Role = Literal["client", "server", "other"]
 Family = Literal[4, 6]
@@ -53,9 +55,21 @@ class Link:
     name: str
     a: str
     b: str
-    forward: LinkProfile = LinkProfile()
-    backward: LinkProfile = LinkProfile()
+    forward: LinkProfile = field(default_factory=LinkProfile)
+    backward: LinkProfile = field(default_factory=LinkProfile)
     changes: tuple[Change, ...] = ()
+    """What happens to the link during the traffic, kept in order of time."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changes", tuple(sorted(self.changes, key=lambda change: change.at_ns)))
+        for direction, profile in (("forward", self.forward), ("backward", self.backward)):
+            for change in self.changes:
+                if change.direction in ("both", direction):
+                    try:
+                        profile = change.applied_to(profile)
+                    except ProfileError as error:
+                        at = quantity.format_time(change.at_ns)
+                        raise TopologyError(f"link {self.name}: the change at {at} does not fit: {error}") from None
 
     def is_shaped(self) -> bool:
         """Whether it needs a middle node."""
@@ -143,7 +157,7 @@ class Topology:
         return sum(link.forward.delay_ns + link.backward.delay_ns for link in links)
 
     def addresses(self) -> Mapping[tuple[str, str, Family], Address]:
-        """(node, link, family) -> address with prefix. Link i is 10.x.y.0/24 and fd00:i::/64; ``a`` is .1 and ``b`` is .2."""
+        """(node, link, family) -> address with prefix: link i is 10.x.y.0/24 and fd00:i::/64, ``a`` 1, ``b`` 2."""
         table: dict[tuple[str, str, Family], Address] = {}
         for index, link in enumerate(self.links, start=1):
             for host_part, node in ((1, link.a), (2, link.b)):
@@ -154,7 +168,7 @@ class Topology:
         return table
 
     def hops_from(self, start: str) -> Mapping[str, tuple[str, ...]]:
-        """Node -> the links of a shortest way there from ``start``; only routers forward, ties go to the earlier link."""
+        """Node -> the links of a shortest way there from ``start``; only routers forward, ties: the earlier link."""
         routers = {router.name for router in self.routers}
         ways: dict[str, tuple[str, ...]] = {start: ()}
         queue = deque([start])

@@ -99,7 +99,7 @@ def _folded(text: str, units: Mapping[str, int], suffix: str = "") -> tuple[Frac
     return _scaled(text, folded), ", ".join(units)
 
 
-def _scaled(text: str, units: Mapping[str, Fraction]) -> Fraction | None:
+def _scaled(text: object, units: Mapping[str, Fraction]) -> Fraction | None:
     if not isinstance(text, str):
         return None
     match = _NUMBER.fullmatch(text)

@@ -14,7 +14,7 @@ def two_path(
     path2: LinkProfile = DEFAULT_PATH2,
     families: tuple[Family, ...] = (4,),
 ) -> Topology:
-    """client == r1 == server and client == r2 == server; ``path1`` and ``path2`` shape both directions behind the routers."""
+    """Client to server by way of r1 and of r2; ``path1`` and ``path2`` shape both directions behind the routers."""
     return disjoint_paths(
         "two_path",
         "Two disjoint paths, each with its own bottleneck: the smallest network where MPTCP can gain.",
@@ -26,7 +26,7 @@ def two_path(
 def disjoint_paths(
     name: str, summary: str, profiles: tuple[LinkProfile, ...], families: tuple[Family, ...] = (4,)
 ) -> Topology:
-    """As many disjoint client--router--server paths as there are profiles; the shaped link of path i is called ``path<i>``."""
+    """As many disjoint paths through a router each as there are profiles; the shaped link of path i is ``path<i>``."""
     numbers = range(1, len(profiles) + 1)
     links: list[Link] = []
     for number, profile in zip(numbers, profiles, strict=True):
