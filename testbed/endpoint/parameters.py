@@ -1,0 +1,180 @@
+"""What an endpoint is asked to do, as values: the implementation, its socket options, the application above it.
+
+Stdlib only: the process that is started inside a host reads these from JSON and has to be quick to start. ``kind``
+tells the members of :data:`Application` apart in that JSON. Times are ns, sizes bytes, rates bit/s of application data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Implementation = Literal["linux", "linux-tcp"]
+"""``linux``: this kernel's MPTCP (IPPROTO_MPTCP); ``linux-tcp``: the same kernel's plain TCP."""
+
+Direction = Literal["upload", "download", "both"]
+"""Upload is from the client to the server."""
+
+
+class ParameterError(ValueError):
+    """A parameter is out of range; the message names it."""
+
+
+def _positive(owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and value <= 0:
+            raise ParameterError(f"{name} is above 0, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One side of a flow. None leaves the kernel's default; what was in force is read back and recorded."""
+
+    implementation: Implementation = "linux"
+    congestion_control: str | None = None
+    """TCP_CONGESTION, for the connection and each of its subflows."""
+    nodelay: bool = False
+    """TCP_NODELAY."""
+    send_buffer_bytes: int | None = None
+    """SO_SNDBUF before the connection; the kernel doubles it and stops auto-tuning."""
+    receive_buffer_bytes: int | None = None
+    """SO_RCVBUF, likewise."""
+    checksum: bool | None = None
+    """net.mptcp.checksum_enabled of the host: DSS checksums."""
+    timestamps: bool | None = None
+    """net.ipv4.tcp_timestamps of the host."""
+    sack: bool | None = None
+    """net.ipv4.tcp_sack of the host."""
+    scheduler: str | None = None
+    """net.mptcp.scheduler of the host."""
+
+    def __post_init__(self) -> None:
+        if self.implementation not in get_args(Implementation):
+            raise ParameterError(
+                f"implementation is one of {', '.join(get_args(Implementation))}, not {self.implementation!r}"
+            )
+        _positive(self, "send_buffer_bytes", "receive_buffer_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """As many bytes as fit in the duration, or a fixed size; both ends hash what they saw (SHA-256)."""
+
+    direction: Direction = "upload"
+    size_bytes: int | None = None
+    """Bytes to move (upload or download, the upload when both); None: for the experiment's duration."""
+    reverse_size_bytes: int | None = None
+    """With ``both``: bytes of the download; None: like ``size_bytes``."""
+    write_bytes: int = 65536
+    """Bytes per write."""
+    kind: Literal["bulk"] = "bulk"
+
+    def __post_init__(self) -> None:
+        _direction(self.direction)
+        _positive(self, "size_bytes", "reverse_size_bytes", "write_bytes")
+        if self.reverse_size_bytes is not None and (self.direction != "both" or self.size_bytes is None):
+            raise ParameterError("reverse_size_bytes goes with direction 'both' and a size_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestResponse:
+    """The client asks, the server answers, on one connection; the latency of each exchange is recorded."""
+
+    request_bytes: int = 100
+    response_bytes: int = 10_000
+    interval_ns: int = 0
+    """From the start of one request to the start of the next; 0: the next follows the answer at once."""
+    count: int | None = None
+    """Exchanges; None: for the experiment's duration."""
+    kind: Literal["request-response"] = "request-response"
+
+    def __post_init__(self) -> None:
+        _positive(self, "request_bytes", "response_bytes", "count")
+        if self.interval_ns < 0:
+            raise ParameterError(f"interval_ns is at least 0, not {self.interval_ns}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Blocks at a constant rate, each stamped when it was due; the receiver records the delay of each block."""
+
+    rate_bit_s: int = 2_000_000
+    block_bytes: int = 8192
+    direction: Literal["upload", "download"] = "download"
+    kind: Literal["stream"] = "stream"
+
+    def __post_init__(self) -> None:
+        _direction(self.direction)
+        _positive(self, "rate_bit_s", "block_bytes")
+        if self.block_bytes < 16:
+            raise ParameterError(f"block_bytes is at least 16 (number and time stamp), not {self.block_bytes}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortFlows:
+    """A new connection per transfer: ``concurrency`` of them at a time; the completion time of each is recorded."""
+
+    size_bytes: int = 65536
+    direction: Literal["upload", "download"] = "download"
+    concurrency: int = 1
+    count: int | None = None
+    """Transfers; None: for the experiment's duration."""
+    kind: Literal["short-flows"] = "short-flows"
+
+    def __post_init__(self) -> None:
+        _direction(self.direction)
+        _positive(self, "size_bytes", "concurrency", "count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """Unmodified programs. ``{server}``, ``{client}``, ``{port}``, ``{duration_s}`` in an argument are replaced.
+
+    With implementation ``linux`` they are started through ``mptcpize run``, with ``linux-tcp`` as they are.
+    """
+
+    server: tuple[str, ...] = ("iperf3", "-s", "-1", "-p", "{port}", "-J")
+    client: tuple[str, ...] = ("iperf3", "-c", "{server}", "-B", "{client}", "-p", "{port}", "-t", "{duration_s}", "-J")
+    listens: bool = True
+    """Whether the server program listens on ``{port}`` (then the client waits for that) or talks otherwise."""
+    kind: Literal["program"] = "program"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "server", tuple(self.server))
+        object.__setattr__(self, "client", tuple(self.client))
+        if not self.client:
+            raise ParameterError("client is a command: at least one word")
+
+
+Application = Bulk | RequestResponse | Stream | ShortFlows | Program
+APPLICATION_KINDS: Mapping[str, type[Any]] = {
+    cls.__dataclass_fields__["kind"].default: cls for cls in get_args(Application)
+}
+
+
+def application_from_dict(data: Mapping[str, Any]) -> Application:
+    """The application that ``dataclasses.asdict`` wrote, told by its ``kind``. Raises ParameterError."""
+    kind = str(data.get("kind"))
+    if kind not in APPLICATION_KINDS:
+        raise ParameterError(f"application.kind is one of {', '.join(APPLICATION_KINDS)}, not {kind!r}")
+    try:
+        application: Application = APPLICATION_KINDS[kind](**data)
+    except TypeError as error:
+        raise ParameterError(f"application {kind}: {error}") from None
+    return application
+
+
+def endpoint_from_dict(data: Mapping[str, Any]) -> Endpoint:
+    """The endpoint that ``dataclasses.asdict`` wrote. Raises ParameterError."""
+    known = {field.name for field in dataclasses.fields(Endpoint)}
+    if unknown := sorted(set(data) - known):
+        raise ParameterError(f"endpoint has no parameter {unknown[0]!r}")
+    return Endpoint(**data)
+
+
+def _direction(value: str) -> None:
+    if value not in get_args(Direction):
+        raise ParameterError(f"direction is one of {', '.join(get_args(Direction))}, not {value!r}")

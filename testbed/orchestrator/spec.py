@@ -1,0 +1,229 @@
+"""An experiment as a value: a question, variants that answer it, how often, and what is expected.
+
+Everything here is frozen, comparable, hashable into a digest, and knows nothing of how it is run. ``to_json`` /
+``from_json`` are the form kept in a run directory; overrides from the command line are in ``overrides.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from testbed.endpoint.parameters import (
+    Application,
+    Bulk,
+    Endpoint,
+    Program,
+    RequestResponse,
+    ShortFlows,
+    Stream,
+)
+from topologies.model import Topology
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = [
+    "Application",
+    "Bulk",
+    "Endpoint",
+    "Expectation",
+    "Experiment",
+    "Flow",
+    "PathManager",
+    "Program",
+    "RequestResponse",
+    "ShortFlows",
+    "SpecificationError",
+    "Stream",
+    "Variant",
+]
+
+PathManagerMode = Literal["none", "signal", "subflow", "fullmesh", "backup", "ndiffports"]
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
+
+
+class SpecificationError(ValueError):
+    """The experiment does not make sense; the message names the experiment, the key and the fix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathManager:
+    """Which subflows the kernels open beyond the first one."""
+
+    mode: PathManagerMode = "signal"
+    """``signal``: the server announces its other addresses; ``subflow``: the client uses its other addresses;
+    ``fullmesh``: every pair; ``backup``: as ``signal``, the paths named in ``backup_paths`` only as reserve;
+    ``ndiffports``: several subflows between the first pair of addresses; ``none``: only the first subflow."""
+    subflows: int = 8
+    """Limit of additional subflows (``ip mptcp limits``)."""
+    backup_paths: tuple[str, ...] = ()
+    """With ``backup``: names of paths whose subflows carry the backup flag."""
+    ports: int = 2
+    """With ``ndiffports``: how many subflows in all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """One conversation between two hosts."""
+
+    name: str = "main"
+    application: Application = field(default_factory=Bulk)
+    client: Endpoint = field(default_factory=Endpoint)
+    server: Endpoint = field(default_factory=Endpoint)
+    client_host: str | None = None
+    """None: the topology's client."""
+    server_host: str | None = None
+    """None: the topology's server."""
+    path: str | None = None
+    """The path of the first (for TCP: the only) subflow; None: the first path that joins the two hosts."""
+    family: Literal[4, 6] | None = None
+    """None: the topology's first family."""
+    start_ns: int = 0
+    """After the start of the trial's traffic."""
+    duration_ns: int | None = None
+    """None: until the experiment's duration is over."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise SpecificationError(f"flow name {self.name!r} is not a lower-case word")
+        for name in ("start_ns", "duration_ns"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise SpecificationError(f"flow {self.name}: {name} is at least 0, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One thing that is compared with the others."""
+
+    name: str
+    summary: str
+    topology: Topology
+    flows: tuple[Flow, ...]
+    path_manager: PathManager = field(default_factory=PathManager)
+    subflows: int | None = None
+    """Subflows that the first flow must have had in all, or the trial is INVALID; None: not checked."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise SpecificationError(f"variant name {self.name!r} is not a lower-case word")
+        if not self.flows:
+            raise SpecificationError(f"variant {self.name} has no flow")
+        names = [flow.name for flow in self.flows]
+        if len(set(names)) < len(names):
+            raise SpecificationError(f"variant {self.name} has two flows of one name")
+        paths = {path.name for path in self.topology.paths}
+        hosts = {host.name for host in self.topology.hosts}
+        for flow in self.flows:
+            for key, value, known in (
+                ("path", flow.path, paths),
+                ("client_host", flow.client_host, hosts),
+                ("server_host", flow.server_host, hosts),
+            ):
+                if value is not None and value not in known:
+                    raise SpecificationError(
+                        f"variant {self.name}, flow {flow.name}: {key} {value!r} is not in topology "
+                        f"{self.topology.name}, which has {', '.join(sorted(known))}"
+                    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """A bound on a metric of one variant, alone or relative to the best of some others."""
+
+    variant: str
+    metric: str
+    """A column of the ``flows`` table, such as ``goodput_bit_s``; see docs/data-format.md."""
+    at_least: float | None = None
+    at_most: float | None = None
+    relative_to: tuple[str, ...] = ()
+    """The value is divided by that of the best of these variants (the largest statistic)."""
+    flow: str = "main"
+    statistic: Literal["median", "mean", "min", "max"] = "median"
+    """Over the valid repetitions; ``min`` with ``at_least`` and ``max`` with ``at_most`` mean: every one of them."""
+    because: str = ""
+    """Why this bound."""
+
+    def __post_init__(self) -> None:
+        if self.at_least is None and self.at_most is None:
+            raise SpecificationError(f"expectation on {self.variant}.{self.metric} has no bound")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A question with the means to answer it."""
+
+    name: str
+    question: str
+    """One sentence that ends with a question mark."""
+    variants: tuple[Variant, ...]
+    repetitions: int = 3
+    duration_ns: int = 10_000_000_000
+    """Of the traffic of one trial; transfers of a fixed size have it as their deadline."""
+    seed: int = 1
+    offloads: Literal["auto", "on", "off"] = "auto"
+    """Segmentation offloads of the hosts. ``auto``: off (packets on the wire are MTU-sized) unless the paths together
+    exceed what one process can relay packet by packet."""
+    realisation: Literal["auto", "netem", "relay"] = "auto"
+    """How shaped links become real: the kernel's qdiscs, our relay, or whichever can express the profile."""
+    capture: bool = False
+    """Headers of all packets at the interfaces of both ends, in ``captures/``."""
+    sample_interval_ns: int = 100_000_000
+    expectations: tuple[Expectation, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise SpecificationError(f"experiment name {self.name!r} is not a lower-case word")
+        where = f"experiment {self.name}"
+        for name, minimum in (("repetitions", 1), ("duration_ns", 100_000_000), ("sample_interval_ns", 1_000_000)):
+            if getattr(self, name) < minimum:
+                raise SpecificationError(f"{where}: {name} is at least {minimum}, not {getattr(self, name)}")
+        if not 0 <= self.seed < 2**63:
+            raise SpecificationError(f"{where}: seed is a non-negative 63-bit integer, not {self.seed}")
+        names = [variant.name for variant in self.variants]
+        if not names or len(set(names)) < len(names):
+            raise SpecificationError(f"{where}: variants have distinct names, and there is at least one")
+        for expectation in self.expectations:
+            for name in (expectation.variant, *expectation.relative_to):
+                if name not in names:
+                    raise SpecificationError(f"{where}: an expectation speaks of {name!r}, which is no variant")
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name. Raises KeyError."""
+        return {variant.name: variant for variant in self.variants}[name]
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[Experiment]:
+    from pydantic import TypeAdapter  # imported late: the command line starts without it
+
+    return TypeAdapter(Experiment)
+
+
+def to_json(experiment: Experiment) -> dict[str, Any]:
+    """JSON-ready form of a whole experiment; :func:`from_json` reads it back to an equal value."""
+    data: dict[str, Any] = _adapter().dump_python(experiment, mode="json")
+    return data
+
+
+def from_json(data: dict[str, Any]) -> Experiment:
+    """The experiment that :func:`to_json` wrote. Raises SpecificationError with the first thing that is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        return _adapter().validate_json(json.dumps(data), strict=False, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SpecificationError(f"{where}: {first['msg']}") from None
+
+
+def digest(experiment: Experiment) -> str:
+    """SHA-256 (hex) of the canonical JSON: equal experiments have equal digests."""
+    canonical = json.dumps(to_json(experiment), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
