@@ -1,1 +1,18 @@
-"""What a run leaves behind: columns with units and meaning, and the directory that holds them."""
+"""The record of a run: its schema and its directory. Imports neither pyarrow nor numpy until a table is touched."""
+
+from __future__ import annotations
+
+from testbed.record.errors import RecordError
+from testbed.record.run_directory import REPORT_FILES, RunDirectory, TrialRecord, unfinished_run
+from testbed.record.schema import SCHEMA_VERSION, TABLES, VERDICTS
+
+__all__ = [
+    "REPORT_FILES",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "VERDICTS",
+    "RecordError",
+    "RunDirectory",
+    "TrialRecord",
+    "unfinished_run",
+]

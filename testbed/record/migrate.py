@@ -1,0 +1,70 @@
+"""Old run directories read forward: a chain of steps, each from one schema version to the next.
+
+A step changes values in memory; the files of a run directory are never rewritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from testbed.record.errors import RecordError
+from testbed.record.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def _same_document(document: dict[str, Any]) -> dict[str, Any]:
+    return document
+
+
+def _same_table(name: str, table: pa.Table) -> pa.Table:
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """From ``version`` to ``version + 1``."""
+
+    version: int
+    why: str
+    document: Callable[[dict[str, Any]], dict[str, Any]] = _same_document
+    """run.json of the old version -> of the next (``schema_version`` is set by the chain)."""
+    table: Callable[[str, pa.Table], pa.Table] = _same_table
+    """(table name, table of the old version) -> table of the next."""
+
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""Version 1 is the first."""
+
+
+def migrate_document(
+    document: dict[str, Any], chain: Sequence[Migration] = MIGRATIONS, target: int = SCHEMA_VERSION
+) -> dict[str, Any]:
+    """run.json in the form of version ``target``. Raises RecordError when no way leads there."""
+    for step in _steps(document.get("schema_version"), chain, target):
+        document = step.document(dict(document)) | {"schema_version": step.version + 1}
+    return document
+
+
+def migrate_table(
+    name: str, table: pa.Table, version: int, chain: Sequence[Migration] = MIGRATIONS, target: int = SCHEMA_VERSION
+) -> pa.Table:
+    """A table of schema ``version`` in the form of ``target``. Raises RecordError when no way leads there."""
+    for step in _steps(version, chain, target):
+        table = step.table(name, table)
+    return table
+
+
+def _steps(version: object, chain: Sequence[Migration], target: int) -> list[Migration]:
+    if not isinstance(version, int):
+        raise RecordError(f"schema_version is an integer, not {version!r}: this is no run directory of the testbed")
+    if version > target:
+        raise RecordError(f"this run has schema version {version}, this testbed reads up to {target}: update it")
+    steps = {step.version: step for step in chain}
+    missing = [number for number in range(version, target) if number not in steps]
+    if missing:
+        raise RecordError(f"no migration from schema version {missing[0]} to {missing[0] + 1}")
+    return [steps[number] for number in range(version, target)]

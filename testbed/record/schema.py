@@ -1,0 +1,311 @@
+"""Every table and column of a run directory, declared once: name, type, unit, meaning, whether it may be absent.
+
+Rows are validated against this (``rows.py``), files are written with it (``parquet.py``) and docs/data-format.md is
+generated from it (``documentation.py``). A column that is added, renamed or changes its meaning raises
+:data:`SCHEMA_VERSION` and gets a migration (``migrate.py``).
+
+Refuses to know how a value was measured, and what it means for an expectation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+SCHEMA_VERSION = 1
+
+ColumnType = Literal["int64", "uint64", "float64", "bool", "text"]
+"""Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. ``unit`` is empty for text, names and flags."""
+
+    name: str
+    type: ColumnType
+    unit: str
+    meaning: str
+    nullable: bool = False
+    choices: tuple[str, ...] = ()
+    """The only texts allowed; empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One Parquet file of a run directory."""
+
+    name: str
+    meaning: str
+    columns: tuple[Column, ...]
+
+    def column(self, name: str) -> Column:
+        """The column of that name. Raises KeyError."""
+        return {column.name: column for column in self.columns}[name]
+
+
+def _text(name: str, meaning: str, *, nullable: bool = False, choices: tuple[str, ...] = ()) -> Column:
+    return Column(name, "text", "", meaning, nullable, choices)
+
+
+def _count(name: str, unit: str, meaning: str, *, nullable: bool = False) -> Column:
+    return Column(name, "int64", unit, meaning, nullable)
+
+
+def _time(name: str, meaning: str, *, nullable: bool = True) -> Column:
+    return Column(name, "int64", "ns", meaning, nullable)
+
+
+def _real(name: str, unit: str, meaning: str, *, nullable: bool = True) -> Column:
+    return Column(name, "float64", unit, meaning, nullable)
+
+
+def _spread(name: str, of: str) -> tuple[Column, ...]:
+    """The four order statistics that are kept of a distribution beside its raw values."""
+    words = {"p50": "Median", "p95": "95th percentile", "p99": "99th percentile", "max": "Largest"}
+    return tuple(_time(f"{name}_{key}_ns", f"{word} {of}.") for key, word in words.items())
+
+
+_TRIAL = _count("trial", "", "Number of the trial, in order of execution, from 0.")
+_DIRECTION = ("forward", "backward")
+VERDICTS = ("VALID", "INVALID", "UNSUPPORTED")
+"""VALID: measured. INVALID: could not be measured. UNSUPPORTED: cannot run here. Never a statement on performance."""
+
+TRIALS = Table(
+    "trials",
+    "One row per trial that was carried out or refused: what it was, whether it counts, headline metrics.",
+    (
+        _TRIAL,
+        _text("experiment", "Name of the experiment."),
+        _text("variant", "Name of the variant."),
+        _count("repetition", "", "Which repetition of the variant, from 0."),
+        Column("seed", "uint64", "", "Seed of this trial: of its link models and of its payload."),
+        _text("verdict", "Whether the trial counts.", choices=VERDICTS),
+        _text("reason", "Why it does not count, with numbers; empty when VALID."),
+        _text("backend", "What ran it: mininet, sim ..."),
+        _text(
+            "realisation", "How shaped links were made: netem, relay, mixed; null without shaped links.", nullable=True
+        ),
+        _text("started_utc", "Start of the trial, ISO 8601, UTC."),
+        _time("duration_ns", "Wall time of the whole trial, set-up and tear-down included.", nullable=False),
+        _time("setup_ns", "Wall time from the start of the trial to the start of its traffic."),
+        _real("goodput_bit_s", "bit/s", "`flows.goodput_bit_s` of the first flow."),
+        _time("completion_time_ns", "`flows.completion_time_ns` of the first flow."),
+        _count("subflows", "subflows", "`flows.subflows` of the first flow.", nullable=True),
+        _time("longest_stall_ns", "`flows.longest_stall_ns` of the first flow."),
+        _time("lateness_p99_ns", "Worst over the links: 99th percentile of how late the emulator released a packet."),
+        _real("rate_error", "ratio", "Worst over the links: relative error of the emulator's rate while backlogged."),
+    ),
+)
+
+FLOWS = Table(
+    "flows",
+    "One row per trial and flow: what was asked for, what was in force, what the application got.",
+    (
+        _TRIAL,
+        _text("flow", "Name of the flow."),
+        _text("implementation", "Implementation asked for at the client: linux (MPTCP), linux-tcp ..."),
+        _text("server_implementation", "Implementation asked for at the server.", nullable=True),
+        _text("application", "Kind of the application.", nullable=True),
+        _text("direction", "upload (client to server), download or both; null for programs.", nullable=True),
+        _text("client_host", "Host of the client."),
+        _text("server_host", "Host of the server."),
+        _text("path", "Path of the first subflow, as asked for or derived.", nullable=True),
+        _count("family", "", "Address family: 4 or 6.", nullable=True),
+        _text("in_force", "Implementation in force after the handshake, read back.", nullable=True),
+        _text("congestion_control", "Congestion control in force, read back.", nullable=True),
+        _text("scheduler", "MPTCP scheduler in force, read back.", nullable=True),
+        _real(
+            "goodput_bit_s",
+            "bit/s",
+            "Application bytes that arrived, from the start of the flow to the last byte, x 8 / time; "
+            "of the main direction, with direction both the sum.",
+        ),
+        _real("goodput_upload_bit_s", "bit/s", "The same, client to server."),
+        _real("goodput_download_bit_s", "bit/s", "The same, server to client."),
+        _count("bytes_sent_upload", "bytes", "Application bytes that the client handed to its socket.", nullable=True),
+        _count(
+            "bytes_received_upload", "bytes", "Application bytes that the server read from its socket.", nullable=True
+        ),
+        _count(
+            "bytes_sent_download", "bytes", "Application bytes that the server handed to its socket.", nullable=True
+        ),
+        _count(
+            "bytes_received_download", "bytes", "Application bytes that the client read from its socket.", nullable=True
+        ),
+        _text(
+            "integrity",
+            "Whether both ends hashed the same bytes (SHA-256).",
+            choices=("ok", "mismatch", "unchecked"),
+        ),
+        _time("connect_time_ns", "From connect() to the established connection, at the client."),
+        _time("first_byte_ns", "First application byte at the receiver, since the start of the traffic."),
+        _time("completion_time_ns", "From the start of the flow to its last byte at the receiver."),
+        _time("longest_stall_ns", "Longest time without an application byte at the receiver."),
+        _time("longest_stall_start_ns", "When that stall began, since the start of the traffic."),
+        _count("subflows", "subflows", "Subflows established in all, at any time; plain TCP has 1.", nullable=True),
+        Column("fallback", "bool", "", "Whether an MPTCP connection fell back to TCP.", True),
+        _count("retransmits", "segments", "Segments retransmitted by TCP, all subflows, both ends.", nullable=True),
+        _count("bytes_retransmitted", "bytes", "Bytes retransmitted by TCP, all subflows, both ends.", nullable=True),
+        _count("operations", "", "Exchanges, blocks or transfers that were completed.", nullable=True),
+        *_spread("latency", "time from request to whole answer (request-response)"),
+        *_spread("block_delay", "time from when a block was due to its arrival (stream)"),
+        *_spread("flow_completion", "completion time of one transfer (short flows)"),
+        _text("error", "What went wrong with this flow; null when nothing did.", nullable=True),
+    ),
+)
+
+SUBFLOWS = Table(
+    "subflows",
+    "One row per trial, flow, side and subflow.",
+    (
+        _TRIAL,
+        _text("flow", "Name of the flow."),
+        _text("side", "Which end saw it.", choices=("client", "server")),
+        _count("index", "", "Number of the subflow at that side, in order of appearance, from 0."),
+        _text("local_address", "Address and port at that side."),
+        _text("remote_address", "Address and port at the other side."),
+        _text("path", "Path of the topology that these addresses belong to.", nullable=True),
+        Column("backup", "bool", "", "Whether the subflow carried the backup flag.", True),
+        _time("first_seen_ns", "First sample with it, since the start of the traffic."),
+        _time("last_seen_ns", "Last sample with it, since the start of the traffic."),
+    ),
+)
+
+SAMPLES = Table(
+    "samples",
+    "Time series in tidy form: one row per value.",
+    (
+        _TRIAL,
+        _time("time_ns", "Since the start of the traffic; negative: before it.", nullable=False),
+        _text(
+            "subject",
+            "What was observed: `main.server` (flow and side), `main.client.subflow0`, `path1.forward` (link and "
+            "direction), `machine`.",
+        ),
+        _text("metric", "Name of the metric; the kernel's field name where it is one."),
+        _real("value", "see unit", "The value.", nullable=False),
+        _text("unit", "Unit of the value."),
+        _text("source", "Where it was read: application, tcp_info, mptcp_info, emulator, qdisc, proc."),
+    ),
+)
+
+DISTRIBUTIONS = Table(
+    "distributions",
+    "Raw values of the distributions whose percentiles stand in `flows`: one row per exchange, block or transfer.",
+    (
+        _TRIAL,
+        _text("flow", "Name of the flow."),
+        _text("metric", "What was timed.", choices=("latency", "block_delay", "flow_completion")),
+        _count("index", "", "Number of the exchange, block or transfer, from 0."),
+        _time("time_ns", "When it began, since the start of the traffic."),
+        _time("value_ns", "How long it took.", nullable=False),
+    ),
+)
+
+COUNTERS = Table(
+    "counters",
+    "Kernel counters of each host before and after the traffic (/proc/net/netstat, snmp, snmp6).",
+    (
+        _TRIAL,
+        _text("host", "Host whose namespace was read."),
+        _text("counter", "Name of the counter, as nstat(8) prints it: MPTcpExtMPCapableSYNRX ..."),
+        _count("before", "", "Value before the traffic; null: this kernel has no such counter.", nullable=True),
+        _count("after", "", "Value after the traffic; null likewise.", nullable=True),
+    ),
+)
+
+LINKS = Table(
+    "links",
+    "One row per trial, shaped link and direction: what was asked for, what calibration measured, what was counted.",
+    (
+        _TRIAL,
+        _text("link", "Name of the link."),
+        _text("direction", "forward is from the link's a to its b.", choices=_DIRECTION),
+        _text("realisation", "netem or relay."),
+        _text("profile", "What was asked for, in words: `20mbit, 10ms, queue 34packets`."),
+        _real("calibrated_rate_bit_s", "bit/s", "Rate measured before the traffic."),
+        _real("expected_rate_bit_s", "bit/s", "Rate that the same measurement would find on a perfect link."),
+        _real("rate_tolerance", "ratio", "Largest relative deviation of the rate accepted."),
+        _time("calibrated_delay_ns", "One-way delay measured before the traffic."),
+        _time("expected_delay_ns", "One-way delay that the same measurement would find on a perfect link."),
+        _time("delay_tolerance_ns", "Largest deviation of the delay accepted."),
+        _real("calibrated_loss", "probability", "Share of probes lost before the traffic."),
+        _real("expected_loss", "probability", "Share that the same probes would lose on a perfect link."),
+        _real("loss_tolerance", "probability", "Largest deviation of the loss accepted."),
+        _count("packets_arrived", "packets", "Packets that came to the link during the traffic.", nullable=True),
+        _count("bytes_arrived", "bytes", "Their bytes, Ethernet header included.", nullable=True),
+        _count("packets_delivered", "packets", "Packets that left the link.", nullable=True),
+        _count("bytes_delivered", "bytes", "Their bytes, Ethernet header included.", nullable=True),
+        _count("dropped_loss", "packets", "Packets dropped by the loss model.", nullable=True),
+        _count("dropped_queue", "packets", "Packets dropped because the queue was full.", nullable=True),
+        _count("dropped_outage", "packets", "Packets dropped during an outage.", nullable=True),
+        _count("duplicated", "packets", "Packets sent twice.", nullable=True),
+        _count("corrupted", "packets", "Packets with a flipped bit.", nullable=True),
+        _count("reordered", "packets", "Packets that skipped the delay.", nullable=True),
+        _count("queue_max_packets", "packets", "Largest backlog in packets.", nullable=True),
+        _count("queue_max_bytes", "bytes", "Largest backlog in bytes.", nullable=True),
+        _time("lateness_p50_ns", "Median of how late a packet was released, against the model."),
+        _time("lateness_p99_ns", "99th percentile of the same."),
+        _time("lateness_p999_ns", "99.9th percentile of the same."),
+        _time("lateness_max_ns", "Largest of the same."),
+        _real("rate_error", "ratio", "Relative error of the rate while the link was backlogged."),
+        _text("check", "Finding of the checks before and after the traffic; null: in tolerance.", nullable=True),
+    ),
+)
+
+EVENTS = Table(
+    "events",
+    "What happened when: scheduled changes of links, subflows that came and went, phases of the trial, warnings.",
+    (
+        _TRIAL,
+        _time("time_ns", "Since the start of the traffic; negative: before it.", nullable=False),
+        _text(
+            "kind",
+            "`change` is a scheduled change of a link, at the time it took effect.",
+            choices=("change", "subflow-added", "subflow-removed", "phase", "warning"),
+        ),
+        _text("subject", "The link, subflow or part that it happened to."),
+        _text("detail", "In words: `down`, `up`, `rate 5mbit`, `calibration`."),
+    ),
+)
+
+TABLES: Mapping[str, Table] = {
+    table.name: table for table in (TRIALS, FLOWS, SUBFLOWS, SAMPLES, DISTRIBUTIONS, COUNTERS, LINKS, EVENTS)
+}
+"""Name -> table."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """One key of run.json. ``by`` says who supplies it: the caller of ``RunDirectory.create`` or the directory."""
+
+    name: str
+    type: type | tuple[type, ...]
+    meaning: str
+    required: bool = True
+    by: Literal["caller", "directory"] = "caller"
+
+
+RUN_KEYS: tuple[RunKey, ...] = (
+    RunKey("schema_version", int, "Version of this format.", by="directory"),
+    RunKey("state", str, "`running` or `complete`.", by="directory"),
+    RunKey("started_utc", str, "When the directory was made, ISO 8601, UTC.", by="directory"),
+    RunKey("finished_utc", str, "When it became complete.", required=False, by="directory"),
+    RunKey("digest", str, "SHA-256 of the canonical JSON of the resolved experiment.", by="directory"),
+    RunKey("files", dict, "Relative path -> SHA-256 of every file, set when complete.", required=False, by="directory"),
+    RunKey("experiment", dict, "The resolved experiment: every variant, flow, link profile and expectation."),
+    RunKey("plan", list, "Objects with `trial`, `variant`, `repetition`, `seed`, in order of execution."),
+    RunKey("seed", int, "Seed of the run, from which the trials' seeds derive."),
+    RunKey("backend", str, "What ran it."),
+    RunKey("command", list, "Words of the command that made the run."),
+    RunKey("overrides", dict, "Key -> text set on the command line.", required=False),
+    RunKey("source", dict, "`commit` (text or null) and `dirty` (flag, or null when unknown) of the testbed."),
+    RunKey("versions", dict, "Name -> version: the testbed, Python, libraries, tools."),
+    RunKey("machine", dict, "Name -> value: processor, cores, memory, virtualisation ..."),
+    RunKey("kernel", dict, "Name -> value: release, version, features that matter (MPTCP, netem)."),
+    RunKey("sysctls", dict, "Host or `machine` -> (name -> value), read back."),
+    RunKey("notes", list, "Texts that a reader of the report has to know.", required=False),
+)
+"""Keys of run.json, in the order in which they are written."""

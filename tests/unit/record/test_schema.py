@@ -1,0 +1,110 @@
+"""The schema: sound, documented, migrated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from testbed.record import TABLES, RecordError, RunDirectory
+from testbed.record.documentation import data_format
+from testbed.record.migrate import Migration, migrate_document, migrate_table
+from testbed.record.parquet import arrow_table, from_parquet, to_parquet
+from testbed.record.schema import Column, Table
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_data_format_is_current() -> None:
+    text = (REPOSITORY / "docs" / "data-format.md").read_text()
+    assert text == data_format(), "run: python -m testbed.record.documentation > docs/data-format.md"
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_every_column_is_described_and_its_unit_agrees_with_its_name(table: Table) -> None:
+    names = [column.name for column in table.columns]
+    assert len(set(names)) == len(names)
+    for column in table.columns:
+        assert column.meaning.endswith("."), column.name
+        for suffix, unit in (("_ns", "ns"), ("_bit_s", "bit/s"), ("_bytes", "bytes")):
+            assert not column.name.endswith(suffix) or column.unit == unit, column.name
+
+
+def values_of(column: Column) -> st.SearchStrategy[Any]:
+    values: st.SearchStrategy[Any] = {
+        "int64": st.integers(-(2**63), 2**63 - 1),
+        "uint64": st.integers(0, 2**64 - 1),
+        "float64": st.floats(allow_nan=False),
+        "bool": st.booleans(),
+        "text": st.sampled_from(column.choices) if column.choices else st.text(st.characters(codec="utf-8")),
+    }[column.type]
+    return st.none() | values if column.nullable else values
+
+
+@given(st.data())
+def test_every_row_that_fits_is_read_back_exactly(data: st.DataObject) -> None:
+    table = data.draw(st.sampled_from(list(TABLES.values())))
+    rows = data.draw(
+        st.lists(st.fixed_dictionaries({column.name: values_of(column) for column in table.columns}), max_size=3)
+    )
+    assert pa.ipc.open_stream(_ipc(arrow_table(table, rows))).read_all().to_pylist() == rows
+
+
+def _ipc(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def test_a_parquet_file_carries_version_units_and_exact_integers(tmp_path: Path) -> None:
+    path = tmp_path / "counters.parquet"
+    row = {"trial": 0, "host": "client", "counter": "TcpInSegs", "before": 2**53 + 1, "after": None}
+    path.write_bytes(to_parquet(arrow_table(TABLES["counters"], [row])))
+    data, version = from_parquet(path)
+    assert (data.to_pylist(), version) == ([row], 1)
+    assert pa.parquet.read_schema(path).field("trial").metadata[b"meaning"].startswith(b"Number of the trial")
+
+
+CHAIN = (
+    Migration(
+        0,
+        "version 0 kept milliseconds and called the experiment spec",
+        document=lambda old: {("experiment" if key == "spec" else key): value for key, value in old.items()},
+        table=lambda name, old: (
+            old.set_column(1, "time_ns", pa.compute.multiply(old["time_ms"], 1_000_000)) if name == "events" else old
+        ),
+    ),
+    Migration(1, "nothing but the number"),
+)
+
+
+def test_a_chain_of_migrations_leads_forward() -> None:
+    old = pa.table({"trial": [0], "time_ms": [5]})
+    assert migrate_table("events", old, 0, CHAIN, target=2).to_pylist() == [{"trial": 0, "time_ns": 5_000_000}]
+    assert migrate_table("flows", old, 0, CHAIN, target=2) is old
+    document = migrate_document({"schema_version": 0, "spec": {}}, CHAIN, target=2)
+    assert document == {"schema_version": 2, "experiment": {}}
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (3, "schema version 3, this testbed reads up to 2"),
+        (-1, "no migration from schema version -1"),
+        (None, "no run"),
+    ],
+)
+def test_no_way_forward_is_an_error(version: int | None, message: str) -> None:
+    with pytest.raises(RecordError, match=message):
+        migrate_document({"schema_version": version}, CHAIN, target=2)
+
+
+def test_a_run_directory_of_a_newer_version_is_not_guessed_at(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"schema_version": 99}')
+    with pytest.raises(RecordError, match="schema version 99"):
+        RunDirectory.open(tmp_path)
