@@ -1,0 +1,70 @@
+"""What the relay needs to know about a frame: is it impaired, and how to damage one so that the receiver notices.
+
+All functions take a frame as the packet socket gives it: struct virtio_net_hdr, Ethernet header, the rest.
+Sources: RFC 1071 (checksum), RFC 4861 (neighbour discovery), include/uapi/linux/virtio_net.h.
+"""
+
+from __future__ import annotations
+
+from testbed.emulation.packet_socket import NEEDS_CSUM, VNET_BYTES, VNET_HEADER
+
+ETHERNET = VNET_BYTES
+ETHERTYPE = ETHERNET + 12
+NETWORK = ETHERNET + 14
+
+_ICMPV6 = 58
+_NEIGHBOUR_TYPES = range(133, 138)
+"""Router and neighbour solicitation and advertisement, redirect."""
+
+Buffer = bytes | bytearray | memoryview
+
+
+def is_impaired(frame: Buffer) -> bool:
+    """Whether the link's loss, queue and rate apply: IPv4 and IPv6, except neighbour discovery.
+
+    ARP and neighbour discovery only take the delay: losing one would stall the first packets of a flow for a second,
+    which says nothing about the path under test.
+    """
+    if frame[ETHERTYPE] == 0x08:
+        return frame[ETHERTYPE + 1] == 0x00
+    if frame[ETHERTYPE] == 0x86 and frame[ETHERTYPE + 1] == 0xDD:
+        is_neighbour = (
+            frame[NETWORK + 6] == _ICMPV6 and len(frame) > NETWORK + 40 and frame[NETWORK + 40] in _NEIGHBOUR_TYPES
+        )
+        return not is_neighbour
+    return False
+
+
+def ones_complement_sum(data: Buffer) -> int:
+    """Sum of 16-bit words modulo 65535 (65535 itself appears as 0)."""
+    value = int.from_bytes(data, "big")
+    return (value << 8 if len(data) & 1 else value) % 65535
+
+
+def completed(frame: Buffer) -> bytearray:
+    """The frame with its checksum filled in where the kernel had left that to the device; not for super-segments."""
+    result = bytearray(frame)
+    flags, gso_type, header_bytes, gso_size, start, offset = VNET_HEADER.unpack_from(result)
+    if flags & NEEDS_CSUM:
+        # The field already holds the sum of the pseudo header, so summing over it completes the whole.
+        begin = ETHERNET + start
+        checksum = 0xFFFF - ones_complement_sum(result[begin:])
+        result[begin + offset : begin + offset + 2] = checksum.to_bytes(2, "big")
+        VNET_HEADER.pack_into(result, 0, flags & ~NEEDS_CSUM, gso_type, header_bytes, gso_size, 0, 0)
+    return result
+
+
+def corrupted(frame: Buffer, corrupt_at: float) -> bytes:
+    """The frame with one bit flipped, past the IP addresses, after its checksum has been completed.
+
+    ``corrupt_at`` in [0, 1) chooses the bit. A receiver that checks its checksums discards the packet.
+    """
+    result = completed(frame)
+    first = NETWORK + (40 if result[NETWORK] >> 4 == 6 else 20)
+    bits = 8 * (len(result) - first)
+    if bits > 0:
+        bit = int(corrupt_at * bits)
+        result[first + bit // 8] ^= 0x80 >> bit % 8
+    # The receiver must not take the sender's word for the checksum.
+    VNET_HEADER.pack_into(result, 0, 0, 0, 0, 0, 0, 0)
+    return bytes(result)

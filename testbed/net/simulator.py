@@ -1,0 +1,92 @@
+"""Virtual time: an event queue in the deterministic order (time, sequence), and a link driven by it.
+
+No clock and no chance of its own: the same calls give the same order of events. An event at the present instant runs
+after those already due at it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from testbed.net.link import Drop, LinkDirection
+
+P = TypeVar("P")
+
+
+class Event:
+    """A call that is due; :meth:`cancel` makes it a no-op."""
+
+    __slots__ = ("arguments", "callback", "time_ns")
+
+    def __init__(self, time_ns: int, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self.time_ns = time_ns
+        self.callback: Callable[..., object] | None = callback
+        self.arguments = arguments
+
+    def cancel(self) -> None:
+        """Do not run it. Harmless after it ran."""
+        self.callback = None
+
+
+class Simulator:
+    """The event loop of one simulation."""
+
+    __slots__ = ("_queue", "_sequence", "now_ns")
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        """The present instant."""
+        self._queue: list[tuple[int, int, Event]] = []
+        self._sequence = 0
+
+    def call_at(self, time_ns: int, callback: Callable[..., object], *arguments: Any) -> Event:
+        """Run ``callback`` at ``time_ns``. Raises ValueError for a time that is past."""
+        if time_ns < self.now_ns:
+            raise ValueError(f"cannot schedule at {time_ns} ns: the simulation is already at {self.now_ns} ns")
+        event = Event(time_ns, callback, arguments)
+        self._sequence += 1
+        heapq.heappush(self._queue, (time_ns, self._sequence, event))
+        return event
+
+    def next_event_ns(self) -> int | None:
+        """When the next live event is due; None: the queue is empty."""
+        while self._queue and self._queue[0][2].callback is None:
+            heapq.heappop(self._queue)
+        return self._queue[0][0] if self._queue else None
+
+    def run(self, until_ns: int | None = None) -> None:
+        """Run events until none is left, or all up to and including ``until_ns``; then it is ``until_ns``."""
+        queue = self._queue
+        while queue and (until_ns is None or queue[0][0] <= until_ns):
+            self.now_ns, _, event = heapq.heappop(queue)
+            if event.callback is not None:
+                event.callback(*event.arguments)
+        if until_ns is not None:
+            self.now_ns = max(self.now_ns, until_ns)
+
+
+class VirtualLink(Generic[P]):
+    """One direction of a link in virtual time; ``deliver(packet, corrupt_at)`` is called at each release."""
+
+    __slots__ = ("_deliver", "_simulator", "direction")
+
+    def __init__(
+        self, simulator: Simulator, direction: LinkDirection, deliver: Callable[[P, float | None], object]
+    ) -> None:
+        self._simulator = simulator
+        self._deliver = deliver
+        self.direction = direction
+
+    def send(self, packet: P, size_bytes: int) -> Drop | None:
+        """Hand a packet to the link now; says why when it will not come out."""
+        outcome = self.direction.arrives(size_bytes, self._simulator.now_ns)
+        if isinstance(outcome, Drop):
+            return outcome
+        if isinstance(outcome, int):
+            self._simulator.call_at(outcome, self._deliver, packet, None)
+        else:
+            for delivery in outcome:
+                self._simulator.call_at(delivery.release_ns, self._deliver, packet, delivery.corrupt_at)
+        return None
