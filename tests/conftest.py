@@ -1,0 +1,35 @@
+"""What every test shares: markers that need something of the machine skip with the reason when it is not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+IPPROTO_MPTCP = 262
+
+
+def _why_not_root() -> str:
+    return "" if os.geteuid() == 0 else "needs root: makes network namespaces and raw sockets"
+
+
+def _why_not_mptcp() -> str:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
+    except OSError as error:
+        return f"needs the kernel's MPTCP: {errno.errorcode.get(error.errno or 0, '?')}"
+    return ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reasons = {"needs_root": _why_not_root(), "needs_mptcp": _why_not_mptcp()}
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
