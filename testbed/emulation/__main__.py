@@ -67,6 +67,8 @@ def main() -> int:
     except (ProtocolError, ProfileError, InterfaceError, json.JSONDecodeError) as error:
         _say(Failure(str(error)))
         return 2
+    except BrokenPipeError:
+        return 0  # whoever started this has gone: the same as being told to stop
     finally:
         if relay is not None:
             relay.close()
