@@ -149,9 +149,15 @@ FLOWS = Table(
         _count("retransmits", "segments", "Segments retransmitted by TCP, all subflows, both ends.", nullable=True),
         _count("bytes_retransmitted", "bytes", "Bytes retransmitted by TCP, all subflows, both ends.", nullable=True),
         _count("operations", "", "Exchanges, blocks or transfers that were completed.", nullable=True),
+        _count("operations_failed", "", "Transfers that broke or did not end in time (short flows).", nullable=True),
         *_spread("latency", "time from request to whole answer (request-response)"),
         *_spread("block_delay", "time from when a block was due to its arrival (stream)"),
         *_spread("flow_completion", "completion time of one transfer (short flows)"),
+        Column(
+            "complete", "bool", "", "Whether all that was to be moved was moved, and both ends closed orderly.", True
+        ),
+        _time("sample_lateness_max_ns", "How late the worst sample of either end was taken."),
+        _text("error_kind", "Class of the error, as testbed/endpoint/protocol.py lists them.", nullable=True),
         _text("error", "What went wrong with this flow; null when nothing did.", nullable=True),
     ),
 )
@@ -199,7 +205,7 @@ DISTRIBUTIONS = Table(
         _text("flow", "Name of the flow."),
         _text("metric", "What was timed.", choices=("latency", "block_delay", "flow_completion")),
         _count("index", "", "Number of the exchange, block or transfer, from 0."),
-        _time("time_ns", "When it began, since the start of the traffic."),
+        _time("time_ns", "When it was complete, since the start of the traffic."),
         _time("value_ns", "How long it took.", nullable=False),
     ),
 )

@@ -1,0 +1,140 @@
+"""What researchers compute from goodputs and time series, with definitions and sources. Pure; numpy only.
+
+Refuses to know run directories and units other than those of its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+def aggregation_benefit(goodput: float, alone: Sequence[float]) -> float:
+    """Experimental aggregation benefit (EBen) of a multipath transfer.
+
+    Parameters
+    ----------
+    goodput : float
+        Of the multipath transfer.
+    alone : sequence of float
+        Goodput of a single-path transfer on each of its paths, same unit; at least two, all above 0.
+
+    Returns
+    -------
+    float
+        1: the sum of all paths; 0: no better than the best path alone; -1: nothing at all; above 1: more than the sum.
+
+    Notes
+    -----
+    With G = max(alone): (g - G) / (sum(alone) - G) when g >= G, else (g - G) / G. Kaspar introduced it with link
+    capacities and Paasch et al. used it for experimental design [1]_; De Coninck and Bonaventure put the *measured*
+    single-path goodputs in place of the capacities [2]_, as here.
+
+    References
+    ----------
+    .. [1] C. Paasch, R. Khalili, O. Bonaventure, "On the Benefits of Applying Experimental Design to Improve Multipath
+       TCP", CoNEXT 2013, doi:10.1145/2535372.2535403
+    .. [2] Q. De Coninck, O. Bonaventure, "Multipath QUIC: Design and Evaluation", CoNEXT 2017,
+       doi:10.1145/3143361.3143370
+    """
+    if len(alone) < 2 or min(alone) <= 0:
+        raise ValueError("the aggregation benefit compares with at least two paths, each with a goodput above 0")
+    best = max(alone)
+    return (goodput - best) / (sum(alone) - best) if goodput >= best else (goodput - best) / best
+
+
+def fill_rate(goodput: float, capacities: Sequence[float]) -> float:
+    """Share of the paths' configured capacity that reached the application.
+
+    Headers count against it: with an MTU of 1500 bytes a perfect TCP with timestamps reaches 1448/1514 = 0.956.
+    """
+    if not capacities or min(capacities) <= 0:
+        raise ValueError("the fill rate needs the rate of every path")
+    return goodput / sum(capacities)
+
+
+def jain_index(shares: Sequence[float]) -> float:
+    """Jain's fairness index: 1 when all shares are equal, 1/n when one has everything.
+
+    References
+    ----------
+    R. Jain, D.-M. Chiu, W. Hawe, "A Quantitative Measure of Fairness and Discrimination", DEC TR-301, 1984,
+    arXiv:cs/9809099
+    """
+    values = np.asarray(shares, dtype=np.float64)
+    if values.size == 0 or (values < 0).any() or not values.any():
+        raise ValueError("the fairness index needs shares that are not negative and not all 0")
+    scaled = values / values.max()  # squares of very small or large shares stay in range
+    return float(scaled.sum() ** 2 / (values.size * (scaled**2).sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class OutageResponse:
+    """How a flow lived through an outage, at the resolution of its time series. None: it did not happen in it."""
+
+    stall_ns: int
+    """Longest time without a delivered byte that began at or after the start of the outage."""
+    resumed_ns: int | None
+    """From the start of the outage to the end of that stall; 0: it never stalled."""
+    recovered_ns: int | None
+    """From the start of the outage until the goodput first held the target for three samples."""
+    target_bit_s: float
+
+
+def outage_response(
+    time_ns: IntArray, goodput_bit_s: FloatArray, start_ns: int, end_ns: int, share: float = 0.8
+) -> OutageResponse | None:
+    """Stall and recovery of a goodput series around an outage.
+
+    Parameters
+    ----------
+    time_ns, goodput_bit_s : ndarray
+        The series; a sample at t covers the interval that ends at t.
+    start_ns, end_ns : int
+        The outage; only samples of it (ends in (start, end]) count.
+    share : float
+        The target is this share of the median goodput in the second half of the outage: what the flow settles at
+        with the path gone.
+
+    Returns
+    -------
+    OutageResponse or None
+        None when fewer than four samples fall into the outage.
+    """
+    inside = (time_ns > start_ns) & (time_ns <= end_ns)
+    times, values = time_ns[inside], goodput_bit_s[inside]
+    if times.size < 4:
+        return None
+    step = int(np.median(np.diff(times)))
+    first, length = _longest_run(values <= 0)
+    resumed = int(times[first + length] - step - start_ns) if first + length < times.size else None
+    target = share * float(np.median(values[times > (start_ns + end_ns) // 2]))
+    held = np.convolve(values >= target, np.ones(3), mode="valid") >= 3 if target > 0 else np.zeros(0, bool)
+    recovered = int(times[int(np.argmax(held))] - start_ns) if held.any() else None
+    return OutageResponse(length * step, resumed if length else 0, recovered, target)
+
+
+def _longest_run(flags: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """(index of the first, length) of the longest run of True; (0, 0) without any."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
+    if not edges.size:
+        return 0, 0
+    starts, ends = edges[::2], edges[1::2]
+    longest = int(np.argmax(ends - starts))
+    return int(starts[longest]), int(ends[longest] - starts[longest])
+
+
+def rate_of_counter(time_ns: IntArray, total_bytes: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Cumulative bytes -> bit/s between neighbouring samples, at the later one's time.
+
+    A counter that goes back (a subflow that was replaced) gives no rate for that interval.
+    """
+    elapsed, grown = np.diff(time_ns), np.diff(total_bytes)
+    valid = (elapsed > 0) & (grown >= 0)
+    return time_ns[1:][valid], grown[valid] * 8e9 / elapsed[valid]

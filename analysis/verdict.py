@@ -1,0 +1,131 @@
+"""Expectations against measured values: met, FAILED, or not evaluated; and the exit code of a run.
+
+Only VALID trials speak. What could not be measured (INVALID) or cannot run here (UNSUPPORTED) never makes an
+expectation fail, and never lets it pass.
+
+Precedence of the exit code, when several hold: 4 when not one trial could run here; 1 when an expectation FAILED, since
+valid trials are evidence whatever happened to the others; 3 when something could not be measured (an INVALID trial, a
+planned trial that is missing, an expectation without a number); else 0. Trials that are UNSUPPORTED beside others that
+ran do not change it, as skipped tests do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from analysis.load import Run
+from testbed.record import TABLES
+
+Outcome = Literal["met", "FAILED", "not evaluated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one expectation."""
+
+    expectation: Mapping[str, Any]
+    """As in run.json."""
+    outcome: Outcome
+    value: float | None
+    """The statistic, divided by ``reference`` if relative."""
+    unit: str
+    """Of ``value``; ``x`` when relative."""
+    absolute: float | None
+    """The statistic itself."""
+    reference: float | None
+    """The statistic of the best variant in ``relative_to``."""
+    reference_variant: str | None
+    n: int
+    """Valid trials behind it."""
+    reason: str
+    """Why it was not evaluated; empty otherwise."""
+    excused: bool = False
+    """Not evaluated because the trials are UNSUPPORTED here."""
+
+
+def evaluate(run: Run) -> list[Verdict]:
+    """Each expectation of the experiment on variants of the plan, in order."""
+    flows = run.flows()
+    verdicts = {name: set(group["verdict"]) for name, group in run.table("trials").groupby("variant")}
+    return [
+        _evaluate_one(expectation, flows, verdicts)
+        for expectation in run.experiment.get("expectations", ())
+        if expectation["variant"] in run.variants
+    ]
+
+
+def _evaluate_one(expectation: Mapping[str, Any], flows: pd.DataFrame, verdicts: Mapping[Any, set[str]]) -> Verdict:
+    metric, flow = expectation["metric"], expectation.get("flow", "main")
+    others = tuple(expectation.get("relative_to") or ())
+
+    def undecided(reason: str, n: int = 0) -> Verdict:
+        involved = (expectation["variant"], *others)
+        excused = any(verdicts.get(name) == {"UNSUPPORTED"} for name in involved)
+        return Verdict(expectation, "not evaluated", None, unit, None, None, None, n, reason, excused)
+
+    column = {column.name: column for column in TABLES["flows"].columns}.get(metric)
+    unit = "x" if others else (column.unit if column else "")
+    if column is None or column.type == "text":
+        return undecided(f"{metric} is not a number of the flows table")
+    values = valid_values(flows, expectation["variant"], flow, metric)
+    if not values:
+        return undecided(_why_no_values(expectation["variant"], metric, verdicts))
+    statistic = expectation.get("statistic", "median")
+    absolute = reduce(values, statistic)
+    reference, reference_variant = None, None
+    for other in others:
+        other_values = valid_values(flows, other, flow, metric)
+        if not other_values:
+            return undecided(_why_no_values(other, metric, verdicts), len(values))
+        candidate = reduce(other_values, statistic)
+        if reference is None or candidate > reference:
+            reference, reference_variant = candidate, other
+    if reference == 0:
+        return undecided(f"the reference, {metric} of {reference_variant}, is 0", len(values))
+    value = absolute if reference is None else absolute / reference
+    low, high = expectation.get("at_least"), expectation.get("at_most")
+    met = (low is None or value >= low) and (high is None or value <= high)
+    outcome: Outcome = "met" if met else "FAILED"
+    return Verdict(expectation, outcome, value, unit, absolute, reference, reference_variant, len(values), "")
+
+
+def valid_values(flows: pd.DataFrame, variant: str, flow: str, metric: str) -> list[float]:
+    """The metric in each VALID trial of a variant that has it; in order of the trials."""
+    rows = flows[(flows["variant"] == variant) & (flows["flow"] == flow) & (flows["verdict"] == "VALID")]
+    return [float(value) for value in rows.sort_values("trial")[metric].dropna()]
+
+
+def reduce(values: Sequence[float], statistic: str) -> float:
+    """``median``, ``mean``, ``min`` or ``max`` of the values. Raises KeyError."""
+    functions: Mapping[str, Callable[[Sequence[float]], Any]] = {
+        "median": np.median,
+        "mean": np.mean,
+        "min": min,
+        "max": max,
+    }
+    return float(functions[statistic](values))
+
+
+def _why_no_values(variant: str, metric: str, verdicts: Mapping[Any, set[str]]) -> str:
+    states = verdicts.get(variant)
+    if not states:
+        return f"{variant} has not run yet"
+    if "VALID" not in states:
+        return f"{variant} has no valid trial ({', '.join(sorted(states))})"
+    return f"{metric} was not measured in {variant}"
+
+
+def exit_code(run: Run, verdicts: Sequence[Verdict]) -> int:
+    """Exit code of the command line for this run: 0, 1, 3 or 4, in the precedence that the module's text states."""
+    states = list(run.table("trials")["verdict"])
+    if states and set(states) == {"UNSUPPORTED"}:
+        return 4
+    if any(verdict.outcome == "FAILED" for verdict in verdicts):
+        return 1
+    unmeasured = any(verdict.outcome == "not evaluated" and not verdict.excused for verdict in verdicts)
+    return 3 if "INVALID" in states or run.directory.remaining_trials() or unmeasured else 0
