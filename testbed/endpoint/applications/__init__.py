@@ -1,0 +1,1 @@
+"""What runs above the sockets: one file per kind of traffic, each with both of its roles."""

@@ -1,0 +1,172 @@
+"""What all applications on one connection share: opening it, reporting it, watching it, ending it."""
+
+from __future__ import annotations
+
+import socket
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from testbed.endpoint.connection import Connection
+from testbed.endpoint.listener import Listener
+from testbed.endpoint.meter import Received, Sent
+from testbed.endpoint.protocol import Connected
+from testbed.endpoint.session import FlowApplication, Session
+from testbed.endpoint.sockets import bind_client, implementation_in_force, make_socket, options_in_force
+
+
+class SingleConnection(FlowApplication):
+    """Client: connects at the start. Server: takes the first connection, and no other."""
+
+    def __init__(self, session: Session, received: Received) -> None:
+        self.session = session
+        self.configuration = session.configuration
+        self.is_client = session.configuration.role == "client"
+        self.sent = Sent()
+        self.received = received
+        self.connection: Connection | None = None
+        """While it stands."""
+        self._listener: Listener | None = None
+        self._connect_time_ns: int | None = None
+        self._established = False
+
+    @abstractmethod
+    def begin(self, connection: Connection) -> None:
+        """The connection stands: read, and send what this side sends."""
+
+    # FlowApplication
+
+    def prepare(self) -> int | None:
+        """As FlowApplication."""
+        if self.is_client:
+            return None
+        self._listener = Listener(self.configuration, self.session.loop)
+        return self._listener.port
+
+    def start(self) -> None:
+        """As FlowApplication."""
+        if self._listener is not None:
+            self._listener.accept(self._accepted)
+            return
+        sock = make_socket(self.configuration.endpoint, self.configuration.family)
+        self.connection = Connection(self.session.loop, sock, self)
+        try:
+            bind_client(sock, self.configuration.local_address, self.configuration.local_port)
+        except OSError as error:
+            self.session.fail("connect", f"cannot bind to {self.configuration.local_address}: {error.strerror}")
+            return
+        self.connection.connect((str(self.configuration.remote_address), self.configuration.port))
+
+    def expire(self) -> None:
+        """As FlowApplication."""
+        now_ns = self.session.now_ns()
+        if not self._established:
+            who = f"{self.configuration.remote_address} port {self.configuration.port}" if self.is_client else "client"
+            self.session.fail("connect", f"no connection with {who} within the flow's time")
+            return
+        self.received.end(now_ns)
+        self.out_of_time()
+
+    def out_of_time(self) -> None:
+        """The connection stands but did not end in time. By default that is how it is, and no error."""
+        self.session.done(complete=False)
+
+    def close(self) -> None:
+        """As FlowApplication."""
+        if self.connection is not None:
+            self.connection.close()
+        if self._listener is not None:
+            self._listener.close()
+
+    def sockets(self) -> Iterable[tuple[str, socket.socket]]:
+        """As FlowApplication."""
+        if self._established and self.connection is not None and self.connection.is_open:
+            yield "", self.connection.socket
+
+    def byte_counts(self) -> tuple[int, int] | None:
+        """As FlowApplication."""
+        return self.sent.count, self.received.count
+
+    def findings(self) -> Mapping[str, Any]:
+        """As FlowApplication."""
+        received = self.received
+        return {
+            "bytes_sent": self.sent.count,
+            "bytes_received": received.count,
+            "sha256_sent": self.sent.sha256(),
+            "sha256_received": received.sha256(),
+            "first_mismatch": received.first_mismatch,
+            "connect_time_ns": self._connect_time_ns,
+            "first_byte_ns": received.first_ns,
+            "last_byte_ns": received.last_ns,
+        }
+
+    # connection.User
+
+    def connected(self, connection: Connection) -> None:
+        """As User."""
+        self._connect_time_ns = self.session.now_ns() - (self.session.start_ns or 0)
+        self._announce(connection)
+
+    def arrived(self, connection: Connection, data: memoryview) -> None:
+        """As User."""
+        self.received.add(data, self.session.now_ns())
+        if self.received.first_mismatch is not None:
+            self.session.fail("integrity", f"byte {self.received.first_mismatch} is not what the peer sent")
+
+    @abstractmethod
+    def ended(self, connection: Connection) -> None:
+        """As User."""
+
+    @abstractmethod
+    def finished(self, connection: Connection) -> None:
+        """As User."""
+
+    def broken(self, connection: Connection, error: OSError) -> None:
+        """As User."""
+        self.received.end(self.session.now_ns())
+        if self._established:
+            self.session.fail("peer", f"the connection broke: {error.strerror}")
+        else:
+            where = f"{self.configuration.remote_address} port {self.configuration.port}"
+            self.session.fail("connect", f"cannot connect to {where}: {error.strerror}")
+
+    def conclude(self) -> None:
+        """Everything is over in order: look a last time, end our side, be done."""
+        if self.session.over:
+            return
+        self.observe()
+        self.session.done()
+
+    def observe(self) -> None:
+        """A look outside the rhythm, at a moment that matters; its samples are left to the rhythm."""
+        for label, sock in self.sockets():
+            self.session.observer.look(sock, self.session.now_ns(), label)
+
+    def _accepted(self, sock: socket.socket) -> None:
+        if self.connection is not None:
+            sock.close()
+            return
+        self.connection = Connection(self.session.loop, sock, self)
+        self._announce(self.connection)
+
+    def _announce(self, connection: Connection) -> None:
+        self._established = True
+        sock = connection.socket
+        implementation = self.configuration.endpoint.implementation
+        local, remote = sock.getsockname(), sock.getpeername()
+        self.session.in_force.update(options_in_force(sock))
+        self.session.emit(
+            Connected(
+                time_ns=self.session.now_ns(),
+                implementation_in_force=implementation_in_force(sock, implementation),
+                local_address=local[0],
+                local_port=local[1],
+                remote_address=remote[0],
+                remote_port=remote[1],
+                connect_time_ns=self._connect_time_ns,
+            )
+        )
+        self.observe()
+        connection.receive()
+        self.begin(connection)

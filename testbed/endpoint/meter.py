@@ -1,0 +1,65 @@
+"""What an application counts about one direction of its bytes: how many, which hash, when, and the longest silence."""
+
+from __future__ import annotations
+
+import hashlib
+
+from testbed.endpoint.payload import Pattern
+
+
+class Sent:
+    """Bytes that the socket has accepted from the application."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._hash = hashlib.sha256()
+
+    def add(self, view: memoryview) -> None:
+        """These bytes were accepted."""
+        self.count += len(view)
+        self._hash.update(view)
+
+    def sha256(self) -> str:
+        """Hex digest of everything so far."""
+        return self._hash.hexdigest()
+
+
+class Received:
+    """Bytes that the application has read. Times are ns since the epoch of the trial."""
+
+    def __init__(self, expected: Pattern | None = None) -> None:
+        self.count = 0
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        self.longest_stall_ns = 0
+        self.longest_stall_start_ns: int | None = None
+        self.first_mismatch: int | None = None
+        """Stream offset of the first byte that is not what was sent; None: none seen."""
+        self._expected = expected
+        self._hash = hashlib.sha256()
+
+    def add(self, view: memoryview, now_ns: int) -> None:
+        """These bytes were read at ``now_ns``."""
+        self._silence_until(now_ns)
+        if self.first_ns is None:
+            self.first_ns = now_ns
+        self.last_ns = now_ns
+        self._hash.update(view)
+        if self._expected is not None and self.first_mismatch is None:
+            wrong = self._expected.mismatch(view)
+            if wrong is not None:
+                self.first_mismatch = self.count + wrong
+        self.count += len(view)
+
+    def end(self, now_ns: int) -> None:
+        """Reading stops at ``now_ns`` although more could have come: the silence until then counts."""
+        self._silence_until(now_ns)
+
+    def sha256(self) -> str:
+        """Hex digest of everything so far."""
+        return self._hash.hexdigest()
+
+    def _silence_until(self, now_ns: int) -> None:
+        if self.last_ns is not None and now_ns - self.last_ns > self.longest_stall_ns:
+            self.longest_stall_ns = now_ns - self.last_ns
+            self.longest_stall_start_ns = self.last_ns

@@ -1,0 +1,98 @@
+"""Turns what the kernel says about a flow's connections into samples, events and the totals of the result."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Mapping
+
+from testbed.endpoint.kernel_state import ConnectionState, read_connection
+from testbed.endpoint.protocol import Event, InForce, SampleRow
+from testbed.endpoint.subflows import BackupFlag, SubflowRegistry
+from testbed.endpoint.tcp_info import UNITS_OF_MPTCP_INFO, UNITS_OF_TCP_INFO, Info
+
+NOT_SAMPLED = frozenset({"state", "options", "advmss", "pmtu", "token", "flags", "csum_enabled", "ato", "rcv_mss"})
+"""Fields that say little as a series; the result has their last values."""
+
+
+class Observer:
+    """Watches the connections of one side of a flow. ``subject`` is ``main.client`` and the like."""
+
+    def __init__(
+        self, subject: str, asked_for: str, emit: Callable[[Event], None], backup_flag: BackupFlag
+    ) -> None:
+        self.in_force: InForce | None = None
+        """Of the connection that was looked at last."""
+        self.fallback = False
+        self.main: SubflowRegistry | None = None
+        """Of the first connection."""
+        self._subject = subject
+        self._asked_for = asked_for
+        self._emit = emit
+        self._backup_flag = backup_flag
+        self._registries: dict[object, SubflowRegistry] = {}
+
+    def look(self, sock: socket.socket, now_ns: int, label: str = "") -> list[SampleRow]:
+        """Read a connected socket; what came or went is told as an event (of the first connection only).
+
+        A connection that broke since the last look gives no rows. ``label`` distinguishes connections in the subject.
+        """
+        try:
+            state = read_connection(sock)
+        except OSError as error:
+            if error.errno in (errno.ENOTCONN, errno.EINVAL, errno.ECONNRESET):
+                return []
+            raise
+        registry = self._registries.setdefault(sock, SubflowRegistry(self._backup_flag))
+        self.main = self.main or registry
+        changed = registry.update(state, now_ns)
+        if registry is self.main:
+            for subflow in changed:
+                self._emit(subflow.event(now_ns))
+        self._judge(state)
+        return list(self._rows(registry, state, now_ns, self._subject + label))
+
+    def forget(self, sock: socket.socket) -> None:
+        """The socket is about to be closed; what was seen stays in the totals."""
+        registry = self._registries.pop(sock, None)
+        if registry is not None:
+            self._registries[object()] = registry
+
+    def subflows_seen(self) -> int:
+        """Of all connections together."""
+        return sum(len(registry.subflows) for registry in self._registries.values())
+
+    def total(self, name: str) -> int | None:
+        """Sum of a tcp_info field over all subflows of all connections; None when a value is missing."""
+        totals = [registry.total(name) for registry in self._registries.values()]
+        known = [value for value in totals if value is not None]
+        return sum(known) if known and len(known) == len(totals) else None
+
+    def _judge(self, state: ConnectionState) -> None:
+        if self._asked_for == "linux":
+            self.in_force = "fallback" if state.fallback else "linux"
+            self.fallback = self.fallback or state.fallback
+        else:
+            self.in_force = "linux-tcp"
+
+    def _rows(
+        self, registry: SubflowRegistry, state: ConnectionState, now_ns: int, subject: str
+    ) -> list[SampleRow]:
+        rows: list[SampleRow] = []
+        if state.mptcp_info is not None:
+            _append(rows, now_ns, subject, state.mptcp_info, UNITS_OF_MPTCP_INFO, "MPTCP_INFO")
+        for subflow in registry.subflows:
+            if subflow.present:
+                name = f"{subject}.subflow{subflow.index}"
+                _append(rows, now_ns, name, subflow.tcp_info, UNITS_OF_TCP_INFO, state.source)
+        return rows
+
+
+def _append(
+    rows: list[SampleRow], now_ns: int, subject: str, info: Info, units: Mapping[str, str], source: str
+) -> None:
+    rows.extend(
+        (now_ns, subject, name, value, units[name], source)
+        for name, value in info.items()
+        if value is not None and name not in NOT_SAMPLED
+    )

@@ -1,0 +1,158 @@
+"""The endpoint process: configuration and commands in, events out, an exit code at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+
+from testbed.endpoint.applications.catalog import make_application
+from testbed.endpoint.loop import Loop
+from testbed.endpoint.parameters import ParameterError
+from testbed.endpoint.probe import probe
+from testbed.endpoint.protocol import (
+    EXIT_CONFIGURATION,
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_UNSUPPORTED,
+    Configuration,
+    Event,
+    Failure,
+    Listening,
+    Ready,
+    Start,
+    command_from_line,
+    configuration_from_dict,
+    to_line,
+)
+from testbed.endpoint.session import FlowApplication, Session
+from testbed.endpoint.sockets import Unsupported, check_host
+
+PIPE_BUF_BYTES = 4096
+"""pipe(7): a pipe that is writable takes as many at once, so such a write never blocks."""
+
+
+class LineReader:
+    """Lines from a descriptor, without blocking beyond the first one."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.at_end = False
+        self._pending = b""
+
+    def lines(self) -> list[bytes]:
+        """What one read(2) completes; blocks when nothing is there."""
+        data = os.read(self.descriptor, 65536)
+        self.at_end = not data
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        return [line for line in lines if line.strip()]
+
+
+class EventWriter:
+    """Events to a descriptor. A reader that is slow delays nothing here before the end."""
+
+    def __init__(self, descriptor: int, loop: Loop) -> None:
+        self._descriptor = descriptor
+        self._loop = loop
+        self._pending = bytearray()
+        self._gone = False
+
+    def __call__(self, event: Event) -> None:
+        """Write, now or as soon as there is room."""
+        self._pending += to_line(event)
+        self._write()
+
+    def flush(self) -> None:
+        """Block until everything is written, or nobody reads any more."""
+        while self._pending and not self._gone:
+            select.select([], [self._descriptor], [])
+            self._write()
+
+    def _write(self) -> None:
+        while self._pending and not self._gone and select.select([], [self._descriptor], [], 0)[1]:
+            try:
+                del self._pending[: os.write(self._descriptor, self._pending[:PIPE_BUF_BYTES])]
+            except BrokenPipeError:  # the orchestrator is gone; end of file on our input will end us
+                self._gone = True
+        self._loop.watch(self._descriptor, None, self._write if self._pending and not self._gone else None)
+
+
+def main() -> int:
+    """Run one side of one flow; the exit code."""
+    reader = LineReader(sys.stdin.fileno())
+    loop = Loop()
+    emit = EventWriter(sys.stdout.fileno(), loop)
+    waiting: list[bytes] = []
+    while not waiting and not reader.at_end:
+        waiting = reader.lines()
+    try:
+        configuration = _configuration(waiting)
+    except ParameterError as error:
+        emit(Failure(kind="configuration", message=str(error)))
+        emit.flush()
+        return EXIT_CONFIGURATION
+    session = Session(configuration, loop, emit)
+    application: FlowApplication | None = None
+    code = EXIT_OK
+    try:
+        session.in_force.update(check_host(configuration.endpoint))
+        verdict = probe(configuration.endpoint.implementation, configuration.family)
+        if not verdict.available:
+            raise Unsupported(f"{verdict.reason}: {verdict.remedy}")
+        application = make_application(session)
+        _serve(session, application, reader, waiting[1:], emit)
+    except Unsupported as error:
+        session.fail("unsupported", str(error))
+        code = EXIT_UNSUPPORTED
+    result = session.result(application)
+    if application is not None:
+        application.close()
+    emit(result)
+    emit.flush()
+    return code or (EXIT_FAILED if result.error else EXIT_OK)
+
+
+def _configuration(lines: list[bytes]) -> Configuration:
+    if not lines:
+        raise ParameterError("standard input ended before a configuration")
+    try:
+        data = json.loads(lines[0])
+    except ValueError as error:
+        raise ParameterError(f"the configuration is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ParameterError("the configuration is not a JSON object")
+    return configuration_from_dict(data)
+
+
+def _serve(
+    session: Session, application: FlowApplication, reader: LineReader, early: list[bytes], emit: EventWriter
+) -> None:
+    def command(line: bytes) -> None:
+        try:
+            parsed = command_from_line(line)
+        except ParameterError as error:
+            session.fail("configuration", str(error))
+            return
+        if isinstance(parsed, Start):
+            session.begin(parsed, application)
+        else:
+            session.stop()
+
+    def readable() -> None:
+        for line in reader.lines():
+            command(line)
+        if reader.at_end:
+            session.loop.watch(reader.descriptor)
+            session.fail("stopped", "standard input was closed")
+
+    port = application.prepare()
+    if session.configuration.role == "client":
+        emit(Ready())
+    elif port is not None:
+        emit(Listening(port=port))
+    for line in early:
+        command(line)
+    session.loop.watch(reader.descriptor, readable)
+    session.loop.run(lambda: session.over)
+    session.loop.watch(reader.descriptor)

@@ -1,0 +1,314 @@
+"""What an endpoint process and the orchestrator say to each other: one JSON object per line, these dataclasses.
+
+To the process: first a :class:`Configuration`, then commands, ``{"command": "start", ...}`` and ``{"command": "stop"}``.
+From the process: events, told apart by ``event``; exactly one ``result``, the last line, also after an error.
+Times in events are ns since the ``epoch_monotonic_ns`` of the start command (CLOCK_MONOTONIC is the same in every
+network namespace). What comes before the start has no such time and carries none. docs/endpoints.md tells the story.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from testbed.endpoint.parameters import (
+    Application,
+    Endpoint,
+    ParameterError,
+    application_from_dict,
+    endpoint_from_dict,
+)
+
+EXIT_OK, EXIT_FAILED, EXIT_CONFIGURATION, EXIT_UNSUPPORTED = 0, 1, 2, 127
+"""Exit codes of the process."""
+
+Role = Literal["client", "server"]
+InForce = Literal["linux", "linux-tcp", "fallback"]
+"""``fallback``: an MPTCP socket whose connection became plain TCP."""
+ErrorKind = Literal["configuration", "unsupported", "connect", "peer", "deadline", "integrity", "program", "stopped"]
+"""``connect``: never connected; ``peer``: the connection broke or ended early; ``deadline``: not done in time;
+``integrity``: a byte was wrong; ``program``: an unmodified program failed; ``stopped``: ended before it started."""
+
+SampleRow = tuple[int, str, str, float, str, str]
+"""time_ns, subject, metric, value, unit, source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """The first line on standard input."""
+
+    role: Role
+    flow: str
+    family: Literal[4, 6] = 4
+    local_address: str | None = None
+    """Client: where the first subflow leaves from. Server: None listens on every address, which MPTCP needs, because a
+    join to another address of the host only finds a listener that is bound to all."""
+    local_port: int = 0
+    """Client only; 0: the kernel chooses."""
+    remote_address: str | None = None
+    """Client: the server. Server: unused."""
+    port: int = 5001
+    """The server's; 0 there: the kernel chooses, and the ``listening`` event tells."""
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    application: Application
+    duration_ns: int
+    """Of the sending, or the deadline of a transfer of a fixed size, counted from the flow's start."""
+    drain_ns: int = 5_000_000_000
+    """After that, how long to wait for what is under way; then the flow ends with what has arrived."""
+    sample_interval_ns: int = 100_000_000
+    seed: int = 0
+    """Of the payload; client and server get the same."""
+
+    def __post_init__(self) -> None:
+        if self.role not in ("client", "server"):
+            raise ParameterError(f"role is client or server, not {self.role!r}")
+        if self.family not in (4, 6):
+            raise ParameterError(f"family is 4 or 6, not {self.family!r}")
+        if self.role == "client" and self.remote_address is None:
+            raise ParameterError("a client needs a remote_address")
+        for name, lowest in (("port", 0), ("local_port", 0)):
+            if not lowest <= getattr(self, name) <= 65535:
+                raise ParameterError(f"{name} is a port number, not {getattr(self, name)}")
+        if self.role == "client" and self.port == 0:
+            raise ParameterError("a client needs the server's port")
+        for name, lowest in (("duration_ns", 1), ("drain_ns", 0), ("sample_interval_ns", 1_000_000), ("seed", 0)):
+            if getattr(self, name) < lowest:
+                raise ParameterError(f"{name} is at least {lowest}, not {getattr(self, name)}")
+
+
+def configuration_from_dict(data: Mapping[str, Any]) -> Configuration:
+    """The configuration that :func:`to_line` wrote. Raises ParameterError, which names what is wrong."""
+    known = {item.name for item in dataclasses.fields(Configuration)}
+    if unknown := sorted(set(data) - known):
+        raise ParameterError(f"the configuration has no key {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    values = dict(data)
+    if "application" in values:
+        values["application"] = application_from_dict(values["application"])
+    if "endpoint" in values:
+        values["endpoint"] = endpoint_from_dict(values["endpoint"])
+    try:
+        return Configuration(**values)
+    except TypeError as error:
+        raise ParameterError(f"the configuration is incomplete or of a wrong type: {error}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The traffic of the trial began at ``epoch_monotonic_ns``; the flow begins ``start_ns`` later (None: now)."""
+
+    epoch_monotonic_ns: int
+    start_ns: int | None = None
+    command: Literal["start"] = "start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Send nothing new, let what is under way arrive, report."""
+
+    command: Literal["stop"] = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """The server accepts connections (an unmodified program: its port is open)."""
+
+    port: int
+    event: Literal["listening"] = "listening"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The client can start."""
+
+    event: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """The connection stands at this end; for short flows only the first one is announced."""
+
+    time_ns: int
+    implementation_in_force: InForce
+    local_address: str
+    local_port: int
+    remote_address: str
+    remote_port: int
+    connect_time_ns: int | None
+    """Client: from connect(2) to established. None at a server."""
+    event: Literal["connected"] = "connected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Measurements; rows as :data:`SampleRow`."""
+
+    rows: tuple[SampleRow, ...]
+    event: Literal["samples"] = "samples"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubflowSeen:
+    """A subflow appeared or disappeared, as seen at a sample: up to one interval late."""
+
+    time_ns: int
+    change: Literal["added", "removed"]
+    index: int
+    local_address: str
+    local_port: int
+    remote_address: str
+    remote_port: int
+    backup: bool | None
+    """None: this kernel does not tell."""
+    event: Literal["subflow"] = "subflow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Something went wrong; the result follows and carries the same words."""
+
+    kind: ErrorKind
+    message: str
+    event: Literal["error"] = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubflowResult:
+    """One subflow of the flow's (first) connection over its whole life, as this end saw it."""
+
+    index: int
+    """In order of appearance at this end; 0 is the initial one."""
+    local_address: str
+    local_port: int
+    remote_address: str
+    remote_port: int
+    backup: bool | None
+    first_seen_ns: int
+    last_seen_ns: int
+    tcp_info: Mapping[str, int | None]
+    """As last seen; fields and units: testbed/endpoint/tcp_info.py."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """Individual values and their quantiles (nearest rank); all times in ns."""
+
+    metric: Literal["latency", "block_delay", "flow_completion"]
+    time_ns: tuple[int, ...]
+    """When each was complete."""
+    value_ns: tuple[int, ...]
+    p50_ns: int | None
+    p95_ns: int | None
+    p99_ns: int | None
+    max_ns: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowResult:
+    """What one side of a flow has to say at its end. None: not known or not meant for this application."""
+
+    role: Role
+    flow: str
+    implementation: str
+    """What was asked for."""
+    implementation_in_force: InForce | None
+    """What the connection was at its end; None: there was no connection."""
+    fallback: bool
+    """An MPTCP socket's connection was plain TCP at some time."""
+    complete: bool
+    """Everything that was to be moved was moved, and orderly ended."""
+    stopped: bool
+    """A stop command came first."""
+    error: str | None = None
+    error_kind: ErrorKind | None = None
+    bytes_sent: int = 0
+    """Of application data, accepted by the socket."""
+    bytes_received: int = 0
+    sha256_sent: str | None = None
+    sha256_received: str | None = None
+    first_mismatch: int | None = None
+    """Offset of the first received byte that is not what the peer was to send; None: all were right."""
+    start_ns: int | None = None
+    """When the flow was started."""
+    connect_time_ns: int | None = None
+    first_byte_ns: int | None = None
+    last_byte_ns: int | None = None
+    """First and last arrival of application data at this end."""
+    completion_time_ns: int | None = None
+    """From the start to the end of everything, the peer's end of stream included; None when not ``complete``."""
+    goodput_bit_s: float | None = None
+    """8 x bytes_received / (last_byte_ns - start_ns)."""
+    longest_stall_ns: int | None = None
+    """Longest time without an arrival between the first byte and the end of the stream (bulk and stream only)."""
+    longest_stall_start_ns: int | None = None
+    distributions: tuple[Distribution, ...] = ()
+    transfers: int = 0
+    """Exchanges, blocks or short flows that were completed at this end."""
+    transfers_failed: int = 0
+    """Short flows that broke or did not end in time."""
+    subflows_seen: int = 0
+    """Distinct subflows that this end has had; for TCP 1."""
+    subflows: tuple[SubflowResult, ...] = ()
+    retransmits: int | None = None
+    """Sum of tcpi_total_retrans (segments) over all subflows, as last seen."""
+    bytes_retrans: int | None = None
+    """Sum of tcpi_bytes_retrans over all subflows, as last seen."""
+    mptcp_info: Mapping[str, int | None] | None = None
+    """As last seen; fields and units: testbed/endpoint/tcp_info.py."""
+    in_force: Mapping[str, str | int | bool | None] = field(default_factory=dict)
+    """Parameters as read back: docs/endpoints.md lists them."""
+    program: Mapping[str, Any] | None = None
+    """Of an unmodified program: ``argv``, ``exit_code``, ``stdout``, ``stderr`` and what was read from its output."""
+    cpu_ns: int = 0
+    """Processor time of this process (and, for a program, of its child)."""
+    sample_lateness_max_ns: int = 0
+    """How late the worst sample was taken."""
+    event: Literal["result"] = "result"
+
+
+Event = Listening | Ready | Connected | Samples | SubflowSeen | Failure | FlowResult
+_EVENTS: Mapping[str, type[Any]] = {
+    "listening": Listening,
+    "ready": Ready,
+    "connected": Connected,
+    "samples": Samples,
+    "subflow": SubflowSeen,
+    "error": Failure,
+}
+
+
+def to_line(message: Configuration | Start | Stop | Event) -> bytes:
+    """One line of JSON with its end of line."""
+    if isinstance(message, Samples):  # asdict would copy every row
+        return json.dumps({"event": "samples", "rows": message.rows}, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(dataclasses.asdict(message), separators=(",", ":")).encode() + b"\n"
+
+
+def event_from_line(line: str | bytes) -> Event:
+    """The event that :func:`to_line` wrote. Raises ValueError when it is none, with the line."""
+    data = json.loads(line)
+    kind = data.get("event") if isinstance(data, dict) else None
+    if kind == "samples":
+        return Samples(rows=tuple(tuple(row) for row in data["rows"]))
+    if kind == "result":
+        data["subflows"] = tuple(SubflowResult(**item) for item in data["subflows"])
+        data["distributions"] = tuple(
+            Distribution(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()})
+            for item in data["distributions"]
+        )
+        return FlowResult(**data)
+    if kind not in _EVENTS:
+        raise ValueError(f"not an event of an endpoint: {line!r}")
+    event: Event = _EVENTS[kind](**data)
+    return event
+
+
+def command_from_line(line: str | bytes) -> Start | Stop:
+    """The command that :func:`to_line` wrote. Raises ParameterError, with the line."""
+    try:
+        data = json.loads(line)
+        return {"start": Start, "stop": Stop}[data["command"]](**data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ParameterError(f"not a command: {line!r} ({error})") from None

@@ -1,0 +1,232 @@
+"""One side of one flow from its start to its result: time, end conditions, samples. Applications plug in here."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from testbed.endpoint.loop import Loop, Timer
+from testbed.endpoint.observer import Observer
+from testbed.endpoint.protocol import (
+    Configuration,
+    ErrorKind,
+    Event,
+    Failure,
+    FlowResult,
+    SampleRow,
+    Samples,
+    Start,
+)
+from testbed.endpoint.subflow_flags import backup_flag
+
+
+class FlowApplication(ABC):
+    """What a kind of traffic does at one side. It ends the session by ``session.done`` or ``session.fail``."""
+
+    @abstractmethod
+    def prepare(self) -> int | None:
+        """Before the start: a server listens and returns its port (None: later, see ``session.announce``)."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """The flow begins now."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Send nothing new, and end when what is under way has arrived."""
+
+    @abstractmethod
+    def expire(self) -> None:
+        """The time to wait for that is over: end now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give everything back; the result is asked for after it."""
+
+    @abstractmethod
+    def sockets(self) -> Iterable[tuple[str, socket.socket]]:
+        """Connected sockets to be sampled, each with what distinguishes it in the subject (nothing for the only one)."""
+
+    @abstractmethod
+    def byte_counts(self) -> tuple[int, int] | None:
+        """Bytes sent and received so far; None: not known to us."""
+
+    @abstractmethod
+    def findings(self) -> Mapping[str, Any]:
+        """Fields of the FlowResult that only the application knows."""
+
+
+class Session:
+    """Clock, deadlines, sampling and the verdict of one side of a flow."""
+
+    def __init__(self, configuration: Configuration, loop: Loop, emit: Callable[[Event], None]) -> None:
+        self.configuration = configuration
+        self.loop = loop
+        self.emit = emit
+        self.subject = f"{configuration.flow}.{configuration.role}"
+        self.observer = Observer(self.subject, configuration.endpoint.implementation, emit, backup_flag)
+        self.in_force: dict[str, str | int | bool | None] = {}
+        self.start_ns: int | None = None
+        """When the flow started; None: not yet."""
+        self.over = False
+        self.stopped = False
+        self._epoch_ns = 0
+        self._application: FlowApplication | None = None
+        self._failure: Failure | None = None
+        self._completed_ns: int | None = None
+        self._expiry: Timer | None = None
+        self._sampler = Sampler(self)
+
+    def now_ns(self) -> int:
+        """Since the epoch of the trial."""
+        return self.loop.now_ns() - self._epoch_ns
+
+    def at(self, time_ns: int, callback: Callable[[], None]) -> Timer:
+        """Call at a time since the epoch of the trial, unless the session is over by then."""
+        return self.loop.at(self._epoch_ns + time_ns, lambda: None if self.over else callback())
+
+    @property
+    def deadline_ns(self) -> int:
+        """When sending ends."""
+        return (self.start_ns or 0) + self.configuration.duration_ns
+
+    def begin(self, command: Start, application: FlowApplication) -> None:
+        """The start command arrived."""
+        self._epoch_ns = command.epoch_monotonic_ns
+        self._application = application
+        due_ns = self.now_ns() if command.start_ns is None else command.start_ns
+        self.at(due_ns, lambda: self._start(application, max(due_ns, 0)))
+
+    def stop(self) -> None:
+        """The stop command arrived: an orderly early end."""
+        if self.over or self.stopped:
+            return
+        self.stopped = True
+        if self._application is None or self.start_ns is None:
+            self.fail("stopped", "stopped before the flow started")
+            return
+        self._application.stop()
+        self._expire_at(self.now_ns() + self.configuration.drain_ns)
+
+    def done(self, complete: bool = True) -> None:
+        """Nothing more to do; ``complete``: everything arrived and ended in order."""
+        if not self.over:
+            self.over = True
+            if complete:
+                self._completed_ns = self.now_ns()
+
+    def fail(self, kind: ErrorKind, message: str) -> None:
+        """End with an error; only the first one counts."""
+        if not self.over:
+            self.over = True
+            self._failure = Failure(kind=kind, message=message)
+            self.emit(self._failure)
+
+    def result(self, application: FlowApplication | None) -> FlowResult:
+        """What this side has to say; call when over and the application is closed."""
+        self._sampler.flush()
+        configuration, observer = self.configuration, self.observer
+        registry = observer.main
+        findings = dict(application.findings()) if application else {}
+        failed = self._failure is not None
+        completed = self._completed_ns is not None and not failed
+        own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+        return FlowResult(
+            role=configuration.role,
+            flow=configuration.flow,
+            implementation=configuration.endpoint.implementation,
+            implementation_in_force=observer.in_force,
+            fallback=observer.fallback,
+            complete=completed,
+            stopped=self.stopped,
+            error=self._failure.message if self._failure else None,
+            error_kind=self._failure.kind if self._failure else None,
+            start_ns=self.start_ns,
+            completion_time_ns=(self._completed_ns or 0) - (self.start_ns or 0) if completed else None,
+            goodput_bit_s=self._goodput(findings),
+            subflows_seen=observer.subflows_seen(),
+            subflows=tuple(subflow.result() for subflow in registry.subflows) if registry else (),
+            retransmits=observer.total("total_retrans"),
+            bytes_retrans=observer.total("bytes_retrans"),
+            mptcp_info=registry.mptcp_info if registry else None,
+            in_force=self.in_force,
+            cpu_ns=round(1e9 * (own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime)),
+            sample_lateness_max_ns=self._sampler.lateness_max_ns,
+            **findings,
+        )
+
+    def _goodput(self, findings: dict[str, Any]) -> float | None:
+        given: float | None = findings.pop("goodput_bit_s", None)
+        last_ns, start_ns = findings.get("last_byte_ns"), self.start_ns
+        if given is not None or last_ns is None or start_ns is None or last_ns <= start_ns:
+            return given
+        return float(8e9 * findings["bytes_received"] / (last_ns - start_ns))
+
+    def _start(self, application: FlowApplication, start_ns: int) -> None:
+        self.start_ns = start_ns
+        self._expire_at(self.deadline_ns + self.configuration.drain_ns)
+        self._sampler.start(application)
+        application.start()
+
+    def _expire_at(self, time_ns: int) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._application is not None:
+            self._expiry = self.at(time_ns, self._application.expire)
+
+
+class Sampler:
+    """Reads counters and sockets at multiples of the interval since the epoch, so that both ends' samples align."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._interval_ns = session.configuration.sample_interval_ns
+        self._application: FlowApplication | None = None
+        self._due_ns = 0
+        self._last_ns = 0
+        self._last_counts: tuple[int, int] | None = None
+        self.lateness_max_ns = 0
+
+    def start(self, application: FlowApplication) -> None:
+        """From the flow's start on."""
+        self._application = application
+        self._last_ns = self._session.start_ns or 0
+        self._last_counts = application.byte_counts()
+        self._schedule()
+
+    def flush(self) -> None:
+        """The part of an interval that is left at the end."""
+        if self._application is not None:
+            self._sample(self._session.now_ns())
+
+    def _schedule(self) -> None:
+        self._due_ns = (self._session.now_ns() // self._interval_ns + 1) * self._interval_ns
+        self._session.at(self._due_ns, self._tick)
+
+    def _tick(self) -> None:
+        now_ns = self._session.now_ns()
+        self.lateness_max_ns = max(self.lateness_max_ns, now_ns - self._due_ns)
+        self._sample(now_ns)
+        self._schedule()
+
+    def _sample(self, now_ns: int) -> None:
+        assert self._application is not None
+        rows = self._rates(self._application.byte_counts(), now_ns)
+        for label, sock in self._application.sockets():
+            rows += self._session.observer.look(sock, now_ns, label)
+        if rows:
+            self._session.emit(Samples(rows=tuple(rows)))
+
+    def _rates(self, counts: tuple[int, int] | None, now_ns: int) -> list[SampleRow]:
+        elapsed_ns = now_ns - self._last_ns
+        if counts is None or self._last_counts is None or elapsed_ns <= 0:
+            return []
+        subject = self._session.subject
+        rows: list[SampleRow] = []
+        for metric, before, after in zip(("write_rate", "goodput"), self._last_counts, counts, strict=True):
+            rows.append((now_ns, subject, metric, 8e9 * (after - before) / elapsed_ns, "bit/s", "application"))
+        self._last_ns, self._last_counts = now_ns, counts
+        return rows
