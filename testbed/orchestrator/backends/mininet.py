@@ -1,0 +1,176 @@
+"""The Mininet backend: hosts, routers and the emulator node as namespaces, seen through genuine Mininet objects.
+
+Entering the lab builds the network, starts the relay for the links that need it, and reads everything back; leaving
+ends what was started and lets go of the namespaces. The kernel frees those a little later, in its own time: leaving
+does not wait for that, since nothing of it can be seen from outside.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+import testbed
+from testbed.orchestrator import network_commands, process
+from testbed.orchestrator.backends.namespace_network import NamespaceNetwork
+from testbed.orchestrator.emulator import Relay, relay_configuration
+from testbed.orchestrator.errors import TestbedError
+from testbed.orchestrator.lint import Finding, check
+from testbed.orchestrator.network_plan import EMULATOR, NetworkPlan
+from testbed.orchestrator.process import CommandLog, LoggedCommand, Process
+from testbed.orchestrator.run_identity import environment as run_environment
+from topologies.model import Family
+
+__all__ = ["MininetLab"]
+
+
+class MininetLab:
+    """A plan made real. ``with MininetLab(plan, run_id="...") as lab: ...``"""
+
+    def __init__(
+        self,
+        plan: NetworkPlan,
+        *,
+        run_id: str,
+        seed: int = 1,
+        start_relay: bool = True,
+        realtime: bool = True,
+    ) -> None:
+        self.plan = plan
+        self.run_id = run_id
+        self.seed = seed
+        """Of the relay; each link derives its own from it."""
+        self.relay: Relay | None = None
+        """The process that realises links, when there are such."""
+        self._start_relay = start_relay
+        self._realtime = realtime
+        self._log = CommandLog()
+        self._built_ns = 0
+        self._network = NamespaceNetwork(plan, self._log)
+        self._net: Any = None
+        self._processes: list[Process] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> MininetLab:
+        with ExitStack() as stack:
+            self._built_ns = time.monotonic_ns()
+            stack.enter_context(self._network)
+            stack.callback(self._end_processes)
+            stack.callback(self._stop_mininet)
+            if self._start_relay and any(shaped.realisation == "relay" for shaped in self.plan.shaped):
+                self.relay = self._relay()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    @property
+    def net(self) -> Any:
+        """The ``mininet.net.Mininet``; made, and Mininet imported, when it is first asked for."""
+        if self._net is None:
+            from testbed.orchestrator.backends.mininet_objects import NetlinkMininet
+
+            self._net = NetlinkMininet(self.plan, {node.name: self.namespace_fd(node.name) for node in self.plan.nodes})
+        return self._net
+
+    @property
+    def commands(self) -> list[LoggedCommand]:
+        """Every command so far, those done over netlink included, as they would be typed."""
+        built = [
+            LoggedCommand(self._built_ns, node, argv, "netlink") for node, argv in network_commands.build(self.plan)
+        ]
+        return [*built, *self._log]
+
+    def namespace_fd(self, node: str) -> int:
+        """The descriptor of a node's network namespace."""
+        return self._network.fd(node)
+
+    def inside(self, node: str) -> AbstractContextManager[None]:
+        """The calling thread is in the node's network namespace for the block."""
+        return self._network.inside(node)
+
+    def start(
+        self,
+        node: str,
+        argv: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+        stdout: Path | None = None,
+        stderr: Path | None = None,
+        interactive: bool = False,
+        pass_fds: Sequence[int] = (),
+    ) -> Process:
+        """Start a program in a node; it ends with the lab at the latest. See ``process.start``."""
+        started = process.start(
+            argv,
+            node=node,
+            namespace_fd=self.namespace_fd(node),
+            environment={**run_environment(self.run_id), **(environment or {})},
+            stdout=stdout,
+            stderr=stderr,
+            interactive=interactive,
+            pass_fds=pass_fds,
+            log=self._log,
+        )
+        self._processes.append(started)
+        return started
+
+    def run(self, node: str, argv: Sequence[str | Path], *, deadline_s: float = 10.0) -> str:
+        """Run a program in a node to its end and return what it printed. Raises CommandFailed, NotReady."""
+        with self.start(node, argv) as started:
+            output = started.succeed(deadline_s)
+        self._processes.remove(started)
+        return output
+
+    def interface(self, node: str, link: str) -> str:
+        """The name of the node's interface on that link. Raises KeyError."""
+        return self.plan.interface(node, link).name
+
+    def address(self, node: str, link: str, family: Family = 4) -> str:
+        """The node's address on that link. Raises KeyError."""
+        return str(self.plan.topology.addresses()[node, link, family].ip)
+
+    def emulator_interfaces(self, link: str) -> tuple[str, str]:
+        """The emulator's two interfaces of a shaped link: towards a, towards b. Raises KeyError."""
+        shaped = {each.link.name: each for each in self.plan.shaped}[link]
+        return shaped.a_side.name, shaped.b_side.name
+
+    def check(self) -> tuple[Finding, ...]:
+        """Look at the network as it really is, for everything that would leave a connection with fewer subflows."""
+        return check(self.plan, self._network)
+
+    def _relay(self) -> Relay:
+        argv = [sys.executable, "-m", "testbed.emulation"]
+        started = self.start(EMULATOR, argv, environment=package_path(), interactive=True)
+        return Relay(started, relay_configuration(self.plan, self.seed, realtime=self._realtime))
+
+    def _stop_mininet(self) -> None:
+        if self._net is not None:
+            self._net.stop()
+            self._net = None
+
+    def _end_processes(self) -> None:
+        """In the opposite order; all are asked to end before any is waited for."""
+        errors: list[TestbedError] = []
+        for started in reversed(self._processes):
+            started.send_signal(2)
+        while self._processes:
+            try:
+                self._processes.pop().stop()
+            except TestbedError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+def package_path() -> Mapping[str, str]:
+    """PYTHONPATH for a child that runs a module of ours: the checkout first, wherever the child's directory is."""
+    root = str(Path(testbed.__file__).parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}

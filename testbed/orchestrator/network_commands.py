@@ -1,0 +1,121 @@
+"""A network plan as the commands that would build it: for ``--dry-run``, the command log, and error messages.
+
+Each command is (node, words); the node None is the machine itself. They are complete: typed in this order they build
+the same network, with the namespaces named under ``/run/netns``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from testbed.orchestrator import netem
+from testbed.orchestrator.network_plan import EMULATOR, Interface, Neighbour, NetworkPlan, ShapedLink, Veth
+from testbed.orchestrator.routing import Route, Rule
+
+Command = tuple[str | None, tuple[str, ...]]
+
+
+def commands(plan: NetworkPlan) -> Iterator[Command]:
+    """All commands in the order in which they are carried out."""
+    yield from build(plan)
+    for shaped in plan.shaped:
+        for argv in qdisc_commands(shaped):
+            yield EMULATOR, argv
+    if any(shaped.realisation == "relay" for shaped in plan.shaped):
+        yield EMULATOR, ("python", "-m", "testbed.emulation")
+
+
+def build(plan: NetworkPlan) -> Iterator[Command]:
+    """Those for which no program is started: netlink, /proc and ioctl do the same."""
+    for node in plan.nodes:
+        yield None, ("ip", "netns", "add", node.name)
+    for node in plan.nodes:
+        for key, value in node.sysctls.items():
+            yield node.name, ("sysctl", "-w", f"{key}={value}")
+        yield node.name, ("ip", "link", "set", "lo", "up")
+    for veth in plan.veths:
+        yield None, veth_argv(veth)
+    for end in plan.interfaces():
+        yield from _interface(end)
+    for neighbour in plan.neighbours:
+        yield neighbour.node, neighbour_argv(neighbour)
+    for rule in plan.rules:
+        yield rule.node, rule_argv(rule)
+    for route in plan.routes:
+        yield route.node, route_argv(plan, route)
+    for node in plan.nodes:
+        if node.path_manager is not None:
+            yield node.name, ("ip", "mptcp", "endpoint", "flush")
+            yield node.name, tuple(node.path_manager.limits.argv())
+            for endpoint in node.path_manager.endpoints:
+                yield node.name, tuple(endpoint.argv())
+    for shaped in plan.shaped:
+        yield from bridge_commands(shaped)
+
+
+def veth_argv(veth: Veth) -> tuple[str, ...]:
+    """``ip link add`` with both ends in their namespaces."""
+    return ("ip", "link", "add", *_end(veth.a), "type", "veth", "peer", *_end(veth.b))
+
+
+def address_argv(interface: Interface, number: int) -> tuple[str, ...]:
+    """The ``number``-th address of an interface."""
+    address = interface.addresses[number]
+    quiet = ("nodad",) if address.version == 6 else ()
+    return ("ip", "address", "add", str(address), "dev", interface.name, *quiet)
+
+
+def neighbour_argv(neighbour: Neighbour) -> tuple[str, ...]:
+    """A permanent neighbour."""
+    where = ("dev", neighbour.interface.name, "nud", "permanent")
+    return ("ip", "neighbour", "replace", str(neighbour.address), "lladdr", neighbour.mac, *where)
+
+
+def rule_argv(rule: Rule) -> tuple[str, ...]:
+    """A rule for one source address."""
+    words = ("rule", "add", "from", str(rule.source), "lookup", str(rule.table), "priority", str(rule.priority))
+    return ("ip", f"-{rule.source.version}", *words)
+
+
+def route_argv(plan: NetworkPlan, route: Route) -> tuple[str, ...]:
+    """A route of the main or of another table."""
+    via = ("via", str(route.via)) if route.via is not None else ()
+    table = ("table", str(route.table)) if route.table is not None else ()
+    prefix = str(route.prefix) if route.prefix.prefixlen else "default"
+    device = plan.interface(route.node, route.link).name
+    return ("ip", f"-{route.prefix.version}", "route", "add", prefix, *via, "dev", device, *table)
+
+
+def bridge_commands(shaped: ShapedLink) -> Iterator[Command]:
+    """The bridge between the two sides of a link that qdiscs realise; nothing for a relay."""
+    if shaped.bridge is not None:
+        index = ("index", str(shaped.bridge_index))
+        yield EMULATOR, ("ip", "link", "add", shaped.bridge, *index, "up", "type", "bridge")
+        for side in (shaped.a_side, shaped.b_side):
+            yield EMULATOR, ("ip", "link", "set", side.name, "master", shaped.bridge)
+
+
+def qdisc_commands(shaped: ShapedLink, seed: int | None = None) -> tuple[tuple[str, ...], ...]:
+    """The qdiscs of both directions, each on the emulator's interface that faces the receiver."""
+    if shaped.realisation != "qdisc":
+        return ()
+    link = shaped.link
+    forward, backward = netem.for_direction(link.changes, "forward"), netem.for_direction(link.changes, "backward")
+    return (
+        *netem.qdisc_commands(shaped.b_side.name, link.forward, forward, seed=seed),
+        *netem.qdisc_commands(shaped.a_side.name, link.backward, backward, seed=seed),
+    )
+
+
+def _interface(end: Interface) -> Iterator[Command]:
+    yield end.node, ("ip", "link", "set", end.name, "up")
+    if end.offloads is not None:
+        yield end.node, tuple(end.offloads.argv(end.name))
+    for number in range(len(end.addresses)):
+        yield end.node, address_argv(end, number)
+
+
+def _end(end: Interface) -> tuple[str, ...]:
+    segments = ("gso_max_segs", str(end.gso_max_segs)) if end.gso_max_segs is not None else ()
+    words = ("name", end.name, "netns", end.node, "index", str(end.index), "address", end.mac)
+    return (*words, "mtu", str(end.mtu_bytes), *segments)

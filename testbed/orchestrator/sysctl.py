@@ -1,0 +1,90 @@
+"""Kernel parameters of a network namespace: set, then read back.
+
+``/proc/sys/net`` shows the namespace of the thread that opens it, so these functions are called inside the namespace
+(:func:`testbed.orchestrator.namespaces.inside`). A value that did not stick is an error with both values: the kernel
+rounds, clamps and sometimes ignores. Sources: proc_sys(5), Documentation/networking/{ip,mptcp}-sysctl.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+
+from testbed.orchestrator.errors import InvalidTrial, Unsupported
+
+_ROOT = Path("/proc/sys")
+
+GLOBAL_ONLY = (
+    "net.core.rmem_max",
+    "net.core.wmem_max",
+    "net.core.rmem_default",
+    "net.core.wmem_default",
+    "net.core.netdev_max_backlog",
+    "net.core.netdev_budget",
+    "net.ipv4.tcp_mem",
+    "net.ipv4.tcp_allowed_congestion_control",
+    "net.ipv4.tcp_available_congestion_control",
+)
+"""Parameters under ``net`` that no namespace has for itself: absent or read-only there (a selection, for the
+message)."""
+
+
+class SysctlError(InvalidTrial):
+    """A parameter could not be set, or holds another value than the one written."""
+
+
+def read(key: str) -> str:
+    """The value of ``key`` in the namespace of the calling thread, its white space made single blanks."""
+    try:
+        return " ".join(_path(key).read_text().split())
+    except FileNotFoundError:
+        raise Unsupported(f"sysctl {key} does not exist{_why_absent(key)}") from None
+
+
+def write(key: str, value: str) -> None:
+    """Set ``key`` and read it back. Raises SysctlError when the kernel refuses or holds another value."""
+    wanted = " ".join(value.split())
+    try:
+        with _path(key).open("w") as file:
+            file.write(wanted)
+    except FileNotFoundError:
+        raise Unsupported(f"sysctl {key} does not exist{_why_absent(key)}") from None
+    except OSError as error:
+        raise SysctlError(
+            f"sysctl {key} cannot be set to {wanted!r}: {error.strerror}{_why_refused(key, error)}"
+        ) from None
+    held = read(key)
+    if held != wanted:
+        raise SysctlError(f"sysctl {key} was set to {wanted!r} and holds {held!r}")
+
+
+def write_all(values: Mapping[str, str]) -> None:
+    """:func:`write` for each, in order."""
+    for key, value in values.items():
+        write(key, value)
+
+
+def _path(key: str) -> Path:
+    if not key or "/" in key or ".." in key:
+        raise SysctlError(f"sysctl {key!r} is not a name such as net.ipv4.ip_forward")
+    return _ROOT / key.replace(".", "/")
+
+
+def _why_absent(key: str) -> str:
+    if key in GLOBAL_ONLY:
+        return ": it belongs to the whole machine, not to a network namespace"
+    if key.startswith("net.mptcp."):
+        return " in this kernel: it is built without MPTCP or is older than this parameter"
+    return " in this kernel"
+
+
+def _why_refused(key: str, error: OSError) -> str:
+    if key == "net.ipv4.tcp_congestion_control" and error.errno in (errno.ENOENT, errno.EPERM):
+        known = read("net.ipv4.tcp_available_congestion_control")
+        allowed = read("net.ipv4.tcp_allowed_congestion_control")
+        return (
+            f" (a namespace may set only allowed ones: {allowed}; available: {known}; allow it for the machine with"
+            " sysctl net.ipv4.tcp_allowed_congestion_control, or choose it per socket with TCP_CONGESTION)"
+        )
+    return ""
