@@ -49,6 +49,10 @@ class Layout:
     segments: tuple[Segment, ...]
     y: Mapping[Cell, int]
 
+    def goes_on(self, cell: Cell) -> bool:
+        """Whether anything leaves the cell on its right side; not so where a link joins two ends of one column."""
+        return any(segment.start == cell for segment in self.segments)
+
     def columns(self) -> tuple[tuple[Cell, ...], ...]:
         """The cells of each column, top to bottom."""
         count = 1 + max(cell.column for cell in self.cells)

@@ -325,8 +325,9 @@ def parse_loss(text: str) -> Loss:
             return DropList(tuple(int(argument) for argument in arguments))
     except ProfileError:
         raise
-    except ValueError:
-        pass
+    except ValueError as error:
+        if "above 100%" in str(error):
+            raise
     raise QuantityError(
         f"{text!r} is not a loss: write 'none', '2%', 'ge(1%,30%)' (p, r), 'every(100)' or 'list(3,7,9)'"
     )

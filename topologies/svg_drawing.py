@@ -41,7 +41,12 @@ class _Setting:
 
     @property
     def gap(self) -> int:
-        return 18 if self.tight else 28
+        return 14 if self.tight else 28
+
+    @property
+    def padding(self) -> int:
+        """Between a box and its text, on either side."""
+        return 5 if self.tight else 8
 
     def lines(self, cell: Cell) -> list[str]:
         """The text of a cell."""
@@ -59,7 +64,7 @@ class _Setting:
             return 0, 0
         lines = self.lines(cell)
         font = NODE_FONT if cell.kind == "node" else LABEL_FONT
-        width = round(max(map(len, lines)) * font * CHARACTER_WIDTH) + 16
+        width = round(max(map(len, lines)) * font * CHARACTER_WIDTH) + 2 * self.padding
         return width, len(lines) * LINE_HEIGHT + (12 if cell.kind == "node" else 8)
 
 
@@ -146,7 +151,7 @@ def _picture(setting: _Setting, prefix: str) -> tuple[list[str], int, int]:
     bends = [
         f'<path class="{_line_class(prefix, cell.paths)}" d="M{left} {layout.y[cell] + MARGIN}H{right}"/>'
         for cell in layout.cells
-        if cell.kind == "bend"
+        if cell.kind == "bend" and layout.goes_on(cell)
         for left, right in [columns[cell.column]]
     ]
     boxes = [_box(setting, cell, center[cell], layout.y[cell] + MARGIN, prefix) for cell in layout.cells]
@@ -203,7 +208,7 @@ def _box(setting: _Setting, cell: Cell, x: int, y: int, prefix: str) -> str:
     else:
         shape = f'<rect class="{prefix}-label" {rect} rx="3"/>'
         texts = [
-            f'<text{f" class={chr(34)}{prefix}-head{chr(34)}" if i == 0 else ""} x="{x - width // 2 + 8}"'
+            f'<text{f" class={chr(34)}{prefix}-head{chr(34)}" if i == 0 else ""} x="{x - width // 2 + setting.padding}"'
             f' y="{first + i * LINE_HEIGHT:g}">{escape(line)}</text>'
             for i, line in enumerate(lines)
         ]
@@ -214,7 +219,7 @@ def _legend(topology: Topology, prefix: str, width: int, top: int) -> tuple[list
     """The rows below the picture, and where they end."""
     room = int((width - 2 * MARGIN) / (LABEL_FONT * CHARACTER_WIDTH))
     elements: list[str] = []
-    y = top + 8
+    y = top + 14
     name_room = max((len(path.name) for path in topology.paths), default=0) + 2
 
     def write(text: str, column: int, css: str) -> None:

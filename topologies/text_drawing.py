@@ -127,14 +127,17 @@ def _picture(topology: Topology, color: bool) -> list[str]:
         _connect(canvas, layout, trunks, x, left)
         for cell in column:
             _draw(canvas, topology, cell, x[cell], layout.y[cell])
+            if cell.kind != "node":
+                first, last = x[cell]
+                end = last + 1 if layout.goes_on(cell) else first + (cell.kind == "link")
+                if end > first:
+                    canvas.horizontal(layout.y[cell], first - 1, end, _color(cell.paths))
     return canvas.rows(color)
 
 
 def _draw(canvas: Canvas, topology: Topology, cell: Cell, x: tuple[int, int], y: int) -> None:
     start, stop = x
     color = _color(cell.paths)
-    if cell.kind != "node":
-        canvas.horizontal(y, start - 1, stop + 1, color)
     if cell.kind == "link":
         for row, text in enumerate(_label(topology, cell), start=y - 1):
             padded = f" {text} " if row == y else text
@@ -159,7 +162,7 @@ def _trunks(segments: list[Segment], layout: Layout) -> dict[Segment, list[Segme
         groups = [group for group in groups if group not in touching] + [merged]
     trunks: dict[Segment, list[Segment]] = {}
     for group in groups:
-        starts, ends = {s.start for s in group}, {s.end for s in group}
+        starts, ends = dict.fromkeys(s.start for s in group), {s.end for s in group}
         if len(starts) * len(ends) == len(group):
             parts = [group]
         else:
@@ -174,14 +177,21 @@ def _connect(
     canvas: Canvas, layout: Layout, trunks: dict[Segment, list[Segment]], x: dict[Cell, tuple[int, int]], left: int
 ) -> None:
     parts = list({id(part): part for part in trunks.values()}.values())
+    trunk_x = {s: left - 2 * (len(parts) - index) for index, part in enumerate(parts) for s in part}
     for segment in _arriving(layout, x, left):
         start, stop = x[segment.start][1], x[segment.end][0]
         y1, y2 = layout.y[segment.start], layout.y[segment.end]
         color = _color(segment.paths)
-        if segment not in trunks:
+        trunk = trunk_x.get(segment)
+        if segment.end.kind == "bend" and not layout.goes_on(segment.end):
+            # The bend joins two ends of one column: nothing is drawn beyond the trunk at which they meet.
+            partner = next(s for s in layout.segments if s.end == segment.end and s != segment)
+            met = [place for place in (trunk, trunk_x.get(partner)) if place is not None]
+            stop = max(met)
+            y2 = layout.y[partner.start] if trunk == trunk_x.get(partner) else y2
+        if trunk is None:
             canvas.horizontal(y1, start, stop, color)
             continue
-        trunk = left - 2 * (len(parts) - parts.index(trunks[segment]))
         canvas.horizontal(y1, start, trunk, color)
         canvas.vertical(trunk, y1, y2, color)
         canvas.horizontal(y2, trunk, stop, color)
