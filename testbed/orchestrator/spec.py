@@ -143,6 +143,8 @@ class Expectation:
     at_most: float | None = None
     relative_to: tuple[str, ...] = ()
     """The value is divided by that of the best of these variants (the largest statistic)."""
+    relative_to_flow: str | None = None
+    """The value is divided by that of this other flow of the same trial (before the statistic)."""
     flow: str = "main"
     statistic: Literal["median", "mean", "min", "max"] = "median"
     """Over the valid repetitions; ``min`` with ``at_least`` and ``max`` with ``at_most`` mean: every one of them."""
@@ -152,6 +154,8 @@ class Expectation:
     def __post_init__(self) -> None:
         if self.at_least is None and self.at_most is None:
             raise SpecificationError(f"expectation on {self.variant}.{self.metric} has no bound")
+        if self.relative_to and self.relative_to_flow is not None:
+            raise SpecificationError(f"expectation on {self.variant}.{self.metric} is relative to two things")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,76 @@
+"""Flows and variants that several experiments start from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from testbed.orchestrator.spec import Application, Bulk, Endpoint, Flow, PathManager, Variant
+from topologies.link_profile import LinkProfile
+from topologies.model import Topology
+
+MBIT = 1_000_000
+MS = 1_000_000
+SECOND = 1_000_000_000
+
+UPLOAD = Bulk(direction="upload")
+
+RENO = "reno"
+"""Experiments on loss name their congestion control: a kernel's default is whatever its distributor chose, and Reno is
+the one that every kernel has and that every host may choose (net.ipv4.tcp_allowed_congestion_control)."""
+
+
+def endpoint(implementation: str, congestion_control: str | None) -> Endpoint:
+    """An endpoint of ``linux`` or ``linux-tcp``."""
+    return Endpoint(
+        implementation="linux-tcp" if implementation == "linux-tcp" else "linux", congestion_control=congestion_control
+    )
+
+
+def tcp(
+    name: str,
+    topology: Topology,
+    path: str,
+    application: Application = UPLOAD,
+    congestion_control: str | None = None,
+) -> Variant:
+    """Plain TCP over one path: what MPTCP is compared with."""
+    side = endpoint("linux-tcp", congestion_control)
+    flow = Flow(application=application, client=side, server=side, path=path)
+    return Variant(
+        name=name,
+        summary=f"Plain TCP over {path}.",
+        topology=topology,
+        flows=(flow,),
+        path_manager=PathManager(mode="none"),
+        subflows=1,
+    )
+
+
+def mptcp(
+    name: str,
+    summary: str,
+    topology: Topology,
+    application: Application = UPLOAD,
+    congestion_control: str | None = None,
+    path_manager: PathManager | None = None,
+) -> Variant:
+    """MPTCP of this kernel over all paths, one subflow each; the trial is INVALID when one is missing."""
+    side = endpoint("linux", congestion_control)
+    return Variant(
+        name=name,
+        summary=summary,
+        topology=topology,
+        flows=(Flow(application=application, client=side, server=side),),
+        path_manager=path_manager or PathManager(mode="signal"),
+        subflows=len(topology.paths),
+    )
+
+
+def on_links(topology: Topology, names: tuple[str, ...], **values: object) -> Topology:
+    """``topology`` with these fields of LinkProfile set on the named links, in both directions."""
+    for name in names:
+        link = topology.link(name)
+        forward: LinkProfile = dataclasses.replace(link.forward, **values)  # type: ignore[arg-type]
+        backward: LinkProfile = dataclasses.replace(link.backward, **values)  # type: ignore[arg-type]
+        topology = topology.with_link(dataclasses.replace(link, forward=forward, backward=backward))
+    return topology

@@ -1,0 +1,43 @@
+"""Random loss on both paths, from none to 5 %."""
+
+from __future__ import annotations
+
+from experiments.ingredients import MBIT, MS, RENO, SECOND, mptcp, on_links, tcp
+from testbed.orchestrator.spec import Expectation, Experiment
+from topologies.link_profile import LinkProfile, NoLoss, RandomLoss
+from topologies.two_path import two_path
+
+LOSSES = {"0": 0.0, "0.5": 0.005, "1": 0.01, "2": 0.02, "5": 0.05}
+"""Percent, as in a variant's name -> probability."""
+
+
+def loss_sweep() -> Experiment:
+    """Reno over 2 x 20 Mbit/s: its rate falls with the square root of the loss (Mathis et al., CCR 1997)."""
+    base = two_path(
+        path1=LinkProfile(rate_bit_s=20 * MBIT, delay_ns=10 * MS),
+        path2=LinkProfile(rate_bit_s=20 * MBIT, delay_ns=10 * MS),
+    )
+    variants = []
+    for percent, probability in LOSSES.items():
+        topology = on_links(base, ("path1", "path2"), loss=RandomLoss(probability) if probability else NoLoss())
+        variants.append(tcp(f"tcp-loss{percent}", topology, "path1", congestion_control=RENO))
+        variants.append(
+            mptcp(f"mptcp-loss{percent}", f"MPTCP, {percent}% loss on both paths.", topology, congestion_control=RENO)
+        )
+    return Experiment(
+        name="loss_sweep",
+        question="How does random loss on both paths reduce the goodput of TCP and of MPTCP?",
+        variants=tuple(variants),
+        repetitions=3,
+        duration_ns=6 * SECOND,
+        expectations=tuple(
+            Expectation(
+                variant=f"mptcp-loss{percent}",
+                metric="goodput_bit_s",
+                at_least=1.2,
+                relative_to=(f"tcp-loss{percent}",),
+                because="two subflows with a congestion window each recover independently",
+            )
+            for percent in LOSSES
+        ),
+    )

@@ -1,0 +1,241 @@
+"""``--set KEY=VALUE``: any field of an experiment changed from text, with one clear error for a wrong key or value.
+
+A key is a field's name without its unit, because the value carries the unit: ``duration=20s``, ``repetitions=5``,
+``path2.loss=2%``, ``path1.forward.rate=5mbit``, ``client.congestion_control=reno``, ``traffic.size=16MiB``,
+``path_manager.mode=fullmesh``. A variant's name in front limits it to that variant: ``mptcp.path2.delay=50ms``.
+Keys of one flow among several have the flow's name after that: ``cross.client.nodelay=true``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import shlex
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, Union
+
+from testbed.endpoint.parameters import APPLICATION_KINDS
+from testbed.orchestrator.spec import Experiment, Flow, SpecificationError, Variant
+from topologies import quantity
+from topologies.link_profile import FIELDS, LinkProfile, with_field
+from topologies.model import Link, Topology
+
+T = TypeVar("T")
+
+UNITS: Mapping[str, Callable[[str], Any]] = {
+    "_ns": quantity.parse_time,
+    "_bit_s": quantity.parse_rate,
+    "_bytes": quantity.parse_size,
+}
+"""Suffix of a field's name -> parser of its text."""
+
+
+def apply(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
+    """``experiment`` with each ``KEY=VALUE`` applied in turn. Raises SpecificationError that names key, value and
+    fix."""
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if not sign:
+            raise SpecificationError(f"--set {assignment}: write KEY=VALUE, such as path2.loss=2%")
+        experiment = _apply_one(experiment, key.strip(), text.strip())
+    return experiment
+
+
+def keys(experiment: Experiment) -> tuple[str, ...]:
+    """Every key that :func:`apply` takes for this experiment, in order; those of a single variant are not repeated."""
+    names = [key.name for key in _experiment_keys(experiment)]
+    for variant in experiment.variants:
+        names += [key.name for key in _variant_keys(variant)]
+    return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key and what it does to the value that owns it."""
+
+    name: str
+    set: Callable[[Any, str], Any]
+
+
+def _apply_one(experiment: Experiment, key: str, text: str) -> Experiment:
+    try:
+        for known in _experiment_keys(experiment):
+            if known.name == key:
+                changed: Experiment = known.set(experiment, text)
+                return changed
+        variants = [_changed_variant(variant, key, text) for variant in experiment.variants]
+        if all(variant is None for variant in variants):
+            raise SpecificationError(_unknown(experiment, key))
+        merged = tuple(new or old for new, old in zip(variants, experiment.variants, strict=True))
+        return dataclasses.replace(experiment, variants=merged)
+    except SpecificationError as error:
+        raise SpecificationError(f"--set {key}={text}: {error}") from None
+    except ValueError as error:  # a quantity, a profile or a parameter out of range: its message names the range
+        raise SpecificationError(f"--set {key}={text}: {error}") from None
+
+
+def _changed_variant(variant: Variant, key: str, text: str) -> Variant | None:
+    """The variant after the change; None when it has no such key."""
+    for known in _variant_keys(variant):
+        if key in (known.name, f"{variant.name}.{known.name}"):
+            changed: Variant = known.set(variant, text)
+            return changed
+    return None
+
+
+def _unknown(experiment: Experiment, key: str) -> str:
+    known = keys(experiment)
+    _, _, rest = key.partition(".")
+    head = key.removesuffix(f".{rest}") if rest else key
+    if head in {variant.name for variant in experiment.variants}:
+        key = rest
+    near = difflib.get_close_matches(key, known, n=4, cutoff=0.5)
+    siblings = [name for name in known if name.startswith(f"{head}.")]
+    hint = ", ".join(near or siblings[:8] or [name for name in known if "." not in name])
+    return f"experiment {experiment.name} has no key {key!r}; near ones: {hint} (all: testbed show {experiment.name})"
+
+
+# --- the keys ---------------------------------------------------------------------------------------------------------
+
+
+def _experiment_keys(experiment: Experiment) -> Iterator[_Key]:
+    yield from _field_keys(experiment, "", skip=("name", "question", "variants", "expectations"))
+
+
+def _variant_keys(variant: Variant) -> Iterator[_Key]:
+    yield _Key("subflows", lambda owner, text: _with_text(owner, "subflows", text))
+    yield from _nested(_field_keys(variant.path_manager, "path_manager."), "path_manager")
+    yield from _link_keys(variant.topology)
+    for index, flow in enumerate(variant.flows):
+        prefixes = (f"{flow.name}.",) if index else ("", f"{flow.name}.")
+        for prefix in prefixes:
+            yield from _flow_keys(flow, index, prefix)
+
+
+def _link_keys(topology: Topology) -> Iterator[_Key]:
+    """``<link or path>[.forward|.backward].<field>``; a path stands for its one shaped link."""
+    links = {link.name: link for link in topology.links}
+    for path in topology.paths:
+        shaped = [name for name in path.links if links[name].is_shaped()]
+        if path.name not in links and len(shaped) == 1:
+            links[path.name] = links[shaped[0]]
+    for name, link in links.items():
+        for word in FIELDS:
+            yield _Key(f"{name}.{word}", _link_setter(link.name, ("forward", "backward"), word))
+            for direction in ("forward", "backward"):
+                yield _Key(f"{name}.{direction}.{word}", _link_setter(link.name, (direction,), word))
+
+
+def _link_setter(link_name: str, directions: tuple[str, ...], word: str) -> Callable[[Variant, str], Variant]:
+    def set_link(variant: Variant, text: str) -> Variant:
+        link: Link = variant.topology.link(link_name)
+        for direction in directions:
+            profile: LinkProfile = getattr(link, direction)
+            replaced: dict[str, Any] = {direction: with_field(profile, word, text)}
+            link = dataclasses.replace(link, **replaced)
+        return dataclasses.replace(variant, topology=variant.topology.with_link(link))
+
+    return set_link
+
+
+def _flow_keys(flow: Flow, index: int, prefix: str) -> Iterator[_Key]:
+    def on_flow(inner: Callable[[Flow, str], Flow]) -> Callable[[Variant, str], Variant]:
+        def set_flow(variant: Variant, text: str) -> Variant:
+            flows = list(variant.flows)
+            flows[index] = inner(flows[index], text)
+            return dataclasses.replace(variant, flows=tuple(flows))
+
+        return set_flow
+
+    def set_application(owner: Flow, text: str) -> Flow:
+        if text not in APPLICATION_KINDS:
+            raise SpecificationError(f"the traffic is one of {', '.join(APPLICATION_KINDS)}")
+        return dataclasses.replace(owner, application=APPLICATION_KINDS[text]())
+
+    yield _Key(f"{prefix}traffic", on_flow(set_application))
+    nested = ((flow.application, "traffic", "application"), (flow.client, "client", "client"))
+    for part, word, attribute in (*nested, (flow.server, "server", "server")):
+        for key in _nested(_field_keys(part, f"{prefix}{word}.", skip=("kind",)), attribute):
+            yield _Key(key.name, on_flow(key.set))
+    own = ("application", "client", "server", "name", *(("duration_ns", "start_ns") if not prefix else ()))
+    for key in _field_keys(flow, prefix, skip=own):
+        yield _Key(key.name, on_flow(key.set))
+
+
+def _field_keys(owner: Any, prefix: str, skip: tuple[str, ...] = ()) -> Iterator[_Key]:
+    for field in dataclasses.fields(owner):
+        if field.name not in skip:
+            yield _Key(prefix + _without_unit(field.name), _setter(field.name))
+
+
+def _setter(name: str) -> Callable[[T, str], T]:
+    return lambda owner, text: _with_text(owner, name, text)
+
+
+def _nested(inner: Iterator[_Key], attribute: str) -> Iterator[_Key]:
+    """Keys of a part, made into keys of the value that holds it as ``attribute``."""
+    for key in inner:
+
+        def set_part(owner: Any, text: str, key: _Key = key) -> Any:
+            return dataclasses.replace(owner, **{attribute: key.set(getattr(owner, attribute), text)})
+
+        yield _Key(key.name, set_part)
+
+
+# --- text -> the type of a field ------------------------------------------------------------------------------------
+
+
+def _with_text(owner: T, name: str, text: str) -> T:
+    hint = typing.get_type_hints(type(owner))[name]
+    changed: T = dataclasses.replace(owner, **{name: _parse(name, hint, text)})  # type: ignore[type-var]
+    return changed
+
+
+def _without_unit(name: str) -> str:
+    return next((name.removesuffix(suffix) for suffix in UNITS if name.endswith(suffix)), name)
+
+
+def _parse(name: str, hint: Any, text: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        if type(None) in arguments and text in ("none", "default"):
+            return None
+        (hint,) = (argument for argument in arguments if argument is not type(None))
+        return _parse(name, hint, text)
+    if origin is Literal:
+        for choice in arguments:
+            if text == str(choice):
+                return choice
+        raise SpecificationError(f"{_without_unit(name)} is one of {', '.join(map(str, arguments))}")
+    if origin is tuple:
+        return tuple(shlex.split(text)) if " " in text else tuple(word for word in text.split(",") if word)
+    for suffix, parse in UNITS.items():
+        if name.endswith(suffix):
+            return parse(text)
+    return _parse_plain(hint, text)
+
+
+def _parse_plain(hint: Any, text: str) -> Any:
+    if hint is bool:
+        words = {
+            "true": True,
+            "yes": True,
+            "on": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "off": False,
+            "0": False,
+        }
+        if text.lower() not in words:
+            raise SpecificationError("a flag is true or false")
+        return words[text.lower()]
+    if hint is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise SpecificationError("an integer is wanted") from None
+    return text

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+
+from testbed.endpoint.parameters import Stream
+from testbed.orchestrator import overrides
+from testbed.orchestrator.spec import Bulk, Endpoint, Experiment, Flow, SpecificationError, Variant
+from topologies.link_profile import EveryNth, NoLoss, RandomLoss
+from topologies.two_path import two_path
+
+
+def _experiment() -> Experiment:
+    tcp = Flow(client=Endpoint(implementation="linux-tcp"), path="path1")
+    cross = Flow(name="cross", start_ns=5)
+    return Experiment(
+        name="example",
+        question="does it?",
+        variants=(
+            Variant(name="tcp", summary="one path", topology=two_path(), flows=(tcp,)),
+            Variant(name="mptcp", summary="both", topology=two_path(), flows=(Flow(), cross)),
+        ),
+    )
+
+
+def test_a_link_field_changes_in_both_directions_of_every_variant() -> None:
+    changed = overrides.apply(_experiment(), ["path2.loss=2%"])
+
+    for variant in changed.variants:
+        link = variant.topology.link("path2")
+        assert link.forward.loss == link.backward.loss == RandomLoss(0.02)
+        assert variant.topology.link("path1").forward.loss == NoLoss()
+
+
+def test_a_direction_and_a_variant_narrow_it() -> None:
+    changed = overrides.apply(_experiment(), ["mptcp.path1.forward.loss=every(100)"])
+
+    link = changed.variant("mptcp").topology.link("path1")
+    assert link.forward.loss == EveryNth(100)
+    assert link.backward.loss == NoLoss()
+    assert changed.variant("tcp") == _experiment().variant("tcp")
+
+
+def test_units_are_read_and_names_carry_none() -> None:
+    changed = overrides.apply(
+        _experiment(), ["duration=20s", "client.send_buffer=64KiB", "traffic.size=16MiB", "path1.rate=5mbit"]
+    )
+
+    flow = changed.variant("tcp").flows[0]
+    assert changed.duration_ns == 20 * 10**9
+    assert flow.client.send_buffer_bytes == 65536
+    assert flow.application == Bulk(size_bytes=16 * 2**20)
+    assert changed.variant("tcp").topology.link("path1").forward.rate_bit_s == 5_000_000
+
+
+def test_the_kind_of_traffic_and_then_its_fields_can_be_chosen() -> None:
+    changed = overrides.apply(_experiment(), ["traffic=stream", "traffic.rate=1mbit"])
+
+    assert changed.variant("mptcp").flows[0].application == Stream(rate_bit_s=1_000_000)
+
+
+def test_a_second_flow_is_reached_by_its_name() -> None:
+    changed = overrides.apply(_experiment(), ["cross.start=2s", "cross.client.nodelay=yes"])
+
+    first, cross = changed.variant("mptcp").flows
+    assert (cross.start_ns, cross.client.nodelay) == (2 * 10**9, True)
+    assert (first.start_ns, first.client.nodelay) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("path2.los=2%", ("'path2.los'", "path2.loss")),
+        ("durration=2s", ("'durration'", "duration")),
+        ("mptcp.path3.loss=2%", ("'path3.loss'", "path1.loss")),
+        ("duration=20", ("'20'", "20mbit", "unit")),
+        ("duration", ("KEY=VALUE",)),
+        ("path1.loss=200%", ("200%", "100%")),
+        ("path_manager.mode=mesh", ("fullmesh", "signal")),
+        ("repetitions=many", ("integer",)),
+        ("repetitions=0", ("repetitions", "at least 1")),
+        ("client.implementation=windows", ("linux-tcp",)),
+        ("traffic=video", ("bulk", "stream")),
+        ("capture=perhaps", ("true or false",)),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it_and_the_fix(assignment: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(SpecificationError) as caught:
+        overrides.apply(_experiment(), [assignment])
+
+    message = str(caught.value)
+    assert "\n" not in message
+    assert assignment.partition("=")[0].split(".")[-1] in message
+    if assignment != "duration=20":
+        assert all(word in message for word in words), message
+    else:
+        assert "'20'" in message and "ms" in message
+
+
+def test_every_listed_key_is_accepted_or_refuses_only_the_value() -> None:
+    experiment = _experiment()
+    for key in overrides.keys(experiment):
+        try:
+            overrides.apply(experiment, [f"{key}=?"])
+        except SpecificationError as error:
+            assert "has no key" not in str(error)
