@@ -203,7 +203,10 @@ class Topology:
         return dataclasses.replace(self, links=links)
 
     def with_link(self, link: Link) -> Topology:
-        """The same network with the link of that name replaced."""
+        """The same network with the link of that name replaced. Raises TopologyError when there is none."""
+        if link.name not in (old.name for old in self.links):
+            names = ", ".join(old.name for old in self.links)
+            raise TopologyError(f"topology {self.name} has no link {link.name}; there are {names}")
         return dataclasses.replace(self, links=tuple(link if old.name == link.name else old for old in self.links))
 
     def _with_role(self, role: Role) -> Host:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from topologies import catalog
-from topologies.model import Family, Path, Topology, TopologyError
+from topologies.model import Family, Link, Path, Topology, TopologyError
 
 FAMILIES: tuple[tuple[Family, ...], ...] = ((4,), (6,), (4, 6))
 
@@ -124,3 +124,8 @@ def test_a_path_that_leaves_the_network_is_one_error_naming_it() -> None:
             links=good.links,
             paths=(Path("path9", ("access1", "nowhere")),),
         )
+
+
+def test_replacing_a_link_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(TopologyError, match="two_path has no link path7; there are access1, path1"):
+        catalog.build("two_path").with_link(Link(name="path7", a="r1", b="server"))
