@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from topologies import quantity
-from topologies.quantity import QuantityError
+from topologies.quantity import OutOfRangeError, QuantityError
 
 MTU_BYTES = 1500
 ETHERNET_HEADER_BYTES = 14
@@ -323,11 +323,10 @@ def parse_loss(text: str) -> Loss:
             return EveryNth(*(int(argument) for argument in arguments))
         if call[1] == "list":
             return DropList(tuple(int(argument) for argument in arguments))
-    except ProfileError:
+    except (ProfileError, OutOfRangeError):
         raise
-    except ValueError as error:
-        if "above 100%" in str(error):
-            raise
+    except ValueError:
+        pass
     raise QuantityError(
         f"{text!r} is not a loss: write 'none', '2%', 'ge(1%,30%)' (p, r), 'every(100)' or 'list(3,7,9)'"
     )

@@ -42,6 +42,10 @@ class QuantityError(ValueError):
     """The text is not a quantity of the kind asked for; the message says which texts are."""
 
 
+class OutOfRangeError(QuantityError):
+    """The text is well formed, but its value is not possible."""
+
+
 def parse_rate(text: str) -> int:
     """``"20mbit"``, ``"1.5Gbit/s"`` -> bit/s."""
     return _integer(text, _folded(text, RATE_UNITS, suffix="/s"), "rate", "20mbit")
@@ -63,7 +67,7 @@ def parse_probability(text: str) -> float:
     if value is None:
         raise QuantityError(f"{text!r} is not a probability: write a number and a unit, such as '0.5%' or '100ppm'")
     if value > 1:
-        raise QuantityError(f"{text!r} is not a probability: it is above 100%")
+        raise OutOfRangeError(f"{text!r} is not a probability: it is above 100%")
     return float(value)
 
 
