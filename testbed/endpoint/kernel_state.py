@@ -130,9 +130,7 @@ def _full_info(sock: socket.socket) -> ConnectionState:
         raw = subflows.raw[index * _SUBFLOW_INFO_BYTES : (index + 1) * _SUBFLOW_INFO_BYTES][:kernel_subflow]
         info = infos.raw[index * TCP_INFO_BYTES : index * TCP_INFO_BYTES + tcp_bytes]
         states.append(SubflowState(struct.unpack_from("=I", raw)[0], _endpoints(raw[8:]), read_tcp_info(info)))
-    return ConnectionState(
-        "MPTCP_FULL_INFO", read_mptcp_info(head.raw[_FULL_INFO_HEAD.size : length]), tuple(states)
-    )
+    return ConnectionState("MPTCP_FULL_INFO", read_mptcp_info(head.raw[_FULL_INFO_HEAD.size : length]), tuple(states))
 
 
 def _separate_infos(sock: socket.socket) -> ConnectionState:

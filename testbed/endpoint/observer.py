@@ -14,49 +14,54 @@ from testbed.endpoint.tcp_info import UNITS_OF_MPTCP_INFO, UNITS_OF_TCP_INFO, In
 NOT_SAMPLED = frozenset({"state", "options", "advmss", "pmtu", "token", "flags", "csum_enabled", "ato", "rcv_mss"})
 """Fields that say little as a series; the result has their last values."""
 
+GONE = (errno.ENOTCONN, errno.EINVAL, errno.ECONNRESET, errno.EBADF)
+"""What getsockopt, getsockname or getpeername say of a connection that has just ended."""
+
 
 class Observer:
-    """Watches the connections of one side of a flow. ``subject`` is ``main.client`` and the like."""
+    """Watches the connections of one side of a flow. ``subject`` is ``main.client`` and the like.
 
-    def __init__(
-        self, subject: str, asked_for: str, emit: Callable[[Event], None], backup_flag: BackupFlag
-    ) -> None:
+    The first connection is the main one: its samples are under the plain subject, those of the n-th further one under
+    ``<subject>.connection<n>``; subflows are ``.subflow<index>`` below that.
+    """
+
+    def __init__(self, subject: str, asked_for: str, emit: Callable[[Event], None], backup_flag: BackupFlag) -> None:
         self.in_force: InForce | None = None
         """Of the connection that was looked at last."""
         self.fallback = False
-        self.main: SubflowRegistry | None = None
-        """Of the first connection."""
         self._subject = subject
         self._asked_for = asked_for
         self._emit = emit
         self._backup_flag = backup_flag
         self._registries: dict[object, SubflowRegistry] = {}
 
-    def look(self, sock: socket.socket, now_ns: int, label: str = "") -> list[SampleRow]:
-        """Read a connected socket; what came or went is told as an event (of the first connection only).
+    @property
+    def main(self) -> SubflowRegistry | None:
+        """Of the first connection."""
+        return next(iter(self._registries.values()), None)
 
-        A connection that broke since the last look gives no rows. ``label`` distinguishes connections in the subject.
+    def look(self, sock: socket.socket, now_ns: int, key: object) -> list[SampleRow]:
+        """Read a connected socket; ``key`` says which connection it is.
+
+        What came or went is told as an event (of the main connection only). No rows when it has ended meanwhile.
         """
         try:
             state = read_connection(sock)
         except OSError as error:
-            if error.errno in (errno.ENOTCONN, errno.EINVAL, errno.ECONNRESET):
+            if error.errno in GONE:
                 return []
             raise
-        registry = self._registries.setdefault(sock, SubflowRegistry(self._backup_flag))
-        self.main = self.main or registry
+        if key not in self._registries:
+            self._registries[key] = SubflowRegistry(self._backup_flag)
+        registry = self._registries[key]
         changed = registry.update(state, now_ns)
         if registry is self.main:
             for subflow in changed:
                 self._emit(subflow.event(now_ns))
         self._judge(state)
-        return list(self._rows(registry, state, now_ns, self._subject + label))
-
-    def forget(self, sock: socket.socket) -> None:
-        """The socket is about to be closed; what was seen stays in the totals."""
-        registry = self._registries.pop(sock, None)
-        if registry is not None:
-            self._registries[object()] = registry
+        number = list(self._registries).index(key)
+        subject = f"{self._subject}.connection{number}" if number else self._subject
+        return _rows(registry, state, now_ns, subject)
 
     def subflows_seen(self) -> int:
         """Of all connections together."""
@@ -68,6 +73,19 @@ class Observer:
         known = [value for value in totals if value is not None]
         return sum(known) if known and len(known) == len(totals) else None
 
+    def payload(self) -> tuple[int, int] | None:
+        """Bytes acknowledged and received by all connections, retransmissions not counted twice; None: not told."""
+        sums = [0, 0]
+        for registry in self._registries.values():
+            counts = [(registry.mptcp_info or {}).get(name) for name in ("bytes_acked", "bytes_received")]
+            if registry.mptcp_info is None:
+                counts = [registry.total(name) for name in ("bytes_acked", "bytes_received")]
+            for index, count in enumerate(counts):
+                if count is None:
+                    return None
+                sums[index] += count
+        return sums[0], sums[1]
+
     def _judge(self, state: ConnectionState) -> None:
         if self._asked_for == "linux":
             self.in_force = "fallback" if state.fallback else "linux"
@@ -75,17 +93,16 @@ class Observer:
         else:
             self.in_force = "linux-tcp"
 
-    def _rows(
-        self, registry: SubflowRegistry, state: ConnectionState, now_ns: int, subject: str
-    ) -> list[SampleRow]:
-        rows: list[SampleRow] = []
-        if state.mptcp_info is not None:
-            _append(rows, now_ns, subject, state.mptcp_info, UNITS_OF_MPTCP_INFO, "MPTCP_INFO")
-        for subflow in registry.subflows:
-            if subflow.present:
-                name = f"{subject}.subflow{subflow.index}"
-                _append(rows, now_ns, name, subflow.tcp_info, UNITS_OF_TCP_INFO, state.source)
-        return rows
+
+def _rows(registry: SubflowRegistry, state: ConnectionState, now_ns: int, subject: str) -> list[SampleRow]:
+    rows: list[SampleRow] = []
+    if state.mptcp_info is not None:
+        _append(rows, now_ns, subject, state.mptcp_info, UNITS_OF_MPTCP_INFO, "MPTCP_INFO")
+    for subflow in registry.subflows:
+        if subflow.present:
+            name = f"{subject}.subflow{subflow.index}"
+            _append(rows, now_ns, name, subflow.tcp_info, UNITS_OF_TCP_INFO, state.source)
+    return rows
 
 
 def _append(

@@ -44,7 +44,8 @@ class Pattern:
             part = received[offset : offset + len(expected)]
             # bytearray compares by memcmp; memoryview would compare element by element, 40 times slower.
             if bytearray(expected) != part:
-                return offset + next(index for index, pair in enumerate(zip(expected, part)) if pair[0] != pair[1])
+                pairs = zip(expected, part, strict=True)
+                return offset + next(index for index, (wanted, got) in enumerate(pairs) if wanted != got)
             self.advance(len(expected))
             offset += len(expected)
         return None

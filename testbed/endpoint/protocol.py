@@ -1,6 +1,6 @@
 """What an endpoint process and the orchestrator say to each other: one JSON object per line, these dataclasses.
 
-To the process: first a :class:`Configuration`, then commands, ``{"command": "start", ...}`` and ``{"command": "stop"}``.
+To the process: first a :class:`Configuration`, then the commands :class:`Start` and :class:`Stop`.
 From the process: events, told apart by ``event``; exactly one ``result``, the last line, also after an error.
 Times in events are ns since the ``epoch_monotonic_ns`` of the start command (CLOCK_MONOTONIC is the same in every
 network namespace). What comes before the start has no such time and carries none. docs/endpoints.md tells the story.
@@ -110,6 +110,10 @@ class Stop:
 
     command: Literal["stop"] = "stop"
 
+    def __post_init__(self) -> None:
+        if self.command != "stop":
+            raise ParameterError(f"the commands are start and stop, not {self.command!r}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
@@ -151,17 +155,18 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubflowSeen:
-    """A subflow appeared or disappeared, as seen at a sample: up to one interval late."""
+    """A subflow of the main connection appeared or disappeared, as seen at a sample: up to one interval late."""
 
     time_ns: int
     change: Literal["added", "removed"]
     index: int
+    """In order of appearance at this end; 0 is the initial one."""
     local_address: str
     local_port: int
     remote_address: str
     remote_port: int
     backup: bool | None
-    """None: this kernel does not tell."""
+    """None: plain TCP, or the kernel does not tell."""
     event: Literal["subflow"] = "subflow"
 
 
@@ -176,7 +181,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubflowResult:
-    """One subflow of the flow's (first) connection over its whole life, as this end saw it."""
+    """One subflow of the flow's main connection over its whole life, as this end saw it."""
 
     index: int
     """In order of appearance at this end; 0 is the initial one."""
@@ -295,11 +300,11 @@ def event_from_line(line: str | bytes) -> Event:
     if kind == "result":
         data["subflows"] = tuple(SubflowResult(**item) for item in data["subflows"])
         data["distributions"] = tuple(
-            Distribution(**{k: tuple(v) if isinstance(v, list) else v for k, v in item.items()})
+            Distribution(**{**item, "time_ns": tuple(item["time_ns"]), "value_ns": tuple(item["value_ns"])})
             for item in data["distributions"]
         )
         return FlowResult(**data)
-    if kind not in _EVENTS:
+    if not isinstance(kind, str) or kind not in _EVENTS:
         raise ValueError(f"not an event of an endpoint: {line!r}")
     event: Event = _EVENTS[kind](**data)
     return event
@@ -309,6 +314,6 @@ def command_from_line(line: str | bytes) -> Start | Stop:
     """The command that :func:`to_line` wrote. Raises ParameterError, with the line."""
     try:
         data = json.loads(line)
-        return {"start": Start, "stop": Stop}[data["command"]](**data)
+        return Start(**data) if data["command"] == "start" else Stop(**data)
     except (ValueError, KeyError, TypeError) as error:
         raise ParameterError(f"not a command: {line!r} ({error})") from None

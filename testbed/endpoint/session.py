@@ -10,6 +10,7 @@ from typing import Any
 
 from testbed.endpoint.loop import Loop, Timer
 from testbed.endpoint.observer import Observer
+from testbed.endpoint.parameters import Direction
 from testbed.endpoint.protocol import (
     Configuration,
     ErrorKind,
@@ -25,6 +26,9 @@ from testbed.endpoint.subflow_flags import backup_flag
 
 class FlowApplication(ABC):
     """What a kind of traffic does at one side. It ends the session by ``session.done`` or ``session.fail``."""
+
+    counts_source = "application"
+    """Where :meth:`byte_counts` come from."""
 
     @abstractmethod
     def prepare(self) -> int | None:
@@ -47,8 +51,8 @@ class FlowApplication(ABC):
         """Give everything back; the result is asked for after it."""
 
     @abstractmethod
-    def sockets(self) -> Iterable[tuple[str, socket.socket]]:
-        """Connected sockets to be sampled, each with what distinguishes it in the subject (nothing for the only one)."""
+    def sockets(self) -> Iterable[tuple[object, socket.socket]]:
+        """Connected sockets to be sampled, each with a key that stays the same."""
 
     @abstractmethod
     def byte_counts(self) -> tuple[int, int] | None:
@@ -79,6 +83,11 @@ class Session:
         self._completed_ns: int | None = None
         self._expiry: Timer | None = None
         self._sampler = Sampler(self)
+
+    @property
+    def directions(self) -> tuple[Direction, Direction]:
+        """What this side sends and what it receives."""
+        return ("upload", "download") if self.configuration.role == "client" else ("download", "upload")
 
     def now_ns(self) -> int:
         """Since the epoch of the trial."""
@@ -111,12 +120,12 @@ class Session:
         self._application.stop()
         self._expire_at(self.now_ns() + self.configuration.drain_ns)
 
-    def done(self, complete: bool = True) -> None:
-        """Nothing more to do; ``complete``: everything arrived and ended in order."""
+    def done(self, complete: bool = True, at_ns: int | None = None) -> None:
+        """Nothing more to do; ``complete``: everything arrived and ended in order, at ``at_ns`` (None: now)."""
         if not self.over:
             self.over = True
             if complete:
-                self._completed_ns = self.now_ns()
+                self._completed_ns = self.now_ns() if at_ns is None else at_ns
 
     def fail(self, kind: ErrorKind, message: str) -> None:
         """End with an error; only the first one counts."""
@@ -129,7 +138,7 @@ class Session:
         """What this side has to say; call when over and the application is closed."""
         self._sampler.flush()
         configuration, observer = self.configuration, self.observer
-        registry = observer.main
+        main = observer.main
         findings = dict(application.findings()) if application else {}
         failed = self._failure is not None
         completed = self._completed_ns is not None and not failed
@@ -148,10 +157,10 @@ class Session:
             completion_time_ns=(self._completed_ns or 0) - (self.start_ns or 0) if completed else None,
             goodput_bit_s=self._goodput(findings),
             subflows_seen=observer.subflows_seen(),
-            subflows=tuple(subflow.result() for subflow in registry.subflows) if registry else (),
+            subflows=tuple(subflow.result() for subflow in main.subflows) if main else (),
             retransmits=observer.total("total_retrans"),
             bytes_retrans=observer.total("bytes_retrans"),
-            mptcp_info=registry.mptcp_info if registry else None,
+            mptcp_info=main.mptcp_info if main else None,
             in_force=self.in_force,
             cpu_ns=round(1e9 * (own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime)),
             sample_lateness_max_ns=self._sampler.lateness_max_ns,
@@ -214,9 +223,10 @@ class Sampler:
 
     def _sample(self, now_ns: int) -> None:
         assert self._application is not None
-        rows = self._rates(self._application.byte_counts(), now_ns)
-        for label, sock in self._application.sockets():
-            rows += self._session.observer.look(sock, now_ns, label)
+        rows = []
+        for key, sock in self._application.sockets():
+            rows += self._session.observer.look(sock, now_ns, key)
+        rows += self._rates(self._application.byte_counts(), now_ns)  # after the looks: a program's counts are theirs
         if rows:
             self._session.emit(Samples(rows=tuple(rows)))
 
@@ -225,8 +235,9 @@ class Sampler:
         if counts is None or self._last_counts is None or elapsed_ns <= 0:
             return []
         subject = self._session.subject
+        source = self._application.counts_source if self._application else "application"
         rows: list[SampleRow] = []
         for metric, before, after in zip(("write_rate", "goodput"), self._last_counts, counts, strict=True):
-            rows.append((now_ns, subject, metric, 8e9 * (after - before) / elapsed_ns, "bit/s", "application"))
+            rows.append((now_ns, subject, metric, 8e9 * (after - before) / elapsed_ns, "bit/s", source))
         self._last_ns, self._last_counts = now_ns, counts
         return rows

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from testbed.endpoint.kernel_state import ConnectionState, Endpoints, SubflowState
 from testbed.endpoint.protocol import SubflowResult, SubflowSeen
-from testbed.endpoint.tcp_info import Info
+from testbed.endpoint.tcp_info import TCP_CLOSE, UNITS_OF_MPTCP_INFO, Info
+
+_COUNTS = tuple(name for name, unit in UNITS_OF_MPTCP_INFO.items() if unit in ("subflows", "addresses"))
 
 BackupFlag = Callable[[Endpoints], bool | None]
 """Whether the subflow with these addresses carries the backup flag; None: cannot be known."""
@@ -60,7 +62,7 @@ class SubflowRegistry:
 
     def __init__(self, backup_flag: BackupFlag) -> None:
         self._backup_flag = backup_flag
-        self._known: dict[tuple[int | None, Endpoints], Subflow] = {}
+        self._known: dict[int | Endpoints, Subflow] = {}
         self.mptcp_info: Info | None = None
         """Of the connection, as last seen."""
 
@@ -74,25 +76,25 @@ class SubflowRegistry:
         changed = []
         seen = set()
         for subflow in state.subflows:
-            # The kernel's number alone would do, but older kernels have none; addresses alone would not, because a
-            # path manager may open the same pair of addresses and ports again.
-            key = (subflow.id, subflow.endpoints)
-            seen.add(key)
+            # The kernel's number tells subflows apart; older kernels have none, there the addresses must do.
+            key = subflow.endpoints if subflow.id is None else subflow.id
+            alive = subflow.tcp_info["state"] != TCP_CLOSE
             if key not in self._known:
+                if not alive:  # closed before it was ever seen: its addresses are gone
+                    continue
                 self._known[key] = self._new(subflow, now_ns)
                 changed.append(self._known[key])
             known = self._known[key]
-            if not known.present:
-                known.present = True
-                changed.append(known)
-            known.tcp_info = subflow.tcp_info
-            known.last_seen_ns = now_ns
+            known.tcp_info = subflow.tcp_info  # a closed subflow still has its final counts
+            if alive:
+                seen.add(key)
+                known.last_seen_ns = now_ns
         for key, known in self._known.items():
-            if known.present and key not in seen:
-                known.present = False
+            if known.present != (key in seen):
+                known.present = key in seen
                 changed.append(known)
         if state.mptcp_info is not None:
-            self.mptcp_info = state.mptcp_info
+            self.mptcp_info = state.mptcp_info if seen else _kept(self.mptcp_info, state.mptcp_info)
         return tuple(changed)
 
     def total(self, name: str) -> int | None:
@@ -111,3 +113,8 @@ class SubflowRegistry:
             present=True,
             tcp_info=subflow.tcp_info,
         )
+
+
+def _kept(before: Info | None, now: Info) -> Info:
+    """Once its subflows are closed a connection counts none; how many there were is what one wants to know."""
+    return now if before is None else {**now, **{name: before[name] for name in _COUNTS}}

@@ -1,4 +1,4 @@
-"""Layouts of what the kernel tells about a TCP or an MPTCP connection, and how to read them. Pure: bytes in, values out.
+"""Layouts of what the kernel tells about a TCP or an MPTCP connection. Pure: bytes in, values out.
 
 Sources: include/uapi/linux/tcp.h (struct tcp_info) and include/uapi/linux/mptcp.h (struct mptcp_info); offsets checked
 against the type information (BTF) of Linux 6.18. Both structs only ever grow at their end, so a kernel that returns
@@ -20,6 +20,9 @@ INFINITE_SSTHRESH = 0x7FFFFFFF
 
 OPTION_TIMESTAMPS, OPTION_SACK, OPTION_WSCALE, OPTION_ECN = 1, 2, 4, 8
 """Bits of tcpi_options (TCPI_OPT_*): what was negotiated."""
+
+TCP_CLOSE = 7
+"""tcpi_state of a subflow that has ended; its addresses are all zero then, its counts are final."""
 
 FLAG_FALLBACK, FLAG_REMOTE_KEY_RECEIVED = 1, 2
 """Bits of mptcpi_flags."""

@@ -24,7 +24,7 @@ class BulkTransfer(SingleConnection):
 
     def __init__(self, session: Session, bulk: Bulk) -> None:
         seed = session.configuration.seed
-        outgoing, incoming = ("upload", "download") if session.configuration.role == "client" else ("download", "upload")
+        outgoing, incoming = session.directions
         super().__init__(session, Received(pattern(seed, incoming)))
         self._expected = _size(bulk, incoming)
         self._source: PatternSource | None = None

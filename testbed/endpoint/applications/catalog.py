@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from testbed.endpoint.parameters import Bulk
+from testbed.endpoint.parameters import Bulk, RequestResponse, ShortFlows, Stream
 from testbed.endpoint.session import FlowApplication, Session
 
 
 def make_application(session: Session) -> FlowApplication:
-    """The application that the session's configuration names, imported only when it is the one."""
+    """The application that the session's configuration names; only its module is imported."""
     application = session.configuration.application
     if isinstance(application, Bulk):
         from testbed.endpoint.applications.bulk import BulkTransfer
 
         return BulkTransfer(session, application)
-    raise NotImplementedError(application.kind)
+    if isinstance(application, RequestResponse):
+        from testbed.endpoint.applications.request_response import Exchanges
+
+        return Exchanges(session, application)
+    if isinstance(application, Stream):
+        from testbed.endpoint.applications.stream import ConstantRate
+
+        return ConstantRate(session, application)
+    if isinstance(application, ShortFlows):
+        from testbed.endpoint.applications.short_flows import ManyShortFlows
+
+        return ManyShortFlows(session, application)
+    from testbed.endpoint.applications.program import UnmodifiedProgram
+
+    return UnmodifiedProgram(session, application)

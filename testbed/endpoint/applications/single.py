@@ -78,10 +78,10 @@ class SingleConnection(FlowApplication):
         if self._listener is not None:
             self._listener.close()
 
-    def sockets(self) -> Iterable[tuple[str, socket.socket]]:
+    def sockets(self) -> Iterable[tuple[object, socket.socket]]:
         """As FlowApplication."""
         if self._established and self.connection is not None and self.connection.is_open:
-            yield "", self.connection.socket
+            yield self, self.connection.socket
 
     def byte_counts(self) -> tuple[int, int] | None:
         """As FlowApplication."""
@@ -140,8 +140,8 @@ class SingleConnection(FlowApplication):
 
     def observe(self) -> None:
         """A look outside the rhythm, at a moment that matters; its samples are left to the rhythm."""
-        for label, sock in self.sockets():
-            self.session.observer.look(sock, self.session.now_ns(), label)
+        for key, sock in self.sockets():
+            self.session.observer.look(sock, self.session.now_ns(), key)
 
     def _accepted(self, sock: socket.socket) -> None:
         if self.connection is not None:

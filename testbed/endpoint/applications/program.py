@@ -1,0 +1,262 @@
+"""Unmodified programs as an application: started here, watched from outside, their output kept.
+
+With implementation ``linux`` they run under ``mptcpize run``, whose preloaded library makes MPTCP sockets of TCP ones.
+Their connections are sampled like our own: pidfd_getfd(2) lends us a program's socket for the moment of a look. The
+program dies with this process (PR_SET_PDEATHSIG), also when that is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from testbed.endpoint.applications.iperf3 import read_iperf3
+from testbed.endpoint.borrowed_sockets import connections_of
+from testbed.endpoint.child import die_with_parent, is_listening
+from testbed.endpoint.kernel_state import read_connection
+from testbed.endpoint.parameters import Program
+from testbed.endpoint.protocol import Connected, Listening
+from testbed.endpoint.session import FlowApplication, Session
+from testbed.endpoint.sockets import Unsupported, implementation_in_force, options_in_force
+
+KEPT_BYTES = 1 << 20
+"""Of each of the program's outputs."""
+POLL_NS = 5_000_000
+"""Between two looks whether the server program listens."""
+CONTROL_BYTES = 10_000
+"""A connection that has moved less is taken for a control connection, as iperf3's, and not sampled."""
+TERMINATION_NS = 2_000_000_000
+"""From the request to end to SIGKILL."""
+
+
+class UnmodifiedProgram(FlowApplication):
+    """The program of one side."""
+
+    counts_source = "kernel"
+
+    def __init__(self, session: Session, parameters: Program) -> None:
+        self.session = session
+        self.is_client = session.configuration.role == "client"
+        self._parameters = parameters
+        self._port = session.configuration.port or free_port(session.configuration.family)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+        self._argv: list[str] = []
+        self._outputs = {"stdout": bytearray(), "stderr": bytearray()}
+        self._open_outputs = 0
+        self._listening = False
+        self._told_to_end = False
+        self._announced = False
+
+    def prepare(self) -> int | None:
+        """As FlowApplication; the port is announced when the program has opened it."""
+        if self.is_client:
+            self._argv = self._command(self._parameters.client)
+            return None
+        if not self._parameters.server:
+            self._listening = True
+            return self._port
+        self._argv = self._command(self._parameters.server)
+        self._launch()
+        self._await_port()
+        return None
+
+    def start(self) -> None:
+        """As FlowApplication."""
+        if self.is_client:
+            self._launch()
+        elif not self._parameters.server:
+            self.session.at(self.session.deadline_ns, self.stop)
+
+    def stop(self) -> None:
+        """As FlowApplication: an interrupt, as from the keyboard."""
+        if self._child is None:
+            self.session.done()
+        else:
+            self._end(signal.SIGINT if self.is_client else signal.SIGTERM)
+
+    def expire(self) -> None:
+        """As FlowApplication; a server that goes on serving is as it should be, a client that does is not."""
+        if self.is_client:
+            self.session.fail("deadline", f"{self._argv[0]} was still running at the end of the flow's time")
+        else:
+            self.stop()
+
+    def close(self) -> None:
+        """As FlowApplication."""
+        if self._child is not None:
+            if self._child.poll() is None:
+                self._child.kill()
+            self._child.wait()
+            for pipe in (self._child.stdout, self._child.stderr):
+                if pipe is not None and not pipe.closed:
+                    self.session.loop.watch(pipe.fileno())
+                    pipe.close()
+            self.session.loop.watch(self._pidfd)
+            os.close(self._pidfd)
+
+    def sockets(self) -> Iterable[tuple[object, socket.socket]]:
+        """As FlowApplication."""
+        if self._child is None or self._child.returncode is not None:
+            return
+        for inode, sock in connections_of(self._child.pid, self._pidfd):
+            with sock:
+                state = read_connection(sock)
+                info = state.mptcp_info or (state.subflows[0].tcp_info if state.subflows else {})
+                if sum(info.get(name) or 0 for name in ("bytes_acked", "bytes_received")) >= CONTROL_BYTES:
+                    self._announce(sock)
+                    yield inode, sock
+
+    def byte_counts(self) -> tuple[int, int] | None:
+        """As FlowApplication; from the kernel's counters of the program's connections."""
+        return self.session.observer.payload()
+
+    def findings(self) -> Mapping[str, Any]:
+        """As FlowApplication; bytes and goodput are from iperf3's own report where the program is one."""
+        child = self._child
+        texts = {name: output.decode(errors="replace") for name, output in self._outputs.items()}
+        program: dict[str, Any] = {"argv": self._argv, "exit_code": child.returncode if child else None, **texts}
+        report = read_iperf3(texts["stdout"])
+        if report is None:
+            sent, received = self.session.observer.payload() or (0, 0)
+            return {"program": program, "bytes_sent": sent, "bytes_received": received}
+        program["iperf3"] = report
+        return {
+            "program": program,
+            "bytes_sent": report["sent_bytes"],
+            "bytes_received": report["received_bytes"],
+            "goodput_bit_s": report["goodput_bit_s"],
+        }
+
+    def _command(self, words: tuple[str, ...]) -> list[str]:
+        configuration = self.session.configuration
+        anywhere = "::" if configuration.family == 6 else "0.0.0.0"
+        values = {
+            "server": configuration.remote_address or anywhere,
+            "client": configuration.local_address or anywhere,
+            "port": str(self._port),
+            "duration_s": str(-(-configuration.duration_ns // 10**9)),
+        }
+        argv = [replaced(word, values) for word in words]
+        if configuration.endpoint.implementation == "linux":
+            argv = ["mptcpize", "run", *argv]
+        for name in {argv[0], argv[2] if argv[0] == "mptcpize" else argv[0]}:
+            if shutil.which(name) is None:
+                raise Unsupported(f"{name} is not installed here: install it, for example apt install {name}")
+        return argv
+
+    def _launch(self) -> None:
+        try:
+            self._child = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                preexec_fn=die_with_parent(os.getpid()),
+            )
+        except OSError as error:
+            raise Unsupported(f"cannot start {self._argv[0]}: {error}") from None
+        self._pidfd = os.pidfd_open(self._child.pid)
+        self.session.loop.watch(self._pidfd, self._exited)
+        for name, pipe in (("stdout", self._child.stdout), ("stderr", self._child.stderr)):
+            if pipe is not None:
+                self._open_outputs += 1
+                self._collect(name, pipe.fileno())
+
+    def _collect(self, name: str, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+
+        def readable() -> None:
+            try:
+                data = os.read(descriptor, 65536)
+            except BlockingIOError:
+                return
+            if not data:
+                self.session.loop.watch(descriptor)
+                self._open_outputs -= 1
+                self._conclude()
+            elif len(self._outputs[name]) < KEPT_BYTES:
+                self._outputs[name] += data
+
+        self.session.loop.watch(descriptor, readable)
+
+    def _await_port(self) -> None:
+        if self._listening or self.session.over:
+            return
+        if not self._parameters.listens or is_listening(self._port):
+            self._listening = True
+            self.session.emit(Listening(port=self._port))
+        else:
+            self.session.loop.at(self.session.loop.now_ns() + POLL_NS, self._await_port)
+
+    def _announce(self, sock: socket.socket) -> None:
+        if self._announced:
+            return
+        self._announced = True
+        self.session.in_force.update(options_in_force(sock))
+        local, remote = sock.getsockname(), sock.getpeername()
+        self.session.emit(
+            Connected(
+                time_ns=self.session.now_ns(),
+                implementation_in_force=implementation_in_force(
+                    sock, self.session.configuration.endpoint.implementation
+                ),
+                local_address=local[0],
+                local_port=local[1],
+                remote_address=remote[0],
+                remote_port=remote[1],
+                connect_time_ns=None,
+            )
+        )
+
+    def _end(self, number: int) -> None:
+        if self._child is None or self._told_to_end:
+            return
+        self._told_to_end = True
+        signal.pidfd_send_signal(self._pidfd, number)
+        self.session.loop.at(self.session.loop.now_ns() + TERMINATION_NS, self._kill)
+
+    def _kill(self) -> None:
+        if self._child is not None and self._child.poll() is None and not self.session.over:
+            self._child.kill()
+
+    def _exited(self) -> None:
+        assert self._child is not None
+        self._child.wait()
+        self.session.loop.watch(self._pidfd)
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """When it has exited and its output is complete."""
+        child = self._child
+        if child is None or child.returncode is None or self._open_outputs:
+            return
+        if child.returncode and not self._told_to_end:
+            text = (self._outputs["stderr"] or self._outputs["stdout"]).decode(errors="replace").strip()
+            report = read_iperf3(self._outputs["stdout"].decode(errors="replace"))
+            said = (report or {}).get("error") or (text.splitlines() or ["no message"])[-1]
+            self.session.fail("program", f"{' '.join(self._argv)} ended with exit code {child.returncode}: {said}")
+        elif not self._listening and not self.is_client:
+            self.session.fail("program", f"{' '.join(self._argv)} ended before it listened on port {self._port}")
+        else:
+            self.session.done()
+
+
+def replaced(word: str, values: Mapping[str, str]) -> str:
+    """``word`` with each ``{name}`` of ``values`` replaced; other braces stay, programs may mean them."""
+    for name, value in values.items():
+        word = word.replace("{" + name + "}", value)
+    return word
+
+
+def free_port(family: int) -> int:
+    """A port that nobody in this namespace listens on right now."""
+    with socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.bind(("", 0))
+        port: int = sock.getsockname()[1]
+        return port

@@ -1,0 +1,247 @@
+"""Many short flows: a new connection per transfer, several at a time; the client records each one's completion time.
+
+A download begins with a request (the client speaks first, as in HTTP), an upload is answered by the server's end of
+stream. Completion is from connect(2) to the last byte and the end of stream, at the client. Flows that are under way
+when the duration is over may still complete; then the server, which cannot know how many there are, ends when it has
+been without a connection for a moment, or is stopped.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from testbed.endpoint.applications.sources import PatternSource
+from testbed.endpoint.connection import Connection
+from testbed.endpoint.distribution import Recorder
+from testbed.endpoint.listener import Listener
+from testbed.endpoint.meter import Sent
+from testbed.endpoint.parameters import ShortFlows
+from testbed.endpoint.payload import Pattern, pattern
+from testbed.endpoint.protocol import Connected
+from testbed.endpoint.session import FlowApplication, Session
+from testbed.endpoint.sockets import bind_client, implementation_in_force, make_socket, options_in_force
+
+REQUEST_BYTES = 100
+HOPELESS = 16
+QUIET_NS = 1_000_000_000
+"""After the duration a server waits this long for another connection: clients start up to this much later."""
+
+
+class Transfer:
+    """One short flow at one side; a connection.User."""
+
+    def __init__(self, owner: ManyShortFlows, outgoing_bytes: int, incoming_bytes: int) -> None:
+        self.started_ns = owner.session.now_ns()
+        self.connection: Connection | None = None
+        self._owner = owner
+        sends, receives = owner.session.directions
+        seed = owner.session.configuration.seed
+        self._source = PatternSource(pattern(seed, sends), owner.sent, 65536, outgoing_bytes, ending=True)
+        self._check: Pattern = pattern(seed, receives)
+        self._incoming_bytes = incoming_bytes
+        self._answers = owner.session.configuration.role == "server"
+
+    def connected(self, connection: Connection) -> None:
+        """As User."""
+        self._owner.announce(self, connection.socket, self._owner.session.now_ns() - self.started_ns)
+        connection.receive()
+        connection.send(self._source)
+
+    def accepted(self, connection: Connection) -> None:
+        """The server's side of :meth:`connected`; it answers when it has everything."""
+        self._owner.announce(self, connection.socket, None)
+        connection.receive()
+
+    def arrived(self, connection: Connection, data: memoryview) -> None:
+        """As User."""
+        owner = self._owner
+        owner.received_bytes += len(data)
+        owner.last_byte_ns = owner.session.now_ns()
+        if owner.first_byte_ns is None:
+            owner.first_byte_ns = owner.last_byte_ns
+        if self._check.mismatch(data) is not None:
+            owner.session.fail("integrity", f"a byte near {self._check.position} of a short flow is not what was sent")
+
+    def ended(self, connection: Connection) -> None:
+        """As User."""
+        if self._check.position != self._incoming_bytes:
+            self._owner.over(self, failed=True)
+        elif self._answers:
+            connection.send(self._source)
+        else:
+            self._owner.over(self, failed=False)
+
+    def finished(self, connection: Connection) -> None:
+        """As User."""
+        if self._answers:
+            self._owner.over(self, failed=False)
+
+    def broken(self, connection: Connection, error: OSError) -> None:
+        """As User."""
+        self._owner.over(self, failed=True)
+
+
+class ManyShortFlows(FlowApplication):
+    """One side of all short flows."""
+
+    def __init__(self, session: Session, parameters: ShortFlows) -> None:
+        self.session = session
+        self.sent = Sent()
+        self.received_bytes = 0
+        self.first_byte_ns: int | None = None
+        self.last_byte_ns: int | None = None
+        self._parameters = parameters
+        self._listener: Listener | None = None
+        self._open: set[Transfer] = set()
+        self._begun = 0
+        self._failed = 0
+        self._completions = Recorder("flow_completion")
+        self._completed = 0
+        self._ending = False
+        self._last_end_ns: int | None = None
+        self._connect_time_ns: int | None = None
+
+    def prepare(self) -> int | None:
+        """As FlowApplication."""
+        if self.session.configuration.role == "client":
+            return None
+        self._listener = Listener(self.session.configuration, self.session.loop)
+        return self._listener.port
+
+    def start(self) -> None:
+        """As FlowApplication."""
+        if self._listener is not None:
+            self._listener.accept(self._accepted)
+            self.session.at(self.session.deadline_ns + QUIET_NS, self.stop)
+            return
+        self.session.at(self.session.deadline_ns, self.stop)
+        for _ in range(self._parameters.concurrency):
+            self._open_next()
+
+    def stop(self) -> None:
+        """As FlowApplication."""
+        self._ending = True
+        self._end_when_idle()
+
+    def expire(self) -> None:
+        """As FlowApplication."""
+        self._failed += len(self._open)
+        wanted = self._parameters.count
+        if self.session.configuration.role == "client" and wanted is not None and self._completed < wanted:
+            self.session.fail("deadline", f"{self._completed} of {wanted} short flows were complete in time")
+        else:
+            self.session.done(complete=not self._open)
+
+    def close(self) -> None:
+        """As FlowApplication."""
+        for transfer in self._open:
+            if transfer.connection is not None:
+                transfer.connection.close()
+        if self._listener is not None:
+            self._listener.close()
+
+    def sockets(self) -> Iterable[tuple[object, socket.socket]]:
+        """As FlowApplication; short flows are looked at when they begin and end, not in between."""
+        return ()
+
+    def byte_counts(self) -> tuple[int, int] | None:
+        """As FlowApplication."""
+        return self.sent.count, self.received_bytes
+
+    def findings(self) -> Mapping[str, Any]:
+        """As FlowApplication."""
+        is_client = self.session.configuration.role == "client"
+        return {
+            "bytes_sent": self.sent.count,
+            "bytes_received": self.received_bytes,
+            "connect_time_ns": self._connect_time_ns,
+            "first_byte_ns": self.first_byte_ns,
+            "last_byte_ns": self.last_byte_ns,
+            "transfers": self._completed,
+            "transfers_failed": self._failed,
+            "distributions": (self._completions.distribution(),) if is_client else (),
+        }
+
+    def announce(self, transfer: Transfer, sock: socket.socket, connect_time_ns: int | None) -> None:
+        """A connection stands; the first one is told."""
+        self.session.observer.look(sock, self.session.now_ns(), transfer)
+        if self.session.in_force.get("congestion_control") is None:
+            self._connect_time_ns = connect_time_ns
+            self.session.in_force.update(options_in_force(sock))
+            local, remote = sock.getsockname(), sock.getpeername()
+            asked_for = self.session.configuration.endpoint.implementation
+            self.session.emit(
+                Connected(
+                    time_ns=self.session.now_ns(),
+                    implementation_in_force=implementation_in_force(sock, asked_for),
+                    local_address=local[0],
+                    local_port=local[1],
+                    remote_address=remote[0],
+                    remote_port=remote[1],
+                    connect_time_ns=connect_time_ns,
+                )
+            )
+
+    def over(self, transfer: Transfer, failed: bool) -> None:
+        """A transfer ended."""
+        now_ns = self.session.now_ns()
+        self._open.discard(transfer)
+        connection = transfer.connection
+        if connection is not None and connection.is_open:
+            self.session.observer.look(connection.socket, now_ns, transfer)
+            connection.close()
+        self._last_end_ns = now_ns
+        if failed:
+            self._failed += 1
+        else:
+            self._completed += 1
+            self._completions.add(now_ns, now_ns - transfer.started_ns)
+        if self._listener is None and not self._hopeless():
+            self._open_next()
+        self._end_when_idle()
+
+    def _open_next(self) -> None:
+        parameters, configuration = self._parameters, self.session.configuration
+        if self._ending or self._begun == parameters.count or self.session.over:
+            self._ending = True
+            return
+        self._begun += 1
+        transfer = Transfer(self, self._upload_bytes(), self._download_bytes())
+        sock = make_socket(configuration.endpoint, configuration.family)
+        transfer.connection = Connection(self.session.loop, sock, transfer)
+        self._open.add(transfer)
+        try:
+            bind_client(sock, configuration.local_address, 0)
+        except OSError as error:
+            self.session.fail("connect", f"cannot bind to {configuration.local_address}: {error.strerror}")
+            return
+        transfer.connection.connect((str(configuration.remote_address), configuration.port))
+
+    def _accepted(self, sock: socket.socket) -> None:
+        transfer = Transfer(self, self._download_bytes(), self._upload_bytes())
+        transfer.connection = Connection(self.session.loop, sock, transfer)
+        self._open.add(transfer)
+        transfer.accepted(transfer.connection)
+
+    def _end_when_idle(self) -> None:
+        if not self._ending or self._open or self.session.over:
+            return
+        if self._listener is None and self._failed and not self._completed:
+            self.session.fail("connect", f"all of {self._failed} short flows failed")
+        else:
+            self.session.done(complete=not self._failed, at_ns=self._last_end_ns)
+
+    def _hopeless(self) -> bool:
+        """Nothing has ever worked: rather end than fill the log of a refusing server."""
+        if self._completed or self._failed < HOPELESS:
+            return False
+        self.session.fail("connect", f"the first {self._failed} short flows all failed")
+        return True
+
+    def _upload_bytes(self) -> int:
+        return self._parameters.size_bytes if self._parameters.direction in ("upload", "both") else REQUEST_BYTES
+
+    def _download_bytes(self) -> int:
+        return self._parameters.size_bytes if self._parameters.direction in ("download", "both") else 0
