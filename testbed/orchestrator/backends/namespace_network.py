@@ -11,7 +11,7 @@ from collections import defaultdict
 from contextlib import AbstractContextManager, ExitStack
 
 from testbed.orchestrator import namespaces, network_commands, offloads, process, rtnetlink, sysctl
-from testbed.orchestrator.ip_mptcp import PathManagerControl
+from testbed.orchestrator.ip_mptcp import HostPathManager, PathManagerControl
 from testbed.orchestrator.netlink import Message, Netlink
 from testbed.orchestrator.network_plan import EMULATOR, Interface, NetworkPlan, ShapedLink
 from testbed.orchestrator.process import CommandLog
@@ -59,22 +59,25 @@ class NamespaceNetwork:
         fds = namespaces.make_namespaces(len(self.plan.nodes))
         self._stack.callback(namespaces.close_all, fds)
         self._fds = {node.name: fd for node, fd in zip(self.plan.nodes, fds, strict=True)}
-        controls: dict[str, socket.socket] = {}
         with ExitStack() as temporary:
+            controls: dict[str, socket.socket] = {}
+            managers: list[tuple[PathManagerControl, HostPathManager]] = []
             for node in self.plan.nodes:
                 with self.inside(node.name):
                     sysctl.write_all(node.sysctls)
                     self._links[node.name] = self._stack.enter_context(Netlink())
                     controls[node.name] = temporary.enter_context(offloads.control_socket())
                     if node.path_manager is not None:
-                        with PathManagerControl() as control:
-                            control.apply(node.path_manager)
+                        control = temporary.enter_context(PathManagerControl())
+                        managers.append((control, node.path_manager))
             self._make_interfaces()
             for end in self.plan.interfaces():
                 if end.offloads is not None:
                     offloads.write(controls[end.node], end.name, end.offloads)
-        for node_name, messages in self._messages().items():
-            self._links[node_name].send(messages)
+            for node_name, messages in self._messages().items():
+                self._links[node_name].send(messages)
+            for control, wanted in managers:  # after the addresses: an endpoint with a port listens on it
+                control.apply(wanted)
         for shaped in self.plan.shaped:
             self._set_qdiscs(shaped)
         for node in self.plan.nodes:

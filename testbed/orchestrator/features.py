@@ -1,0 +1,266 @@
+"""What this machine can do, each answer with what needs it and how to get it; ``testbed doctor`` prints them.
+
+A feature is tried, never guessed from a version: a socket is opened, a qdisc is asked for in a namespace of its own,
+a program is looked up. A probe changes nothing that outlives it. (Asking for a qdisc may make the kernel load its
+module.)
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import shutil
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from testbed.orchestrator import namespaces, netlink, process, rtnetlink
+from testbed.orchestrator.errors import TestbedError, Unsupported
+from testbed.orchestrator.netem import QdiscFeatures
+from testbed.orchestrator.netlink import Message, Netlink, NetlinkError
+
+IPPROTO_MPTCP = 262
+RTM_NEWQDISC = 36
+TC_H_ROOT = 0xFFFF_FFFF
+TCA_KIND, TCA_OPTIONS = 1, 2
+_LOOPBACK = 1
+
+TOOLS: Mapping[str, tuple[str, str]] = {
+    "ip": ("looking around by hand, the commands of a dry run", "apt install iproute2"),
+    "tc": ("links realised by the kernel's qdiscs", "apt install iproute2"),
+    "ethtool": ("the commands of a dry run (the testbed itself asks the kernel)", "apt install ethtool"),
+    "nft": ("middleboxes made of nftables rules", "apt install nftables"),
+    "tcpdump": ("captures (--pcap)", "apt install tcpdump"),
+    "tshark": ("cross-checking captures", "apt install tshark"),
+    "iperf3": ("the application type iperf3", "apt install iperf3"),
+    "mptcpize": ("unmodified programs over MPTCP", "apt install mptcpize"),
+    "ping": ("pinging by hand, Mininet's pingAll (the testbed has its own probe)", "apt install iputils-ping"),
+    "ovs-vsctl": ("Open vSwitch topologies; none of ours needs it", "apt install openvswitch-switch"),
+}
+"""Program -> what needs it, how to get it (Debian and Ubuntu)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One answer."""
+
+    name: str
+    available: bool
+    detail: str
+    """What was seen."""
+    needed_by: str
+    remedy: str = ""
+    """What to do when it is not there."""
+
+
+def probe_features() -> tuple[Feature, ...]:
+    """All features, the basic ones first."""
+    probes: list[Callable[[], Feature]] = [root, network_namespaces, mptcp, path_manager, packet_capture]
+    probes += [realtime, tbf, netem, bridge, bpf, mininet]
+    return (*(probe() for probe in probes), *(tool(name) for name in TOOLS))
+
+
+def qdiscs() -> QdiscFeatures:
+    """The qdiscs that links can be made of here; none without root."""
+    has_netem = netem().available
+    return QdiscFeatures(tbf=tbf().available, netem=has_netem, netem_seed=has_netem and _tc_knows_seed())
+
+
+def root() -> Feature:
+    """Whether we are root."""
+    uid = os.geteuid()
+    return Feature(
+        name="root",
+        available=uid == 0,
+        detail=f"effective user {uid}",
+        needed_by="every backend on real kernels (--backend mininet)",
+        remedy="run it with sudo; the simulator needs no root",
+    )
+
+
+def network_namespaces() -> Feature:
+    """Whether namespaces can be made."""
+    return _tried(
+        "network namespaces", "the Mininet backend", "run as root on a kernel with CONFIG_NET_NS", _in_namespace
+    )
+
+
+def mptcp() -> Feature:
+    """Whether the kernel gives us an MPTCP socket; the reasons why not are told apart."""
+    needed_by = "the implementation linux"
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
+    except OSError as error:
+        reason, remedy = _why_no_mptcp(error.errno or 0)
+        return Feature(name="MPTCP", available=False, detail=reason, needed_by=needed_by, remedy=remedy)
+    return Feature(name="MPTCP", available=True, detail="a socket was opened", needed_by=needed_by)
+
+
+def _why_no_mptcp(number: int) -> tuple[str, str]:
+    """The errno tells the state of the kernel (mptcp.dev, implementation guide)."""
+    match number:
+        case errno.ENOPROTOOPT:
+            return "switched off (net.mptcp.enabled=0)", "sysctl -w net.mptcp.enabled=1"
+        case errno.EPROTONOSUPPORT:
+            return "this kernel is built without MPTCP", "boot a kernel with CONFIG_MPTCP=y"
+        case errno.EINVAL:
+            return "this kernel is older than MPTCP (5.6)", "boot a kernel of 5.6 or later; 6.1 or later is better"
+        case _:
+            return f"socket(IPPROTO_MPTCP): {os.strerror(number)}", "boot a kernel with CONFIG_MPTCP=y"
+
+
+def path_manager() -> Feature:
+    """Whether the in-kernel path manager can be configured."""
+
+    def probe() -> str:
+        from testbed.orchestrator.ip_mptcp import PathManagerControl
+
+        def in_namespace() -> str:
+            with PathManagerControl() as control:
+                return f"default limits: {control.read().limits.subflows} additional subflows"
+
+        return _in_namespace(in_namespace)
+
+    return _tried("MPTCP path manager", "all path manager modes", "boot a kernel with CONFIG_MPTCP=y, as root", probe)
+
+
+def packet_capture() -> Feature:
+    """Whether packets can be captured and relayed."""
+
+    def probe() -> str:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+        return "an AF_PACKET socket was opened"
+
+    return _tried("packet sockets", "captures, and links realised by the relay", "run as root (CAP_NET_RAW)", probe)
+
+
+def realtime() -> Feature:
+    """Whether the relay may run before everything else."""
+
+    def probe() -> str:
+        with ThreadPoolExecutor(1) as helper:  # it is granted to a thread, which then ends
+            helper.submit(os.sched_setscheduler, 0, os.SCHED_FIFO, os.sched_param(1)).result()
+        return "SCHED_FIFO was granted"
+
+    remedy = "run as root; in a container allow CAP_SYS_NICE and set a real-time budget"
+    return _tried("real-time scheduling", "punctual releases of the relay under load", remedy, probe)
+
+
+def tbf() -> Feature:
+    """The token bucket filter."""
+    rate = struct.pack("=BBHhHI", 0, 1, 0, 0, 0, 125_000)  # Ethernet framing, 1 Mbit/s in bytes
+    options = rate + bytes(len(rate)) + struct.pack("=III", 100_000, 100_000, 0)  # no peak rate; limit, buffer, mtu
+    parameters = netlink.attribute(1, options) + netlink.u32(6, 10_000)  # TCA_TBF_PARMS, TCA_TBF_BURST
+    return _qdisc("tbf", parameters, "rate-only links in the kernel", "boot a kernel with CONFIG_NET_SCH_TBF")
+
+
+def netem() -> Feature:
+    """The network emulator."""
+    options = struct.pack("=6I", 0, 1000, 0, 0, 0, 0)
+    remedy = "boot a kernel with CONFIG_NET_SCH_NETEM (most distributions'); the relay does the same without it"
+    return _qdisc("netem", options, "links realised by the kernel", remedy)
+
+
+def bridge() -> Feature:
+    """A bridge between two interfaces."""
+
+    def probe() -> str:
+        with Netlink() as connection:
+            connection.send([rtnetlink.new_bridge("bridge0", 10)])
+        return "a bridge was made"
+
+    remedy = "boot a kernel with CONFIG_BRIDGE"
+    return _tried("bridge", "links realised by the kernel", remedy, lambda: _in_namespace(probe))
+
+
+def bpf() -> Feature:
+    """bpf(2), asked for nothing: an unknown command is refused with EINVAL where the call exists and is permitted."""
+
+    def probe() -> str:
+        import ctypes
+        import platform
+
+        numbers = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
+        number = numbers.get(platform.machine())
+        if number is None:
+            raise Unsupported(f"the number of bpf(2) on {platform.machine()} is not known here")
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.syscall(number, 0xFFFF, None, 0)
+        if (code := ctypes.get_errno()) != errno.EINVAL:
+            raise OSError(code, os.strerror(code))
+        return "the bpf system call answers"
+
+    return _tried("BPF", "ledgers taken inside the kernel", "boot a kernel with CONFIG_BPF_SYSCALL, as root", probe)
+
+
+def mininet() -> Feature:
+    """The Python package; its import is not tried here, for it takes a sixth of a second."""
+    found = importlib.util.find_spec("mininet") is not None
+    distutils = importlib.util.find_spec("distutils") is not None or importlib.util.find_spec("setuptools") is not None
+    missing = "the package mininet is not installed" if not found else "mininet needs distutils, which is not there"
+    return Feature(
+        name="Mininet",
+        available=found and distutils,
+        detail="the package is installed" if found and distutils else missing,
+        needed_by="the Mininet objects of a lab (net, CLI)",
+        remedy="pip install mininet==2.3.0.dev6 setuptools",
+    )
+
+
+def tool(name: str) -> Feature:
+    """A program in PATH or in the system directories that a user's PATH may lack."""
+    needed_by, remedy = TOOLS[name]
+    path = os.environ.get("PATH", os.defpath)
+    found = shutil.which(name, path=f"{path}{os.pathsep}/usr/sbin{os.pathsep}/sbin")
+    return Feature(
+        name=name, available=found is not None, detail=found or "not installed", needed_by=needed_by, remedy=remedy
+    )
+
+
+def _tried(name: str, needed_by: str, remedy: str, probe: Callable[[], str]) -> Feature:
+    try:
+        detail = probe()
+    except (OSError, TestbedError) as error:
+        return Feature(name=name, available=False, detail=str(error), needed_by=needed_by, remedy=remedy)
+    return Feature(name=name, available=True, detail=detail, needed_by=needed_by, remedy=remedy)
+
+
+def _in_namespace(probe: Callable[[], str] = lambda: "one was made") -> str:
+    fds = namespaces.make_namespaces(1)
+    try:
+        with namespaces.inside(fds[0]):
+            return probe()
+    finally:
+        namespaces.close_all(fds)
+
+
+def _qdisc(kind: str, options: bytes, needed_by: str, remedy: str) -> Feature:
+    """Put the qdisc on the loopback of a namespace of its own. ENOENT: the kernel does not know the kind."""
+
+    def probe() -> str:
+        body = struct.pack("=BBHiIII", 0, 0, 0, _LOOPBACK, 0x10000, TC_H_ROOT, 0)
+        body += netlink.text(TCA_KIND, kind) + netlink.attribute(TCA_OPTIONS, options)
+        flags = netlink.NLM_F_CREATE | netlink.NLM_F_EXCL
+        with Netlink() as connection:
+            try:
+                connection.send([Message(RTM_NEWQDISC, flags, body, f"tc qdisc add dev lo root {kind}")])
+            except NetlinkError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                raise Unsupported(f"the kernel does not know the qdisc {kind}") from None
+        return "the qdisc was attached to a loopback"
+
+    return _tried(kind, needed_by, remedy, lambda: _in_namespace(probe))
+
+
+def _tc_knows_seed() -> bool:
+    """Whether tc and the kernel take a seed; asked of the help text, then of the kernel."""
+
+    def probe() -> str:
+        process.run(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "loss", "1%", "seed", "1"])
+        return "taken"
+
+    return _tried("netem seed", "", "", lambda: _in_namespace(probe)).available
