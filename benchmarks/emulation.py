@@ -3,15 +3,16 @@
 Prints one line per claim: the target, what was measured, and whether it was met. Kernel MPTCP (iperf3 by mptcpize, one
 connection, two subflows) runs through two relayed links between network namespaces of this program's own.
 
-Goodput is the receiver's, after two seconds of slow start, as a share of the ideal: rate x 1424 / 1514 (payload and frame
-of a full MPTCP segment with timestamps and DSS). A little above 100 % is a queue that drains. Lateness is what the relay
-recorded for each wire packet: handed to the interface minus due. The other load of the machine is printed, because on a
-busy machine these numbers are about the machine.
+Goodput is the receiver's, after two seconds of slow start, as a share of the ideal: rate x 1424 / 1514 (payload and
+frame of a full MPTCP segment with timestamps and DSS). A little above 100 % is a queue that drains. Lateness is what
+the relay recorded for each wire packet: handed to the interface minus due. The other load of the machine is printed,
+because on a busy machine these numbers are about the machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import socket
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from testbed.emulation.protocol import DirectionReport, LinkConfiguration, Report
 from testbed.net.link import LinkDirection
@@ -54,19 +56,21 @@ class Row:
     """None: information, without a target."""
 
 
-def profile(rate_mbit_s: int, **impairments: object) -> LinkProfile:
+def profile(rate_mbit_s: int, **impairments: Any) -> LinkProfile:
     """A link with a queue of 30 ms and a delay of 10 ms."""
     rate = rate_mbit_s * 10**6
     packets = max(20, rate * 30 // 1000 // 8 // FRAME_BYTES)
     base = LinkProfile(rate_bit_s=rate, queue=QueueLimit(packets=packets), delay_ns=10 * MS)
-    return LinkProfile(**{**{name: getattr(base, name) for name in base.__slots__}, **impairments})  # type: ignore[arg-type]
+    return dataclasses.replace(base, **impairments)
 
 
 def two_links(link: LinkProfile) -> list[LinkConfiguration]:
     """Two equal links, impaired in the direction of the data."""
     back = LinkProfile(rate_bit_s=link.rate_bit_s, queue=link.queue, delay_ns=link.delay_ns)
     return [
-        LinkConfiguration(name=f"path{i}", seed=i, a_interface=f"a{i}", b_interface=f"b{i}", forward=link, backward=back)
+        LinkConfiguration(
+            name=f"path{i}", seed=i, a_interface=f"a{i}", b_interface=f"b{i}", forward=link, backward=back
+        )
         for i in (1, 2)
     ]
 
@@ -204,7 +208,9 @@ def udp_rate(rate_mbit_s: int, seconds: float) -> Row:
     steady = stamps[skipped:-skipped]
     rate = (len(steady) - 1) * FRAME_BYTES * 8 * 1e9 / (steady[-1] - steady[0])
     error = rate / (rate_mbit_s * 1e6) - 1
-    return Row(f"{rate_mbit_s} Mbit/s, 140% offered: rate at the receiver", "<= 0.1% off", f"{error:+.4%}", abs(error) <= 0.001)
+    return Row(
+        f"{rate_mbit_s} Mbit/s, 140% offered: rate at the receiver", "<= 0.1% off", f"{error:+.4%}", abs(error) <= 0.001
+    )
 
 
 _SENDER = """
@@ -264,7 +270,7 @@ def _call_ns(link: LinkProfile) -> float:
 def measure(quick: bool) -> list[Row]:
     """All rows."""
     seconds = 3 if quick else 8
-    impaired = {"loss": RandomLoss(0.0001), "reordering": Reordering(0.001)}
+    impaired: dict[str, Any] = {"loss": RandomLoss(0.0001), "reordering": Reordering(0.001)}
     rows = model_cost()
     rows += [udp_rate(rate, 2 if quick else 4) for rate in (10, 100)]
     rows += mptcp_rows("2 x 100 Mbit/s, per packet", profile(100), False, seconds, 0.99, 100)

@@ -17,7 +17,7 @@ from testbed.emulation.protocol import (
     Started,
     event_to_line,
 )
-from testbed.emulation.realtime import become_punctual
+from testbed.emulation.realtime import Punctuality, become_punctual
 from testbed.emulation.relay import Relay, read_line
 from topologies.link_profile import ProfileError
 
@@ -28,6 +28,13 @@ def _say(event: Event) -> None:
     data = event_to_line(event).encode()
     while data:
         data = data[os.write(_STDOUT, data) :]
+
+
+def _become_punctual(configuration: Configuration) -> Punctuality:
+    try:
+        return become_punctual(configuration.realtime, configuration.cpu)
+    except OSError as error:
+        raise ProtocolError(f"cannot run on CPU {configuration.cpu}: {error.strerror}") from error
 
 
 def _serve(relay: Relay, pending: bytearray) -> None:
@@ -60,7 +67,7 @@ def main() -> int:
         configuration = Configuration.from_line(line)
         # Sockets first: the locked memory must not include what is only needed to parse.
         relay = Relay(configuration.links, "")
-        granted = become_punctual(configuration.realtime)
+        granted = _become_punctual(configuration)
         relay.scheduler = granted.scheduler
         _say(Ready(granted.scheduler, granted.reason, granted.memory_locked, os.getpid()))
         _serve(relay, pending)

@@ -81,10 +81,14 @@ class Configuration:
     links: tuple[LinkConfiguration, ...]
     realtime: bool = True
     """Ask for SCHED_FIFO."""
+    cpu: int | None = None
+    """Run on this CPU only. Sending a frame runs the receiving host's stack on the relay's CPU, unless that host's
+    interface steers its packets elsewhere (``rps_cpus``); the two belong together."""
 
     def to_line(self) -> str:
         """One line of JSON, with its newline."""
-        return json.dumps({"links": [link.as_dict() for link in self.links], "realtime": self.realtime}) + "\n"
+        data = {"links": [link.as_dict() for link in self.links], "realtime": self.realtime, "cpu": self.cpu}
+        return json.dumps(data) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> Configuration:
@@ -95,7 +99,7 @@ class Configuration:
             raise ProtocolError(f"the configuration is not JSON: {error}") from error
         if not isinstance(data, dict) or not isinstance(data.get("links"), list) or not data["links"]:
             raise ProtocolError('the configuration is an object with a non-empty list "links"')
-        unknown = set(data) - {"links", "realtime"}
+        unknown = set(data) - {"links", "realtime", "cpu"}
         if unknown:
             raise ProtocolError(f"the configuration has unknown members: {', '.join(sorted(unknown))}")
         links = tuple(LinkConfiguration.from_dict(link) for link in data["links"])
@@ -103,7 +107,10 @@ class Configuration:
         for name in interfaces:
             if interfaces.count(name) > 1:
                 raise ProtocolError(f"interface {name} is used twice")
-        return cls(links=links, realtime=bool(data.get("realtime", True)))
+        cpu = data.get("cpu")
+        if cpu is not None and not isinstance(cpu, int):
+            raise ProtocolError(f"cpu is the number of a CPU, not {cpu!r}")
+        return cls(links=links, realtime=bool(data.get("realtime", True)), cpu=cpu)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,11 @@ class Punctuality:
     memory_locked: bool
 
 
-def become_punctual(realtime: bool) -> Punctuality:
-    """Ask for all of it; ``realtime`` False leaves the scheduler as it is."""
+def become_punctual(realtime: bool, cpu: int | None = None) -> Punctuality:
+    """Ask for all of it; ``realtime`` False leaves the scheduler as it is. Raises OSError for a CPU that is not
+    there."""
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
     gc.collect()

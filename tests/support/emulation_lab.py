@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from testbed.emulation.protocol import (
     REPORT,
@@ -95,7 +95,8 @@ class RelayProcess:
 
 
 class Lab:
-    """``links`` links between hosts a and b through m; link i (from 1) has the addresses 10.77.i.1/.2 and fd77:i::1/::2."""
+    """``links`` links between hosts a and b through m; link i (from 1) has the addresses 10.77.i.1/.2 and
+    fd77:i::1/::2."""
 
     def __init__(self, links: int = 1, offloads: bool = True, mtu: int = 1500) -> None:
         self.numbers = range(1, links + 1)
@@ -115,19 +116,24 @@ class Lab:
             self._closing.close()
             raise
 
-    def relay(self, links: Sequence[LinkConfiguration], realtime: bool = True) -> RelayProcess:
-        """A running relay; it ends with the lab at the latest."""
-        relay = RelayProcess(self.m, Configuration(links=tuple(links), realtime=realtime))
+    def relay(self, links: Sequence[LinkConfiguration], realtime: bool = True, cpu: int | None = None) -> RelayProcess:
+        """A running relay; it ends with the lab at the latest. With ``cpu`` it has that one, and the hosts the
+        others."""
+        if cpu is not None:
+            self._steer_hosts_away_from(cpu)
+        relay = RelayProcess(self.m, Configuration(links=tuple(links), realtime=realtime, cpu=cpu))
         self._closing.callback(relay.close)
         return relay
 
-    def popen(self, host: str, *argv: str, **options: object) -> subprocess.Popen[str]:
+    def popen(self, host: str, *argv: str, **options: Any) -> subprocess.Popen[str]:
         """A process on host a or b."""
-        return subprocess.Popen(["nsenter", f"--net=/run/netns/{host}", *argv], text=True, **options)  # type: ignore[call-overload,no-any-return]
+        return subprocess.Popen(["nsenter", f"--net=/run/netns/{host}", *argv], text=True, **options)
 
     def run(self, host: str, *argv: str) -> str:
         """Run a command on host a or b and return what it printed."""
-        result = subprocess.run(["nsenter", f"--net=/run/netns/{host}", *argv], text=True, capture_output=True, check=False)
+        result = subprocess.run(
+            ["nsenter", f"--net=/run/netns/{host}", *argv], text=True, capture_output=True, check=False
+        )
         if result.returncode:
             raise RuntimeError(f"{' '.join(argv)}: exit {result.returncode}: {result.stdout}{result.stderr}")
         return result.stdout
@@ -151,6 +157,13 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _steer_hosts_away_from(self, cpu: int) -> None:
+        mask = sum(1 << other for other in os.sched_getaffinity(0) if other != cpu)
+        for host in (self.a, self.b):
+            for i in self.numbers:
+                path = f"/sys/class/net/eth{i}/queues/rx-0/rps_cpus"
+                _ip("netns", "exec", host, "sh", "-c", f"echo {mask:x} > {path}")
 
     def _add_link(self, i: int, offloads: bool, mtu: int) -> None:
         for host, end, interface in ((self.a, 1, f"a{i}"), (self.b, 2, f"b{i}")):
