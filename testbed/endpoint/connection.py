@@ -125,7 +125,8 @@ class Connection:
                 self._user.ended(self)
                 return
             self._user.arrived(self, _view[:count])
-            if not self.is_open or not self._reading:
+            # A short read emptied the queue: asking again would cost a system call to hear that.
+            if count < READ_BYTES or not self.is_open or not self._reading:
                 return
 
     def _writable_event(self) -> None:

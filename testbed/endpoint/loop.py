@@ -1,8 +1,8 @@
 """One thread, file descriptors and timers: what drives an endpoint process.
 
 A single thread keeps samples and byte counts consistent without locks, and an application that is busy with a 256 KiB
-read delays a sample by some 100 us. epoll waits in whole milliseconds, too coarse for a block that is due now, so the
-epoll descriptor itself is waited for with select(2), whose timeout is in microseconds.
+read delays a sample by some 100 us. epoll waits in whole milliseconds, too coarse for a block that is due now, so for
+the last stretch the epoll descriptor itself is waited for with select(2), whose timeout is in microseconds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 Handler = Callable[[], None]
+
+COARSE_NS = 2_000_000
+"""Timers that are further away than this can be waited for in whole milliseconds."""
 
 
 @dataclass(order=True, slots=True)
@@ -65,8 +68,7 @@ class Loop:
     def run(self, done: Callable[[], bool]) -> None:
         """Until ``done()``, which is asked after each round."""
         while not done():
-            self._wait()
-            for descriptor, events in self._epoll.poll(0):
+            for descriptor, events in self._wait():
                 self._dispatch(descriptor, events)
             self._fire()
 
@@ -74,13 +76,17 @@ class Loop:
         """Give the epoll descriptor back."""
         self._epoll.close()
 
-    def _wait(self) -> None:
+    def _wait(self) -> list[tuple[int, int]]:
+        """What is ready, at the latest when the next timer is due."""
         while self._timers and self._timers[0].callback is None:
             heapq.heappop(self._timers)
-        timeout_s = None
-        if self._timers:
-            timeout_s = max(0, self._timers[0].due_ns - self.now_ns()) / 1e9
-        select.select([self._epoll], [], [], timeout_s)
+        if not self._timers:
+            return self._epoll.poll()
+        left_ns = self._timers[0].due_ns - self.now_ns()
+        if left_ns >= COARSE_NS:
+            return self._epoll.poll((left_ns - COARSE_NS) / 1e9)
+        select.select([self._epoll], [], [], max(0, left_ns) / 1e9)
+        return self._epoll.poll(0)
 
     def _dispatch(self, descriptor: int, events: int) -> None:
         # A hang-up or an error goes to whoever is there: the next system call on the descriptor tells which it is.
