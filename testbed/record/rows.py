@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,8 @@ def _problem(column: Column, value: Any) -> str:
         case "bool":
             return "" if isinstance(value, bool) else "a flag (True or False)"
         case "float64":
-            return "" if isinstance(value, int | float) and not isinstance(value, bool) else "a number"
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            return "" if number else "a finite number (None when it was not measured)"
         case _:
             if not isinstance(value, int) or isinstance(value, bool):
                 return "an integer"

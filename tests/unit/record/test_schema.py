@@ -38,7 +38,7 @@ def values_of(column: Column) -> st.SearchStrategy[Any]:
     values: st.SearchStrategy[Any] = {
         "int64": st.integers(-(2**63), 2**63 - 1),
         "uint64": st.integers(0, 2**64 - 1),
-        "float64": st.floats(allow_nan=False),
+        "float64": st.floats(allow_nan=False, allow_infinity=False),
         "bool": st.booleans(),
         "text": st.sampled_from(column.choices) if column.choices else st.text(st.characters(codec="utf-8")),
     }[column.type]

@@ -1,0 +1,121 @@
+"""The question's answer in words with numbers: one headline, one sentence per expectation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.load import Run
+from analysis.report.findings import VariantFinding
+from analysis.report.wording import count, interval, metric_name, quantity
+from analysis.verdict import Verdict
+from testbed.record import TABLES
+
+Tone = Literal["met", "failed", "open"]
+SIGNS = {"met": "✓", "failed": "✗", "open": "–"}
+"""A verdict is a sign and a word; colour only repeats it."""
+
+_STATISTICS = {"median": "median", "mean": "mean", "min": "smallest", "max": "largest"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence of the answer."""
+
+    tone: Tone
+    word: str
+    subject: str
+    """``mptcp: median goodput``."""
+    measured: str
+    bound: str
+    n: int
+    because: str
+
+    @property
+    def sign(self) -> str:
+        """The tone as a sign."""
+        return SIGNS[self.tone]
+
+
+def sentence_of(verdict: Verdict) -> Finding:
+    """An expectation and what became of it."""
+    expectation = verdict.expectation
+    tones: dict[str, Tone] = {"met": "met", "FAILED": "failed", "not evaluated": "open"}
+    statistic = _STATISTICS[expectation.get("statistic", "median")]
+    flow = expectation.get("flow", "main")
+    of_flow = "" if flow == "main" else f" of flow {flow}"
+    return Finding(
+        tones[verdict.outcome],
+        verdict.outcome,
+        f"{expectation['variant']}: {statistic} {metric_name(expectation['metric'])}{of_flow}",
+        _measured(verdict),
+        _bound(verdict),
+        verdict.n,
+        expectation.get("because", ""),
+    )
+
+
+def headline(run: Run, verdicts: Sequence[Verdict]) -> tuple[Tone, str]:
+    """The one line that stands below the question."""
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    valid = int((run.table("trials")["verdict"] == "VALID").sum())
+    if not valid:
+        return "open", "Nothing was measured: no trial is valid."
+    if not verdicts:
+        return "open", "The experiment states no expectation; the numbers stand below."
+    if outcomes["FAILED"]:
+        return "failed", f"{outcomes['FAILED']} of {count(len(verdicts), 'expectation')} FAILED."
+    if outcomes["not evaluated"]:
+        rest = f"{outcomes['met']} of {count(len(verdicts), 'expectation')} met"
+        return "open", f"{rest}; {outcomes['not evaluated']} could not be evaluated."
+    return "met", f"{'Both' if len(verdicts) == 2 else 'All ' + str(len(verdicts))} expectations are met.".replace(
+        "All 1 expectations are", "The expectation is"
+    )
+
+
+def medians(findings: Sequence[VariantFinding], limit: int = 6) -> list[str]:
+    """``"mptcp 34.6 Mbit/s"`` for each variant: the numbers in a nutshell when there are few variants."""
+    texts = []
+    for finding in findings[:limit]:
+        metric = finding.metric("goodput_bit_s")
+        if metric:
+            texts.append(f"{finding.name} {quantity(metric.interval.estimate, 'bit/s')}")
+    return texts if len(findings) <= limit else []
+
+
+def trial_line(run: Run) -> str:
+    """``"8 of 9 trials valid, 1 INVALID"``."""
+    counts = Counter(run.table("trials")["verdict"])
+    planned = len(run.document["plan"])
+    parts = [f"{counts['VALID']} of {count(planned, 'trial')} valid"]
+    parts += [f"{counts[word]} {word}" for word in ("INVALID", "UNSUPPORTED") if counts[word]]
+    if missing := planned - counts.total():
+        parts.append(f"{missing} not run yet")
+    return ", ".join(parts)
+
+
+def _measured(verdict: Verdict) -> str:
+    if verdict.value is None:
+        return verdict.reason
+    column = {column.name: column for column in TABLES["flows"].columns}[verdict.expectation["metric"]]
+    text = quantity(verdict.value, verdict.unit)
+    if verdict.reference is None:
+        return text
+    absolute, reference = quantity(verdict.absolute, column.unit), quantity(verdict.reference, column.unit)
+    return f"{text} ({absolute} against {reference} of {verdict.reference_variant})"
+
+
+def _bound(verdict: Verdict) -> str:
+    low, high = verdict.expectation.get("at_least"), verdict.expectation.get("at_most")
+    if low is not None and high is not None:
+        text = f"exactly {quantity(low, verdict.unit)}" if low == high else interval(low, high, verdict.unit)
+    elif low is not None:
+        text = f"at least {quantity(low, verdict.unit)}"
+    else:
+        text = f"at most {quantity(high, verdict.unit)}"
+    others = verdict.expectation.get("relative_to") or ()
+    if not others:
+        return text
+    return f"{text} {others[0] if len(others) == 1 else 'the best of ' + ', '.join(others)}"

@@ -1,0 +1,316 @@
+"""Everything that report.html and report.md show, gathered once: values for the templates, no layout."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from analysis.load import Run
+from analysis.report import dot_plot, tables
+from analysis.report.answer import Finding, Tone, headline, medians, sentence_of, trial_line
+from analysis.report.distribution_figures import DistributionFigure, distribution_figures
+from analysis.report.findings import Metric, VariantFinding
+from analysis.report.outage_table import OutageRow, outage_rows
+from analysis.report.scale import linear_axis
+from analysis.report.time_figures import (
+    METRICS,
+    AllSeries,
+    TimeFigure,
+    TrialCurves,
+    curves_of,
+    figure_of,
+    subflow_paths,
+)
+from analysis.report.wording import NOT_MEASURED, interval, metric_name, quantity, share, significant
+from analysis.statistics import SMALLEST_BOOTSTRAP
+from analysis.verdict import Verdict, exit_code
+from testbed.record import TABLES
+
+MOST_PLOTS = 4
+"""Metrics that get a plot of their own: goodput and those of the expectations."""
+MOST_OTHER_TRIALS = 120
+"""With more trials than this the page draws only the representative one of each variant."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlotRow:
+    """One variant in a dot plot, with its numbers."""
+
+    variant: str
+    summary: str
+    drawing: Markup
+    median: str
+    spread: str
+    method: str
+    n: int
+    extra: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPlot:
+    """One metric of all variants."""
+
+    name: str
+    unit: str
+    rows: tuple[PlotRow, ...]
+    scale: Markup
+    extra_heads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One network: its name, its SVG (empty: none stored) and its text."""
+
+    name: str
+    variants: tuple[str, ...]
+    svg: Markup
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """One trial as a row of text."""
+
+    trial: int
+    variant: str
+    repetition: int
+    seed: str
+    verdict: str
+    reason: str
+    goodput: str
+    duration: str
+    setup: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The content of a report."""
+
+    experiment: str
+    question: str
+    tone: Tone
+    headline: str
+    findings: tuple[Finding, ...]
+    medians: tuple[str, ...]
+    trial_line: str
+    state: str
+    exit_code: int
+    backend: str
+    kernel: str
+    notes: tuple[str, ...]
+    drawings: tuple[Drawing, ...]
+    variants: tuple[VariantFinding, ...]
+    plots: tuple[MetricPlot, ...]
+    benefit_against: Mapping[str, tuple[str, ...]]
+    outages: tuple[OutageRow, ...]
+    figures: tuple[TimeFigure, ...]
+    other_figures: tuple[TimeFigure, ...]
+    others_left_out: int
+    distributions: tuple[DistributionFigure, ...]
+    links: tuple[tables.LinkRow, ...]
+    counters: tables.CounterTable
+    trials: tuple[TrialRow, ...]
+    environment: tuple[tuple[str, str], ...]
+    sysctls: tuple[tuple[str, str, str], ...]
+    command: str
+    commit: str | None
+    small_n: bool
+
+    @property
+    def uncounted(self) -> tuple[TrialRow, ...]:
+        """The trials that are not VALID."""
+        return tuple(trial for trial in self.trials if trial.verdict != "VALID")
+
+
+def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verdict]) -> Page:
+    """The content of the report of ``run``."""
+    tone, line = headline(run, verdicts)
+    valid = tables.valid_trials(run)
+    events: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for event in run.directory.read_table("events").to_pylist():
+        events[event["trial"]].append(event)
+    representative = {finding.name: _representative(finding, valid[finding.name]) for finding in findings}
+    everything = sum(map(len, valid.values())) <= MOST_OTHER_TRIALS
+    chosen = [trial for trials in valid.values() for trial in trials] if everything else list(representative.values())
+    series = run.series(METRICS, [trial for trial in chosen if trial is not None])
+    figures, others = _time_figures(run, valid, representative, events, series)
+    source = run.document["source"]
+    return Page(
+        experiment=run.experiment["name"],
+        question=run.experiment["question"],
+        tone=tone,
+        headline=line,
+        findings=tuple(map(sentence_of, verdicts)),
+        medians=tuple(medians(findings)),
+        trial_line=trial_line(run),
+        state=run.document["state"],
+        exit_code=exit_code(run, verdicts),
+        backend=run.document["backend"],
+        kernel=str(run.document["kernel"].get("release", "unknown kernel")),
+        notes=tuple(run.document.get("notes", ())),
+        drawings=tuple(_drawings(run)),
+        variants=tuple(findings),
+        plots=tuple(_plots(findings, verdicts)),
+        benefit_against={finding.name: finding.alone for finding in findings if finding.alone},
+        outages=tuple(outage_rows(run, findings, events, series)),
+        figures=tuple(figures),
+        other_figures=tuple(others),
+        others_left_out=0 if everything else sum(map(len, valid.values())) - len(figures),
+        distributions=tuple(distribution_figures(run, list(run.variants))),
+        links=tuple(tables.link_rows(run)),
+        counters=tables.counter_table(run),
+        trials=tuple(_trial_rows(run)),
+        environment=tuple(tables.environment(run)),
+        sysctls=tuple(tables.sysctls(run)),
+        command=tables.command_line(run),
+        commit=source.get("commit"),
+        small_n=any(len(trials) < SMALLEST_BOOTSTRAP for trials in valid.values()),
+    )
+
+
+def _representative(finding: VariantFinding, trials: Sequence[int]) -> int | None:
+    """The trial with the (lower) median goodput of the first flow; the first one when there is no goodput."""
+    goodput = finding.metric("goodput_bit_s")
+    if goodput is None:
+        return trials[0] if trials else None
+    ordered = sorted(zip(goodput.values, goodput.trials, strict=True))
+    return ordered[(len(ordered) - 1) // 2][1]
+
+
+def _plots(findings: Sequence[VariantFinding], verdicts: Sequence[Verdict]) -> list[MetricPlot]:
+    names = dict.fromkeys(["goodput_bit_s", *(verdict.expectation["metric"] for verdict in verdicts)])
+    units = {column.name: column.unit for column in TABLES["flows"].columns}
+    plots = []
+    for name in names:
+        values = [value for finding in findings if (metric := finding.metric(name)) for value in metric.values]
+        if name in units and values and (name == "goodput_bit_s" or len(set(values)) > 1):
+            plots.append(_plot(name, units[name], values, findings))
+    return plots[:MOST_PLOTS]
+
+
+def _plot(name: str, unit: str, values: Sequence[float], findings: Sequence[VariantFinding]) -> MetricPlot:
+    axis = linear_axis(values, unit)
+    derived = ("aggregation_benefit", "fill_rate", "jain_index") if name == "goodput_bit_s" else ()
+    shown = [key for key in derived if any(key in finding.derived for finding in findings)]
+    heads = {"aggregation_benefit": "aggregation benefit", "fill_rate": "fill rate", "jain_index": "Jain’s index"}
+    rows = []
+    for finding in findings:
+        metric = finding.metric(name)
+        title = f"{metric_name(name)} of {finding.name}"
+        drawing = dot_plot.row(metric.values if metric else (), metric.interval if metric else None, axis, title)
+        extra = tuple(_derived_text(key, finding.derived.get(key)) for key in shown)
+        rows.append(_plot_row(finding, metric, drawing, extra))
+    return MetricPlot(
+        metric_name(name), axis.unit.name, tuple(rows), dot_plot.scale_row(axis), tuple(heads[key] for key in shown)
+    )
+
+
+def _plot_row(finding: VariantFinding, metric: Metric | None, drawing: Markup, extra: tuple[str, ...]) -> PlotRow:
+    if metric is None:
+        return PlotRow(finding.name, finding.summary, drawing, NOT_MEASURED, NOT_MEASURED, "no valid trial", 0, extra)
+    found = metric.interval
+    return PlotRow(
+        finding.name,
+        finding.summary,
+        drawing,
+        quantity(found.estimate, metric.unit),
+        interval(found.low, found.high, metric.unit),
+        found.in_words(),
+        found.n,
+        extra,
+    )
+
+
+def _derived_text(key: str, metric: Metric | None) -> str:
+    if metric is None:
+        return NOT_MEASURED
+    estimate = metric.interval.estimate
+    return share(estimate) if key == "fill_rate" else significant(estimate)
+
+
+def _time_figures(
+    run: Run,
+    valid: Mapping[str, Sequence[int]],
+    representative: Mapping[str, int | None],
+    events: Mapping[int, Sequence[Mapping[str, Any]]],
+    series: AllSeries,
+) -> tuple[list[TimeFigure], list[TimeFigure]]:
+    paths = subflow_paths(run)
+    flows: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in run.directory.read_table("flows").to_pylist():
+        flows[row["trial"]].append(row)
+    repetition = {entry["trial"]: entry["repetition"] for entry in run.document["plan"]}
+    with_series = {trial for trial, _, _ in series}
+    curves: dict[int, TrialCurves] = {
+        trial: curves_of(trial, flows[trial], paths, series)
+        for trials in valid.values()
+        for trial in trials
+        if trial in with_series
+    }
+    peak = max((found.peak() for found in curves.values()), default=0.0)
+    main: list[TimeFigure] = []
+    others: list[TimeFigure] = []
+    for variant, trials in valid.items():
+        for trial in trials:
+            if trial in curves and (curves[trial].total or curves[trial].rates or curves[trial].rtts):
+                brief = trial != representative[variant]
+                figure = figure_of(curves[trial], variant, repetition[trial], events.get(trial, ()), peak, brief=brief)
+                (others if brief else main).append(figure)
+    return main, others
+
+
+def _trial_rows(run: Run) -> list[TrialRow]:
+    return [
+        TrialRow(
+            row["trial"],
+            row["variant"],
+            row["repetition"],
+            str(row["seed"]),
+            row["verdict"],
+            row["reason"],
+            quantity(row["goodput_bit_s"], "bit/s"),
+            quantity(row["duration_ns"], "ns"),
+            quantity(row["setup_ns"], "ns"),
+        )
+        for row in run.directory.read_table("trials").sort_by("trial").to_pylist()
+    ]
+
+
+def _drawings(run: Run) -> list[Drawing]:
+    """The stored drawings; one named like a variant is that variant's, else the topology's serves all that use it."""
+    folder = run.path / "drawings"
+    users: dict[str, list[str]] = defaultdict(list)
+    for name, variant in run.variants.items():
+        own = (folder / f"{name}.svg").is_file() or (folder / f"{name}.txt").is_file()
+        users[name if own else variant["topology"]["name"]].append(name)
+    drawings = []
+    for number, (name, variants) in enumerate(users.items()):
+        image, text = folder / f"{name}.svg", folder / f"{name}.txt"
+        drawings.append(
+            Drawing(
+                name,
+                tuple(variants),
+                _inline(image.read_text(), number) if image.is_file() else Markup(""),
+                text.read_text() if text.is_file() else "",
+            )
+        )
+    return drawings
+
+
+_ID = re.compile(r'\bid="([^"]+)"')
+_ACTIVE = re.compile(r"<script\b.*?</script>|\son\w+=(\"[^\"]*\"|'[^']*')|<\?.*?\?>|<!.*?>", re.DOTALL | re.IGNORECASE)
+
+
+def _inline(text: str, number: int) -> Markup:
+    """A stored SVG made fit to stand in a page: nothing active, ids that are unique in the page."""
+    text = _ACTIVE.sub("", text)
+    for name in set(_ID.findall(text)):
+        unique = f"drawing{number}-{name}"
+        text = text.replace(f'id="{name}"', f'id="{unique}"').replace(f"#{name})", f"#{unique})")
+        text = text.replace(f'href="#{name}"', f'href="#{unique}"').replace(f'="{name}"', f'="{unique}"')
+    return Markup(text[text.index("<svg") :] if "<svg" in text else "")

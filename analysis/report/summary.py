@@ -1,0 +1,82 @@
+"""summary.json: the numbers of a report for programs; numeric values, units, n, interval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.load import Run
+from analysis.report.answer import headline
+from analysis.report.findings import Metric, VariantFinding
+from analysis.verdict import Verdict, exit_code
+
+SUMMARY_VERSION = 1
+
+
+def summary_json(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verdict]) -> str:
+    """The document, as text; the same run gives the same text."""
+    document = run.document
+    content = {
+        "summary_version": SUMMARY_VERSION,
+        "experiment": run.experiment["name"],
+        "question": run.experiment["question"],
+        "answer": headline(run, verdicts)[1],
+        "exit_code": exit_code(run, verdicts),
+        "run": {
+            name: document.get(name)
+            for name in ("digest", "state", "started_utc", "finished_utc", "backend", "seed", "source", "kernel")
+        },
+        "trials": {
+            "planned": len(document["plan"]),
+            **{word: sum(finding.counts[word] for finding in findings) for word in _WORDS},
+        },
+        "expectations": [_expectation(verdict) for verdict in verdicts],
+        "variants": [_variant(finding) for finding in findings],
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+_WORDS = ("VALID", "INVALID", "UNSUPPORTED", "missing")
+
+
+def _expectation(verdict: Verdict) -> Mapping[str, Any]:
+    return {
+        **verdict.expectation,
+        "outcome": verdict.outcome,
+        "value": verdict.value,
+        "unit": verdict.unit,
+        "absolute": verdict.absolute,
+        "reference": verdict.reference,
+        "reference_variant": verdict.reference_variant,
+        "n": verdict.n,
+        "reason": verdict.reason,
+    }
+
+
+def _variant(finding: VariantFinding) -> Mapping[str, Any]:
+    return {
+        "name": finding.name,
+        "summary": finding.summary,
+        "trials": {word: finding.counts[word] for word in _WORDS},
+        "flows": {
+            flow: {name: _metric(metric) for name, metric in metrics.items()} for flow, metrics in finding.flows.items()
+        },
+        "derived": {name: _metric(metric) for name, metric in finding.derived.items()},
+        "aggregation_benefit_against": list(finding.alone),
+    }
+
+
+def _metric(metric: Metric) -> Mapping[str, Any]:
+    interval = metric.interval
+    return {
+        "unit": metric.unit,
+        "n": interval.n,
+        "median": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "level": interval.level,
+        "method": interval.method,
+        "trials": list(metric.trials),
+        "values": list(metric.values),
+    }

@@ -1,0 +1,174 @@
+"""The tables of a report: rows of texts from the tables of a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from analysis.load import Run
+from analysis.report.wording import NOT_MEASURED, quantity, share, significant
+
+COUNTER_FAMILIES = ("MPTcpExt", "TcpExt", "Tcp", "Ip", "Ip6", "Udp", "Icmp")
+"""Order in which counters are listed."""
+
+DROPS = ("dropped_loss", "dropped_queue", "dropped_outage", "duplicated", "corrupted", "reordered")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """One direction of a link in the trials of some variants that asked for the same."""
+
+    variants: str
+    link: str
+    direction: str
+    profile: str
+    realisation: str
+    calibrated: str
+    packets: str
+    drops: str
+    lateness: str
+    rate_error: str
+    checks: str
+
+
+@dataclass(frozen=True, slots=True)
+class CounterTable:
+    """Median growth of the counters that moved; a column per variant."""
+
+    variants: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+    """(counter, host, a text per variant)."""
+
+
+def valid_trials(run: Run) -> dict[str, list[int]]:
+    """Variant -> its VALID trials."""
+    found: dict[str, list[int]] = {name: [] for name in run.variants}
+    for row in run.directory.read_table("trials").select(["trial", "variant", "verdict"]).to_pylist():
+        if row["verdict"] == "VALID":
+            found.setdefault(row["variant"], []).append(row["trial"])
+    return found
+
+
+def link_rows(run: Run) -> list[LinkRow]:
+    """Configured against calibrated against counted; medians over valid trials, worst of lateness and rate error."""
+    variant_of = {trial: variant for variant, trials in valid_trials(run).items() for trial in trials}
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in run.directory.read_table("links").to_pylist():
+        if row["trial"] in variant_of:
+            key = (variant_of[row["trial"]], row["link"], row["direction"], row["profile"], row["realisation"])
+            groups[key].append(row)
+    return [_link_row(key, rows) for key, rows in groups.items()]
+
+
+def _link_row(key: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> LinkRow:
+    variant, link, direction, profile, realisation = key
+    calibrated = [
+        quantity(_median(rows, "calibrated_rate_bit_s"), "bit/s"),
+        quantity(_median(rows, "calibrated_delay_ns"), "ns"),
+        share(_median(rows, "calibrated_loss")) + " lost",
+    ]
+    known = [text for text in calibrated if not text.startswith(NOT_MEASURED)]
+    drops = [(name, _median(rows, name)) for name in DROPS]
+    counted = [f"{significant(value)} {_drop_word(name)}" for name, value in drops if value]
+    return LinkRow(
+        variant,
+        link,
+        direction,
+        profile,
+        realisation,
+        ", ".join(known) or NOT_MEASURED,
+        quantity(_median(rows, "packets_arrived"), ""),
+        ", ".join(counted) or ("none" if any(value is not None for _, value in drops) else NOT_MEASURED),
+        quantity(_worst(rows, "lateness_p99_ns"), "ns"),
+        share(_worst(rows, "rate_error")),
+        "; ".join(sorted({row["check"] for row in rows if row["check"]})) or "in tolerance",
+    )
+
+
+def _drop_word(name: str) -> str:
+    return {"dropped_loss": "by loss", "dropped_queue": "by queue", "dropped_outage": "in outage"}.get(name, name)
+
+
+def counter_table(run: Run) -> CounterTable:
+    """Counters that moved in a valid trial; a counter that this kernel lacks is a dash."""
+    trials = valid_trials(run)
+    variant_of = {trial: variant for variant, numbers in trials.items() for trial in numbers}
+    growth: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row in run.directory.read_table("counters").to_pylist():
+        if row["trial"] in variant_of and row["before"] is not None and row["after"] is not None:
+            growth[row["counter"], row["host"]][variant_of[row["trial"]]].append(row["after"] - row["before"])
+    moved = {key: values for key, values in growth.items() if any(any(deltas) for deltas in values.values())}
+    variants = tuple(name for name, numbers in trials.items() if numbers)
+    rows = []
+    for counter, host in sorted(moved, key=lambda key: (_family(key[0]), key)):
+        values = moved[counter, host]
+        texts = tuple(significant(median(values[name])) if values.get(name) else NOT_MEASURED for name in variants)
+        rows.append((counter, host, texts))
+    return CounterTable(variants, tuple(rows))
+
+
+def _family(counter: str) -> int:
+    matching = [family for family in COUNTER_FAMILIES if counter.startswith(family)]
+    return COUNTER_FAMILIES.index(max(matching, key=len)) if matching else len(COUNTER_FAMILIES)
+
+
+def environment(run: Run) -> list[tuple[str, str]]:
+    """Name and value of what the run was made on."""
+    document = run.document
+    source = document["source"]
+    dirty = {True: ", with uncommitted changes", False: "", None: ", unknown whether changed"}[source.get("dirty")]
+    rows = [
+        ("started", document["started_utc"]),
+        ("finished", document.get("finished_utc", "not complete")),
+        ("backend", document["backend"]),
+        ("kernel", _joined(document["kernel"])),
+        ("machine", _joined(document["machine"])),
+        ("testbed", (source.get("commit") or "unknown commit") + dirty),
+        ("versions", _joined(document["versions"])),
+        ("seed", str(document["seed"])),
+        ("experiment digest", document["digest"]),
+        ("schema version", str(document["schema_version"])),
+    ]
+    if document.get("overrides"):
+        rows.append(("set on the command line", _joined(document["overrides"])))
+    return rows
+
+
+def sysctls(run: Run) -> list[tuple[str, str, str]]:
+    """(where, name, value), read back."""
+    return [
+        (str(where), str(name), str(value))
+        for where, values in run.document["sysctls"].items()
+        for name, value in sorted(values.items())
+    ]
+
+
+def command_line(run: Run) -> str:
+    """The command that made the run, quoted for a shell."""
+    return shlex.join(run.document["command"])
+
+
+def _joined(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_plain(name, value)}" for name, value in values.items())
+
+
+def _plain(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return quantity(value, "bytes")
+    return NOT_MEASURED if value is None else str(value)
+
+
+def _median(rows: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    values = [row[name] for row in rows if row[name] is not None]
+    return median(values) if values else None
+
+
+def _worst(rows: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    values = [abs(row[name]) for row in rows if row[name] is not None]
+    return max(values) if values else None

@@ -1,0 +1,101 @@
+"""Numbers as people read them: three significant digits, the unit that fits, a dash for what was not measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NOT_MEASURED = "–"
+THIN_SPACE = "\u202f"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """``factor`` base units."""
+
+    name: str
+    factor: float
+
+    def plain(self, value: float) -> str:
+        """The number alone, three significant digits."""
+        return significant(value / self.factor)
+
+
+_UNITS: dict[str, tuple[Unit, ...]] = {
+    "bit/s": (Unit("bit/s", 1), Unit("kbit/s", 1e3), Unit("Mbit/s", 1e6), Unit("Gbit/s", 1e9)),
+    "ns": (Unit("ns", 1), Unit("µs", 1e3), Unit("ms", 1e6), Unit("s", 1e9)),
+    "bytes": (Unit("B", 1), Unit("kB", 1e3), Unit("MB", 1e6), Unit("GB", 1e9)),
+    "x": (Unit("×", 1),),
+    "ratio": (Unit("", 1),),
+}
+
+
+def unit_for(value: float, base_unit: str) -> Unit:
+    """The largest unit in which ``value`` is at least 1."""
+    units = _UNITS.get(base_unit, (Unit(base_unit, 1),))
+    return next((unit for unit in reversed(units) if abs(value) >= unit.factor), units[0])
+
+
+def quantity(value: float | None, base_unit: str, *, digits: int = 3) -> str:
+    """``34600000, "bit/s"`` -> ``"34.6 Mbit/s"``; None -> a dash."""
+    if value is None:
+        return NOT_MEASURED
+    unit = unit_for(value, base_unit)
+    text = significant(value / unit.factor, digits)
+    return f"{text}{THIN_SPACE}{unit.name}" if unit.name else text
+
+
+def interval(low: float | None, high: float | None, base_unit: str) -> str:
+    """``"34.1 – 34.9 Mbit/s"``, one unit for both."""
+    if low is None or high is None:
+        return NOT_MEASURED
+    unit = unit_for(max(abs(low), abs(high)), base_unit)
+    text = f"{unit.plain(low)} – {unit.plain(high)}"
+    return f"{text}{THIN_SPACE}{unit.name}" if unit.name else text
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Three significant digits without exponent; whole numbers above that keep all theirs, in groups."""
+    if value == 0:
+        return "0"
+    text = f"{value:.{digits}g}"
+    if "e" in text or abs(value) >= 10**digits:
+        text = f"{value:,.0f}".replace(",", THIN_SPACE) if abs(value) >= 1 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def share(value: float | None) -> str:
+    """Share in [0, 1] -> percent."""
+    return NOT_MEASURED if value is None else f"{significant(100 * value)}{THIN_SPACE}%"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """``"1 trial"``, ``"2 trials"``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+METRIC_NAMES = {
+    "goodput_bit_s": "goodput",
+    "goodput_upload_bit_s": "upload goodput",
+    "goodput_download_bit_s": "download goodput",
+    "completion_time_ns": "completion time",
+    "connect_time_ns": "connection time",
+    "longest_stall_ns": "longest stall",
+    "bytes_retransmitted": "bytes retransmitted",
+    "retransmits": "segments retransmitted",
+    "latency": "latency",
+    "block_delay": "block delay",
+    "flow_completion": "flow completion time",
+}
+
+
+def metric_name(column: str) -> str:
+    """A column of the flows table in words: ``"block_delay_p99_ns"`` -> ``"block delay, 99th percentile"``."""
+    if column in METRIC_NAMES:
+        return METRIC_NAMES[column]
+    for key, words in {"p50": "median", "p95": "95th percentile", "p99": "99th percentile", "max": "largest"}.items():
+        if column.endswith(f"_{key}_ns"):
+            stem = column.removesuffix(f"_{key}_ns")
+            return f"{METRIC_NAMES.get(stem, stem)}, {words}"
+    for suffix in ("_ns", "_bit_s"):
+        column = column.removesuffix(suffix)
+    return column.replace("_", " ")

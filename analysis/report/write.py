@@ -1,0 +1,49 @@
+"""Run directory -> report.html, report.md, summary.json, junit.xml. The same run gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis.load import load
+from analysis.report.findings import find
+from analysis.report.junit import junit_xml
+from analysis.report.page import gather
+from analysis.report.summary import summary_json
+from analysis.verdict import evaluate
+from testbed.record import REPORT_FILES
+
+
+def write_report(run_directory_path: Path) -> list[Path]:
+    """Write the four reports of a run, complete or not, into its directory; each is replaced atomically.
+
+    Returns their paths. Raises testbed.record.RecordError when it is no run directory or the disk is full.
+    """
+    texts = render(run_directory_path)
+    directory = load(run_directory_path).directory
+    return [directory.write_file(name, texts[name]) for name in REPORT_FILES]
+
+
+def render(run_directory_path: Path) -> Mapping[str, str]:
+    """File name -> content of the four reports, without writing anything."""
+    run = load(run_directory_path)
+    findings, verdicts = find(run), evaluate(run)
+    page = gather(run, findings, verdicts)
+    environment = Environment(
+        loader=PackageLoader("analysis.report"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    style, _, _ = environment.loader.get_source(environment, "report.css") if environment.loader else ("", None, None)
+    return {
+        "report.html": environment.get_template("report.html.j2").render(page=page, style=Markup(style)),
+        "report.md": environment.get_template("report.md.j2").render(page=page),
+        "summary.json": summary_json(run, findings, verdicts),
+        "junit.xml": junit_xml(run, verdicts),
+    }
