@@ -8,8 +8,8 @@ The path of a subflow is that of the *client's* address, in both directions:
 - a prefix that no router touches is reached through the host that owns the address on it: Linux accepts a packet for
   any of its addresses on any interface (weak host model, RFC 1122 section 3.3.4.2). Thus a full mesh has all its
   pairs;
-- the main table prefers the true way, so a subflow to an announced address, for which the kernel binds no source,
-  leaves over the path that this address stands for.
+- the main table prefers the way of the named path to an address, otherwise the shortest true way, so a subflow to an
+  announced address, for which the kernel binds no source, leaves over the path that this address stands for.
 
 Sources: ip-rule(8), ip-route(8), RFC 8684 section 3.1.2 (joining), net/mptcp/pm_kernel.c.
 """
@@ -127,7 +127,8 @@ def routes(topology: Topology) -> Iterator[Route]:
         ways = {link: graph.ways(node.name, link) for link in links}
         own = set(links)
         targets = [link.name for link in topology.links if link.name not in own]
-        main = {target: way for target in targets if (way := _best(ways, target)) is not None}
+        named = _named_ways(topology, node.name)
+        main = {target: way for target in targets if (way := _main(ways, target, named)) is not None}
         yield from _table(graph, node.name, main, None)
         if isinstance(node, Router) or len(links) < 2:
             continue
@@ -141,6 +142,22 @@ def routes(topology: Topology) -> Iterator[Route]:
             }
             yield from _own_prefix(graph, node.name, link, table)
             yield from _table(graph, node.name, chosen, table)
+
+
+def _named_ways(topology: Topology, node: str) -> Mapping[str, str]:
+    """Far link -> near link of the first path that has both, seen from the client or from the server."""
+    named: dict[str, str] = {}
+    for path in topology.paths:
+        near, far = (0, -1) if node == topology.client.name else (-1, 0)
+        if node in (topology.client.name, topology.server.name):
+            named.setdefault(path.links[far], path.links[near])
+    return named
+
+
+def _main(ways: Mapping[str, Mapping[str, _Way]], target: str, named: Mapping[str, str]) -> _Way | None:
+    """The way in the main table: that of the named path to this address, otherwise the best."""
+    along = ways.get(named.get(target, ""), {}).get(target)
+    return along if along is not None and along.true else _best(ways, target)
 
 
 def _cost(way: _Way) -> tuple[bool, int]:
