@@ -1,0 +1,118 @@
+"""All collectors of a trial, started and stopped together, and their findings as rows of the run directory."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from testbed.endpoint.protocol import SampleRow
+from testbed.orchestrator.backends.base import Lab
+from testbed.orchestrator.collectors.capture import CaptureCollector
+from testbed.orchestrator.collectors.counters import CounterCollector
+from testbed.orchestrator.collectors.host import HostLoadCollector
+from testbed.orchestrator.collectors.kernel_log import KernelLogCollector, KernelMessage
+from testbed.orchestrator.collectors.qdisc import QdiscCollector
+from testbed.orchestrator.network_plan import EMULATOR
+from testbed.orchestrator.process import Process
+from testbed.orchestrator.spec import Experiment, Variant
+
+WARNING_LEVEL = 4
+"""syslog(2): warning; what is graver is an event of the trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Rows without their trial number."""
+
+    counters: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[SampleRow] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What makes the observation itself doubtful."""
+
+
+class TrialCollectors:
+    """A context manager: leaving it early takes everything down. :meth:`before`, :meth:`start`, then :meth:`finish`."""
+
+    def __init__(self, experiment: Experiment, variant: Variant, lab: Lab, directory: Path) -> None:
+        hosts = [host.name for host in variant.topology.hosts]
+        self._directory = directory
+        self._counters = CounterCollector(hosts, lab.inside)
+        self._host = HostLoadCollector(experiment.sample_interval_ns)
+        self._log = KernelLogCollector()
+        shaped_by_kernel = any(shaped.realisation == "qdisc" for shaped in lab.plan.shaped)
+        self._qdisc = QdiscCollector([EMULATOR], _start_in(lab)) if shaped_by_kernel else None
+        self._capture: CaptureCollector | None = None
+        if experiment.capture:
+            ends = [(end.node, end.name) for host in hosts for end in lab.plan.interfaces(host)]
+            self._capture = CaptureCollector(ends, directory / "captures", _start_in(lab))
+        self._stack = ExitStack()
+
+    def __enter__(self) -> TrialCollectors:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def before(self) -> None:
+        """What takes a moment, before the clock of the trial starts."""
+        if self._capture is not None:
+            self._capture.start(0)
+        self._counters.start(0)
+        if self._qdisc is not None:
+            self._qdisc.start(0)
+
+    def start(self, epoch_ns: int) -> None:
+        """The traffic begins now."""
+        self._log.start(epoch_ns)
+        self._host.start(epoch_ns)
+        self._stack.callback(self._host.stop)
+
+    def finish(self) -> Collected:
+        """The traffic is over: everything that was seen."""
+        counters = self._counters.stop()
+        if self._qdisc is not None:
+            counters += self._qdisc.stop()
+        self._stack.pop_all()
+        collected = Collected(
+            counters=[
+                {"host": row.host, "counter": row.counter, "before": row.before, "after": row.after} for row in counters
+            ],
+            samples=self._host.stop(),
+        )
+        if self._capture is not None:
+            for capture in self._capture.stop():
+                if capture.dropped:
+                    text = f"{capture.dropped} of {capture.packets + capture.dropped} packets are not in the capture"
+                    collected.events.append(_warning(0, f"{capture.node} {capture.interface}", text))
+        self._take_log(collected)
+        return collected
+
+    def _take_log(self, collected: Collected) -> None:
+        messages = self._log.stop()
+        if messages:
+            path = self._directory / "logs" / "kernel.txt"
+            path.write_text("".join(f"{_line(message)}\n" for message in messages))
+        for message in messages:
+            if message.level <= WARNING_LEVEL:
+                collected.events.append(_warning(message.time_ns, "kernel log", message.text))
+
+
+def _start_in(lab: Lab) -> Any:
+    def start(node: str, argv: Any) -> Process:
+        return lab.start(node, argv)
+
+    return start
+
+
+def _warning(time_ns: int, subject: str, detail: str) -> dict[str, Any]:
+    return {"time_ns": time_ns, "kind": "warning", "subject": subject, "detail": detail}
+
+
+def _line(message: KernelMessage) -> str:
+    return f"{message.time_ns / 1e9:12.6f} <{message.level}> {message.text}"

@@ -1,0 +1,136 @@
+"""Experiment -> trials in the order of execution. Pure: the same experiment has the same plan everywhere.
+
+Variants are interleaved: each repetition runs every variant once, and begins one variant later than the one before it,
+so that a machine that grows warmer or busier favours none. All variants of one repetition share a seed: the links of
+two variants then lose the same packets, and their trials can be compared as a pair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.orchestrator.network_plan import NetworkSettings
+from testbed.orchestrator.spec import Endpoint, Experiment, Flow, SpecificationError, Variant
+from topologies.model import Family, Path, Topology
+
+RELAY_PER_PACKET_BIT_S = 250_000_000
+"""Up to this sum of the paths' rates one relay process keeps up packet by packet (benchmarks/emulation.py): offloads
+can stay off, and every packet on the wire has the size of the MTU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One seeded run of one variant."""
+
+    number: int
+    variant: str
+    repetition: int
+    seed: int
+
+    def as_row(self) -> dict[str, Any]:
+        """An entry of run.json's plan."""
+        return {"trial": self.number, "variant": self.variant, "repetition": self.repetition, "seed": self.seed}
+
+
+def trials(experiment: Experiment) -> tuple[Trial, ...]:
+    """Every trial, numbered in order of execution."""
+    ordered: list[Trial] = []
+    count = len(experiment.variants)
+    for repetition in range(experiment.repetitions):
+        for position in range(count):
+            variant = experiment.variants[(position + repetition) % count]
+            ordered.append(Trial(len(ordered), variant.name, repetition, trial_seed(experiment.seed, repetition)))
+    return tuple(ordered)
+
+
+def trial_seed(seed: int, repetition: int) -> int:
+    """63 bits; distinct repetitions and seeds have unrelated ones."""
+    return int.from_bytes(hashlib.sha256(f"trial {seed} {repetition}".encode()).digest()[:8], "big") >> 1
+
+
+def network_settings(experiment: Experiment, variant: Variant) -> NetworkSettings:
+    """How this variant's network is to be made real. Raises SpecificationError when two flows want a host otherwise."""
+    sysctls: dict[str, dict[str, str]] = {}
+    for flow in variant.flows:
+        for host, endpoint in (
+            (flow.client_host or variant.topology.client.name, flow.client),
+            (flow.server_host or variant.topology.server.name, flow.server),
+        ):
+            for name, value in host_sysctls(endpoint).items():
+                known = sysctls.setdefault(host, {}).setdefault(name, value)
+                if known != value:
+                    raise SpecificationError(
+                        f"variant {variant.name}: two flows want {name} of {host} to be {known} and {value}"
+                    )
+    return NetworkSettings(
+        realisation=experiment.realisation,
+        offloads=offloads(experiment, variant.topology),
+        sysctls=sysctls,
+        path_manager=variant.path_manager,
+        family=flow_family(variant.topology, variant.flows[0]),
+    )
+
+
+def host_sysctls(endpoint: Endpoint) -> dict[str, str]:
+    """Settings that the kernel has per host, not per socket."""
+    wanted = {
+        "net.mptcp.checksum_enabled": endpoint.checksum,
+        "net.ipv4.tcp_timestamps": endpoint.timestamps,
+        "net.ipv4.tcp_sack": endpoint.sack,
+        "net.mptcp.scheduler": endpoint.scheduler,
+    }
+    return {
+        name: value if isinstance(value, str) else str(int(value))
+        for name, value in wanted.items()
+        if value is not None
+    }
+
+
+def offloads(experiment: Experiment, topology: Topology) -> Any:
+    """``on`` or ``off``; see :data:`RELAY_PER_PACKET_BIT_S`."""
+    if experiment.offloads != "auto":
+        return experiment.offloads
+    rates = [path_rate_bit_s(topology, path) for path in topology.paths]
+    total = sum(rate for rate in rates if rate is not None)
+    return "off" if total <= RELAY_PER_PACKET_BIT_S else "on"
+
+
+def path_rate_bit_s(topology: Topology, path: Path) -> int | None:
+    """The lowest rate along a path, either direction; None: unlimited."""
+    links = [topology.link(name) for name in path.links]
+    rates = [profile.rate_bit_s for link in links for profile in (link.forward, link.backward) if profile.rate_bit_s]
+    return min(rates) if rates else None
+
+
+def flow_family(topology: Topology, flow: Flow) -> Family:
+    """The address family of a flow."""
+    return flow.family or topology.families[0]
+
+
+def flow_links(topology: Topology, flow: Flow) -> tuple[str, str]:
+    """(link of the client, link of the server) whose addresses the first subflow joins. Raises SpecificationError."""
+    client = flow.client_host or topology.client.name
+    server = flow.server_host or topology.server.name
+    if client == topology.client.name and server == topology.server.name and topology.paths:
+        path = topology.path(flow.path) if flow.path else topology.paths[0]
+        return path.links[0], path.links[-1]
+    way: Sequence[str] = topology.hops_from(client).get(server, ())
+    if not way:
+        raise SpecificationError(f"flow {flow.name}: no way from {client} to {server} in topology {topology.name}")
+    return way[0], way[-1]
+
+
+def path_of(topology: Topology, client_address: str, server_address: str, family: Family) -> str | None:
+    """The path that joins these two addresses; None when they are of none."""
+    table = topology.addresses()
+    for path in topology.paths:
+        ends = (
+            str(table[topology.client.name, path.links[0], family].ip),
+            str(table[topology.server.name, path.links[-1], family].ip),
+        )
+        if (client_address, server_address) == ends:
+            return path.name
+    return None

@@ -1,0 +1,142 @@
+"""A whole run: the run directory, an isolated worker that carries out the trials, and what it says meanwhile.
+
+The worker (``isolation.py``) stores each trial as soon as it has ended, so whatever kills whom, what is done is kept
+and ``resume`` goes on with the rest. The parent only listens. Nothing of the analysis is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from testbed.orchestrator import environment, features, spec
+from testbed.orchestrator import plan as planning
+from testbed.orchestrator.errors import Interrupted, Unsupported
+from testbed.orchestrator.isolation import Messages, run_isolated
+from testbed.orchestrator.netem import QdiscFeatures
+from testbed.orchestrator.plan import Trial
+from testbed.orchestrator.run_identity import new_run_id
+from testbed.orchestrator.spec import Experiment
+from testbed.orchestrator.trial import run_trial
+from testbed.record.run_directory import RunDirectory, unfinished_run
+from topologies import drawing
+
+OVERHEAD_S = 2.0
+"""Of a trial beyond its traffic, for the first estimate of the time left."""
+
+
+@dataclass(slots=True)
+class RunRequest:
+    """What the user asked for."""
+
+    experiment: Experiment
+    parent: Path
+    """Where run directories are: ``parent/<experiment>/<time>-<digest>``."""
+    command: Sequence[str] = ()
+    """The words that the user typed, for run.json."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    resume: bool = False
+
+
+OnMessage = Callable[[Mapping[str, Any]], None]
+"""Gets ``run`` (path, trials), ``trial`` (begins), ``phase``, ``tick`` and ``ended`` messages."""
+
+
+def why_not_here() -> str | None:
+    """Why nothing can run on this machine; None: it can."""
+    for feature in (features.root(), features.network_namespaces()):
+        if not feature.available:
+            return f"{feature.name}: {feature.detail}; needed by {feature.needed_by}: {feature.remedy}"
+    return None
+
+
+def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
+    """Carry out an experiment and return its complete run directory.
+
+    Raises Unsupported when nothing can run here, Interrupted when the user stopped it (the path is in the message
+    ``run``), RecordError when the directory cannot be written. INVALID trials are results, not errors.
+    """
+    if reason := why_not_here():
+        raise Unsupported(reason)
+    directory = _open(request)
+    with directory:
+        trials = {trial.number: trial for trial in planning.trials(request.experiment)}
+        remaining = [trials[number] for number in directory.remaining_trials()]
+        on_message({"kind": "run", "path": str(directory.path), "planned": len(trials), "remaining": len(remaining)})
+        if remaining:
+            run_id = new_run_id()
+            qdiscs = features.qdiscs()
+
+            def work(messages: Messages) -> None:
+                for trial in remaining:
+                    _carry_out(request.experiment, trial, directory, run_id, qdiscs, messages)
+
+            run_isolated(work, run_id=run_id, on_message=on_message)
+        if directory.remaining_trials():
+            raise Interrupted("not all trials were carried out")
+        directory.complete()
+    return directory
+
+
+def _open(request: RunRequest) -> RunDirectory:
+    experiment = request.experiment
+    digest = spec.digest(experiment)
+    if request.resume and (path := unfinished_run(request.parent, experiment.name, digest)) is not None:
+        directory = RunDirectory.open(path, writable=True)
+        directory.discard_partial()
+        return directory
+    document = {
+        "experiment": spec.to_json(experiment),
+        "plan": [trial.as_row() for trial in planning.trials(experiment)],
+        "seed": experiment.seed,
+        "backend": "mininet",
+        "command": list(request.command),
+        "overrides": dict(request.overrides),
+        **environment.describe(),
+    }
+    directory = RunDirectory.create(request.parent, experiment.name, digest, document)
+    for variant in experiment.variants:
+        topology = variant.topology.resolved()
+        directory.write_file(f"drawings/{variant.name}.svg", drawing.as_svg(topology, id_prefix=variant.name))
+        directory.write_file(f"drawings/{variant.name}.txt", drawing.as_text(topology))
+    return directory
+
+
+def _carry_out(
+    experiment: Experiment,
+    trial: Trial,
+    directory: RunDirectory,
+    run_id: str,
+    qdiscs: QdiscFeatures,
+    messages: Messages,
+) -> None:
+    messages.send(
+        "trial",
+        number=trial.number,
+        variant=trial.variant,
+        repetition=trial.repetition,
+        expected_s=experiment.duration_ns / 1e9 + OVERHEAD_S,
+    )
+
+    def progress(phase: str, expected_s: float) -> None:
+        if phase:
+            messages.send("phase", phase=phase, expected_s=expected_s)
+        else:
+            messages.send("tick")
+
+    folder = directory.begin_trial(trial.number)
+    outcome = run_trial(experiment, trial, run_id=run_id, directory=folder, qdiscs=qdiscs, progress=progress)
+    directory.store_trial(outcome.record)
+    row = outcome.record.tables["trials"][0]
+    messages.send(
+        "ended",
+        number=trial.number,
+        variant=trial.variant,
+        repetition=trial.repetition,
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        goodput_bit_s=row.get("goodput_bit_s"),
+        duration_s=row["duration_ns"] / 1e9,
+    )

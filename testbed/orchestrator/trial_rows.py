@@ -1,0 +1,257 @@
+"""What endpoints and relay said -> rows of the run directory's tables. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from testbed.emulation.protocol import DirectionReport, Report
+from testbed.endpoint.protocol import FlowResult, SampleRow, SubflowSeen
+from testbed.orchestrator import plan as planning
+from testbed.orchestrator.network_plan import NetworkPlan
+from testbed.orchestrator.spec import Bulk, Flow, ShortFlows, Stream, Variant
+from topologies import link_profile
+from topologies.model import Topology
+
+Row = dict[str, Any]
+
+
+def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, server: FlowResult) -> Row:
+    """The row of ``flows``."""
+    direction = flow_direction(flow)
+    upload, download = direction in ("upload", "both"), direction in ("download", "both", "exchange")
+    receivers = [side for side, used in ((server, upload), (client, download)) if used] or [client]
+    stall = max(receivers, key=lambda side: side.longest_stall_ns or 0)
+    rates = [side.goodput_bit_s for side in receivers if side.goodput_bit_s is not None]
+    row: Row = {
+        "trial": trial,
+        "flow": flow.name,
+        "implementation": flow.client.implementation,
+        "server_implementation": flow.server.implementation,
+        "application": flow.application.kind,
+        "direction": direction if direction in ("upload", "download", "both") else None,
+        "client_host": flow.client_host or topology.client.name,
+        "server_host": flow.server_host or topology.server.name,
+        "path": flow.path or (topology.paths[0].name if flow.client_host is None and topology.paths else None),
+        "family": planning.flow_family(topology, flow),
+        "in_force": client.implementation_in_force,
+        "congestion_control": _text(client.in_force.get("congestion_control")),
+        "scheduler": _text(client.in_force.get("scheduler")),
+        "goodput_bit_s": sum(rates) if rates else None,
+        "goodput_upload_bit_s": server.goodput_bit_s if upload else None,
+        "goodput_download_bit_s": client.goodput_bit_s if download else None,
+        "bytes_sent_upload": client.bytes_sent,
+        "bytes_received_upload": server.bytes_received,
+        "bytes_sent_download": server.bytes_sent,
+        "bytes_received_download": client.bytes_received,
+        "integrity": integrity(client, server),
+        "connect_time_ns": client.connect_time_ns,
+        "first_byte_ns": _least(side.first_byte_ns for side in receivers),
+        "completion_time_ns": _completion_ns(receivers),
+        "longest_stall_ns": stall.longest_stall_ns,
+        "longest_stall_start_ns": stall.longest_stall_start_ns,
+        "subflows": client.subflows_seen,
+        "fallback": client.fallback or server.fallback,
+        "retransmits": _total(client.retransmits, server.retransmits),
+        "bytes_retransmitted": _total(client.bytes_retrans, server.bytes_retrans),
+        "operations": max(client.transfers, server.transfers) or None,
+        "error": error_of(client, server),
+    }
+    for side in (server, client):
+        for distribution in side.distributions:
+            for key in ("p50", "p95", "p99", "max"):
+                row[f"{distribution.metric}_{key}_ns"] = getattr(distribution, f"{key}_ns")
+    return row
+
+
+def flow_direction(flow: Flow) -> str:
+    """``upload``, ``download``, ``both``; ``exchange`` for requests and answers, ``program`` for the unknown."""
+    application = flow.application
+    if isinstance(application, Bulk | Stream | ShortFlows):
+        return application.direction
+    return "exchange" if application.kind == "request-response" else "program"
+
+
+def integrity(client: FlowResult, server: FlowResult) -> str:
+    """Whether what one end received is what the other sent: SHA-256 of both directions, and the known payload."""
+    if client.first_mismatch is not None or server.first_mismatch is not None:
+        return "mismatch"
+    pairs = (
+        (client.sha256_sent, server.sha256_received, client.bytes_sent, server.bytes_received),
+        (server.sha256_sent, client.sha256_received, server.bytes_sent, client.bytes_received),
+    )
+    compared = [
+        (sent, received)
+        for sent, received, bytes_sent, bytes_received in pairs
+        if sent is not None and received is not None and bytes_sent == bytes_received
+    ]
+    if any(sent != received for sent, received in compared):
+        return "mismatch"
+    return "ok" if compared and client.complete and server.complete else "unchecked"
+
+
+def error_of(client: FlowResult, server: FlowResult) -> str | None:
+    """What went wrong, whose words first; null when nothing did."""
+    words = [f"{side.role}: {side.error}" for side in (client, server) if side.error is not None]
+    return "; ".join(words) or None
+
+
+def subflow_rows(trial: int, topology: Topology, flow: Flow, results: Sequence[FlowResult]) -> Iterator[Row]:
+    """Rows of ``subflows``, with the path that the addresses belong to."""
+    family = planning.flow_family(topology, flow)
+    for result in results:
+        for subflow in result.subflows:
+            ends = (subflow.local_address, subflow.remote_address)
+            client, server = ends if result.role == "client" else ends[::-1]
+            yield {
+                "trial": trial,
+                "flow": flow.name,
+                "side": result.role,
+                "index": subflow.index,
+                "local_address": _endpoint(subflow.local_address, subflow.local_port),
+                "remote_address": _endpoint(subflow.remote_address, subflow.remote_port),
+                "path": planning.path_of(topology, client, server, family) if flow.client_host is None else None,
+                "backup": subflow.backup,
+                "first_seen_ns": subflow.first_seen_ns,
+                "last_seen_ns": subflow.last_seen_ns,
+            }
+
+
+def subflow_events(trial: int, name: str, seen: Sequence[SubflowSeen]) -> Iterator[Row]:
+    """Rows of ``events``: subflows that came and went, as the endpoint ``name`` saw it."""
+    for event in seen:
+        local = _endpoint(event.local_address, event.local_port)
+        yield {
+            "trial": trial,
+            "time_ns": event.time_ns,
+            "kind": f"subflow-{event.change}",
+            "subject": f"{name}.subflow{event.index}",
+            "detail": f"{local} - {_endpoint(event.remote_address, event.remote_port)}",
+        }
+
+
+def distribution_rows(trial: int, flow: str, results: Sequence[FlowResult]) -> Iterator[Row]:
+    """Rows of ``distributions``."""
+    for result in results:
+        for distribution in result.distributions:
+            pairs = zip(distribution.time_ns, distribution.value_ns, strict=True)
+            for index, (time_ns, value_ns) in enumerate(pairs):
+                yield {
+                    "trial": trial,
+                    "flow": flow,
+                    "metric": distribution.metric,
+                    "index": index,
+                    "time_ns": time_ns,
+                    "value_ns": value_ns,
+                }
+
+
+def sample_rows(trial: int, rows: Sequence[SampleRow]) -> Iterator[Row]:
+    """Rows of ``samples``."""
+    names = ("time_ns", "subject", "metric", "value", "unit", "source")
+    for row in rows:
+        yield {"trial": trial, **dict(zip(names, row, strict=True))}
+
+
+def link_rows(
+    trial: int, plan: NetworkPlan, calibrations: Mapping[tuple[str, str], Row], report: Report | None
+) -> list[Row]:
+    """Rows of ``links``: both directions of every shaped link."""
+    rows = []
+    for shaped in plan.shaped:
+        for direction in ("forward", "backward"):
+            profile: link_profile.LinkProfile = getattr(shaped.link, direction)
+            row: Row = {
+                "trial": trial,
+                "link": shaped.link.name,
+                "direction": direction,
+                "realisation": "netem" if shaped.realisation == "qdisc" else shaped.realisation,
+                "profile": link_profile.describe(profile),
+                **calibrations.get((shaped.link.name, direction), {}),
+            }
+            if report is not None and shaped.realisation == "relay":
+                row |= _counted(getattr(report.link(shaped.link.name), direction))
+            rows.append(row)
+    return rows
+
+
+def change_events(trial: int, report: Report) -> Iterator[Row]:
+    """Rows of ``events``: scheduled changes that the relay carried out."""
+    for link in report.links:
+        for change in link.changes:
+            yield {
+                "trial": trial,
+                "time_ns": change.at_ns,
+                "kind": "change",
+                "subject": link.name,
+                "detail": change.what,
+            }
+
+
+def trial_row(base: Row, variant: Variant, flows: Sequence[Row], links: Sequence[Row], realisation: str | None) -> Row:
+    """The row of ``trials``: ``base`` with the headline metrics."""
+    row = dict(base) | {"realisation": realisation}
+    first = next((flow for flow in flows if flow["flow"] == variant.flows[0].name), None)
+    if first is not None:
+        for name in ("goodput_bit_s", "completion_time_ns", "subflows", "longest_stall_ns"):
+            row[name] = first.get(name)
+    lateness = [link["lateness_p99_ns"] for link in links if link.get("lateness_p99_ns") is not None]
+    errors = [link["rate_error"] for link in links if link.get("rate_error") is not None]
+    row["lateness_p99_ns"] = max(lateness, default=None)
+    row["rate_error"] = max(errors, key=abs, default=None)
+    return row
+
+
+def realisation_of(plan: NetworkPlan) -> str | None:
+    """How the shaped links were made, in one word; null when there is none."""
+    kinds = {"netem" if shaped.realisation == "qdisc" else "relay" for shaped in plan.shaped}
+    return None if not kinds else kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def _counted(report: DirectionReport) -> Row:
+    return {
+        "packets_arrived": report.arrived_packets,
+        "bytes_arrived": report.arrived_bytes,
+        "packets_delivered": report.delivered_packets,
+        "bytes_delivered": report.delivered_bytes,
+        "dropped_loss": report.dropped_loss,
+        "dropped_queue": report.dropped_overflow,
+        "dropped_outage": report.dropped_outage,
+        "duplicated": report.duplicated,
+        "corrupted": report.corrupted,
+        "reordered": report.reordered,
+        "queue_max_packets": report.queue_max_packets,
+        "queue_max_bytes": report.queue_max_bytes,
+        "lateness_p50_ns": report.late_p50_ns,
+        "lateness_p99_ns": report.late_p99_ns,
+        "lateness_p999_ns": report.late_p999_ns,
+        "lateness_max_ns": report.late_max_ns,
+        "rate_error": report.rate_error,
+    }
+
+
+def _completion_ns(receivers: Sequence[FlowResult]) -> int | None:
+    """From the start of the flow to the last byte at the last receiver; null when one did not get everything."""
+    times = [
+        side.last_byte_ns - side.start_ns
+        for side in receivers
+        if side.complete and side.last_byte_ns is not None and side.start_ns is not None
+    ]
+    return max(times) if len(times) == len(receivers) else None
+
+
+def _least(values: Iterator[int | None]) -> int | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def _total(*values: int | None) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _endpoint(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
