@@ -80,9 +80,13 @@ def read_connection(sock: socket.socket) -> ConnectionState:
                 if error.errno not in (errno.EOPNOTSUPP, errno.ENOPROTOOPT):
                     raise
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    return ConnectionState("TCP_INFO", None, (SubflowState(None, endpoints_of(sock), read_tcp_info(info)),))
+
+
+def endpoints_of(sock: socket.socket) -> Endpoints:
+    """Addresses and ports of a connected socket; an IPv4 address stays one on a dual-stack socket."""
     local, remote = sock.getsockname(), sock.getpeername()
-    subflow = SubflowState(None, (local[0], local[1], remote[0], remote[1]), read_tcp_info(info))
-    return ConnectionState("TCP_INFO", None, (subflow,))
+    return _plain(local[0]), local[1], _plain(remote[0]), remote[1]
 
 
 def is_mptcp(sock: socket.socket) -> bool:
@@ -172,5 +176,11 @@ def _address(raw: bytes) -> tuple[str, int]:
     if family == socket.AF_INET:
         return socket.inet_ntop(family, raw[4:8]), port
     if family == socket.AF_INET6:
-        return socket.inet_ntop(family, raw[8:24]).removeprefix("::ffff:"), port
+        return _plain(socket.inet_ntop(family, raw[8:24])), port
     raise OSError(errno.EAFNOSUPPORT, f"the kernel named a subflow with address family {family}")
+
+
+def _plain(address: str) -> str:
+    """``::ffff:10.0.0.1`` is 10.0.0.1."""
+    mapped = address.removeprefix("::ffff:")
+    return mapped if "." in mapped else address

@@ -8,11 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from testbed.endpoint.kernel_state import endpoints_of
 from testbed.endpoint.loop import Loop, Timer
 from testbed.endpoint.observer import Observer
 from testbed.endpoint.parameters import Direction
 from testbed.endpoint.protocol import (
     Configuration,
+    Connected,
     ErrorKind,
     Event,
     Failure,
@@ -21,6 +23,7 @@ from testbed.endpoint.protocol import (
     Samples,
     Start,
 )
+from testbed.endpoint.sockets import implementation_in_force, options_in_force
 from testbed.endpoint.subflow_flags import backup_flag
 
 
@@ -101,6 +104,23 @@ class Session:
     def deadline_ns(self) -> int:
         """When sending ends."""
         return (self.start_ns or 0) + self.configuration.duration_ns
+
+    def announce(self, sock: socket.socket, connect_time_ns: int | None) -> None:
+        """The (first) connection stands: tell, and read back its options."""
+        implementation = self.configuration.endpoint.implementation
+        local_address, local_port, remote_address, remote_port = endpoints_of(sock)
+        self.in_force.update(options_in_force(sock))
+        self.emit(
+            Connected(
+                time_ns=self.now_ns(),
+                implementation_in_force=implementation_in_force(sock, implementation),
+                local_address=local_address,
+                local_port=local_port,
+                remote_address=remote_address,
+                remote_port=remote_port,
+                connect_time_ns=connect_time_ns,
+            )
+        )
 
     def begin(self, command: Start, application: FlowApplication) -> None:
         """The start command arrived."""

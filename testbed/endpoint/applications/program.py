@@ -20,9 +20,9 @@ from testbed.endpoint.borrowed_sockets import connections_of
 from testbed.endpoint.child import die_with_parent, is_listening
 from testbed.endpoint.kernel_state import read_connection
 from testbed.endpoint.parameters import Program
-from testbed.endpoint.protocol import Connected, Listening
+from testbed.endpoint.protocol import Listening
 from testbed.endpoint.session import FlowApplication, Session
-from testbed.endpoint.sockets import Unsupported, implementation_in_force, options_in_force
+from testbed.endpoint.sockets import Unsupported
 
 KEPT_BYTES = 1 << 20
 """Of each of the program's outputs."""
@@ -122,10 +122,11 @@ class UnmodifiedProgram(FlowApplication):
         texts = {name: output.decode(errors="replace") for name, output in self._outputs.items()}
         program: dict[str, Any] = {"argv": self._argv, "exit_code": child.returncode if child else None, **texts}
         report = read_iperf3(texts["stdout"])
-        if report is None:
+        if report is not None:
+            program["iperf3"] = report
+        if report is None or report["error"]:
             sent, received = self.session.observer.payload() or (0, 0)
             return {"program": program, "bytes_sent": sent, "bytes_received": received}
-        program["iperf3"] = report
         return {
             "program": program,
             "bytes_sent": report["sent_bytes"],
@@ -198,21 +199,7 @@ class UnmodifiedProgram(FlowApplication):
         if self._announced:
             return
         self._announced = True
-        self.session.in_force.update(options_in_force(sock))
-        local, remote = sock.getsockname(), sock.getpeername()
-        self.session.emit(
-            Connected(
-                time_ns=self.session.now_ns(),
-                implementation_in_force=implementation_in_force(
-                    sock, self.session.configuration.endpoint.implementation
-                ),
-                local_address=local[0],
-                local_port=local[1],
-                remote_address=remote[0],
-                remote_port=remote[1],
-                connect_time_ns=None,
-            )
-        )
+        self.session.announce(sock, None)
 
     def _end(self, number: int) -> None:
         if self._child is None or self._told_to_end:
@@ -236,10 +223,11 @@ class UnmodifiedProgram(FlowApplication):
         child = self._child
         if child is None or child.returncode is None or self._open_outputs:
             return
-        if child.returncode and not self._told_to_end:
-            text = (self._outputs["stderr"] or self._outputs["stdout"]).decode(errors="replace").strip()
-            report = read_iperf3(self._outputs["stdout"].decode(errors="replace"))
-            said = (report or {}).get("error") or (text.splitlines() or ["no message"])[-1]
+        text = (self._outputs["stderr"] or self._outputs["stdout"]).decode(errors="replace").strip()
+        report = read_iperf3(self._outputs["stdout"].decode(errors="replace")) or {}
+        # iperf3 -J reports an error and exits with 0.
+        if (child.returncode or report.get("error")) and not self._told_to_end and not self.session.stopped:
+            said = report.get("error") or (text.splitlines() or ["no message"])[-1]
             self.session.fail("program", f"{' '.join(self._argv)} ended with exit code {child.returncode}: {said}")
         elif not self._listening and not self.is_client:
             self.session.fail("program", f"{' '.join(self._argv)} ended before it listened on port {self._port}")

@@ -19,9 +19,8 @@ from testbed.endpoint.listener import Listener
 from testbed.endpoint.meter import Sent
 from testbed.endpoint.parameters import ShortFlows
 from testbed.endpoint.payload import Pattern, pattern
-from testbed.endpoint.protocol import Connected
 from testbed.endpoint.session import FlowApplication, Session
-from testbed.endpoint.sockets import bind_client, implementation_in_force, make_socket, options_in_force
+from testbed.endpoint.sockets import bind_client, make_socket
 
 REQUEST_BYTES = 100
 HOPELESS = 16
@@ -169,20 +168,7 @@ class ManyShortFlows(FlowApplication):
         self.session.observer.look(sock, self.session.now_ns(), transfer)
         if self.session.in_force.get("congestion_control") is None:
             self._connect_time_ns = connect_time_ns
-            self.session.in_force.update(options_in_force(sock))
-            local, remote = sock.getsockname(), sock.getpeername()
-            asked_for = self.session.configuration.endpoint.implementation
-            self.session.emit(
-                Connected(
-                    time_ns=self.session.now_ns(),
-                    implementation_in_force=implementation_in_force(sock, asked_for),
-                    local_address=local[0],
-                    local_port=local[1],
-                    remote_address=remote[0],
-                    remote_port=remote[1],
-                    connect_time_ns=connect_time_ns,
-                )
-            )
+            self.session.announce(sock, connect_time_ns)
 
     def over(self, transfer: Transfer, failed: bool) -> None:
         """A transfer ended."""

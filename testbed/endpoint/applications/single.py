@@ -10,9 +10,8 @@ from typing import Any
 from testbed.endpoint.connection import Connection
 from testbed.endpoint.listener import Listener
 from testbed.endpoint.meter import Received, Sent
-from testbed.endpoint.protocol import Connected
 from testbed.endpoint.session import FlowApplication, Session
-from testbed.endpoint.sockets import bind_client, implementation_in_force, make_socket, options_in_force
+from testbed.endpoint.sockets import bind_client, make_socket
 
 
 class SingleConnection(FlowApplication):
@@ -152,21 +151,7 @@ class SingleConnection(FlowApplication):
 
     def _announce(self, connection: Connection) -> None:
         self._established = True
-        sock = connection.socket
-        implementation = self.configuration.endpoint.implementation
-        local, remote = sock.getsockname(), sock.getpeername()
-        self.session.in_force.update(options_in_force(sock))
-        self.session.emit(
-            Connected(
-                time_ns=self.session.now_ns(),
-                implementation_in_force=implementation_in_force(sock, implementation),
-                local_address=local[0],
-                local_port=local[1],
-                remote_address=remote[0],
-                remote_port=remote[1],
-                connect_time_ns=self._connect_time_ns,
-            )
-        )
+        self.session.announce(connection.socket, self._connect_time_ns)
         self.observe()
         connection.receive()
         self.begin(connection)

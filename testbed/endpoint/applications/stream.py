@@ -160,8 +160,9 @@ class ConstantRate(SingleConnection):
         if self._source is None or self._source.ending or self.connection is None:
             return
         self.connection.send_more()
-        # Behind a full buffer the next block may be long due: writability brings it, this timer only the future ones.
-        self.session.at(max(self._source.next_due_ns(), self.session.now_ns() + self._interval_ns), self._block_due)
+        # Behind a full buffer the next block may be long due: then writability brings it, and the timer looks again.
+        due_ns, now_ns = self._source.next_due_ns(), self.session.now_ns()
+        self.session.at(due_ns if due_ns > now_ns else now_ns + self._interval_ns, self._block_due)
 
     def _block_arrived(self, _number: int, due_ns: int) -> None:
         now_ns = self.session.now_ns()
