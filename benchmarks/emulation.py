@@ -130,7 +130,7 @@ def busy_seconds() -> float:
 
 def worst(report: Report, name: str) -> float:
     """The worst of the directions, by a field of their reports."""
-    return max(getattr(direction, name) for direction in directions(report))
+    return max(float(getattr(direction, name)) for direction in directions(report))
 
 
 def directions(report: Report) -> list[DirectionReport]:
@@ -165,7 +165,7 @@ def mptcp_rows(
             f"{title}: relay",
             "-",
             f"{report.cpu_ns / 1e7 / (seconds + 2):.0f}% CPU, {report.cpu_ns / packets / 1000:.1f} us/packet, "
-            f"{report.scheduler}, lost by relay {worst(report, 'socket_drops')}, machine busy {load:.1f} cores",
+            f"{report.scheduler}, lost by relay {worst(report, 'socket_drops'):.0f}, machine busy {load:.1f} cores",
             None,
         ),
     ]

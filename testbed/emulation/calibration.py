@@ -43,8 +43,8 @@ class Tolerance:
     """Median too late; with jitter its amplitude is added."""
     early_ns: int = 50_000
     """Any probe too early; two clocks are read on the way."""
-    confidence: float = 0.9999
-    """Of the intervals for loss, corruption and duplication: a good link fails one in 10,000."""
+    confidence: float = 0.999
+    """Of the intervals for loss, corruption and duplication; a good link that fails one is measured again."""
 
 
 @dataclass(frozen=True, slots=True)

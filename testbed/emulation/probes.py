@@ -76,14 +76,14 @@ class DirectionPlan:
 
 
 def probes_wanted(profile: LinkProfile) -> int:
-    """Small probes: enough that configured loss shows with probability 0.999, within bounds."""
+    """Small probes: enough that the absence of the configured loss is out of a 99.9 % interval, within bounds."""
     loss = profile.loss
     probability = loss.probability if isinstance(loss, RandomLoss) else 0.0
     if isinstance(loss, GilbertElliott):
         probability = loss.mean() * min(1.0, loss.r)  # it comes in bursts
     if probability <= 0.0 or probability >= 1.0:
         return 50
-    return max(50, min(MOST_PROBES, math.ceil(math.log(0.001) / math.log1p(-probability))))
+    return max(50, min(MOST_PROBES, math.ceil(math.log(0.0005) / math.log1p(-probability)) + 1))
 
 
 def plan_direction(profile: LinkProfile) -> DirectionPlan:

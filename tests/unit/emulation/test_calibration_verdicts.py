@@ -1,0 +1,100 @@
+"""Calibration judges numbers; here they are made by the model itself, and by models that are not the profile's."""
+
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from testbed.emulation import probes
+from testbed.emulation.binomial import binomial_interval
+from testbed.emulation.calibration import Arrivals, Measurement, Tolerance, judge
+from testbed.net.link import Drop, LinkDirection
+from topologies.link_profile import DropList, EveryNth, GilbertElliott, Jitter, LinkProfile, QueueLimit, RandomLoss
+
+MS = 10**6
+LINE = LinkProfile(rate_bit_s=20 * 10**6, queue=QueueLimit(packets=34), delay_ns=10 * MS)
+
+
+def found(profile: LinkProfile, realised: LinkProfile, seed: int = 1) -> Measurement:
+    """What calibration says about ``realised`` when ``profile`` was wanted, in virtual time."""
+    sends, plans = probes.plan([(profile, LinkProfile())])
+    direction = LinkDirection(realised, (), seed)
+    arrivals = Arrivals()
+    for send in sends:
+        if send.direction == 0:
+            outcome = direction.arrives(send.size_bytes, send.at_ns)
+            if not isinstance(outcome, Drop):
+                release_ns = outcome if isinstance(outcome, int) else outcome[0].release_ns
+                arrivals.received[send.number] = (send.at_ns, release_ns)
+    return judge("path1", "forward", profile, plans[0, 0], arrivals, Tolerance())
+
+
+def with_(**values: object) -> LinkProfile:
+    fields = {name: getattr(LINE, name) for name in LinkProfile.__slots__}
+    return LinkProfile(**{**fields, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        LINE,
+        with_(loss=RandomLoss(0.02)),
+        with_(loss=GilbertElliott(0.02, 0.3)),
+        with_(loss=EveryNth(9)),
+        with_(loss=DropList((3, 5))),
+        with_(jitter=Jitter(2 * MS, "normal")),
+        with_(rate_bit_s=1_000_000, queue=QueueLimit(packets=20)),
+        with_(rate_bit_s=10**9, queue=QueueLimit(packets=2000)),
+        LinkProfile(delay_ns=3 * MS),
+    ],
+)
+def test_a_true_link_is_within_tolerance(profile: LinkProfile) -> None:
+    measurement = found(profile, profile)
+    assert measurement.problems == ()
+    assert "within tolerance" in measurement.describe()
+
+
+@pytest.mark.parametrize(
+    ("realised", "problem"),
+    [
+        (with_(rate_bit_s=19 * 10**6), "rate: 19.0"),
+        (with_(delay_ns=12 * MS), "delay: median 12.0"),
+        (with_(delay_ns=9 * MS), "less than 10.000 ms"),
+        (with_(loss=RandomLoss(0.3)), "on a lossless link"),
+        (with_(loss=RandomLoss(1.0)), "no probe arrived"),
+    ],
+)
+def test_an_untrue_link_is_found_out_with_its_numbers(realised: LinkProfile, problem: str) -> None:
+    measurement = found(LINE, realised)
+    assert any(problem in text for text in measurement.problems), measurement.problems
+    assert "OUT OF TOLERANCE" in measurement.describe()
+
+
+def test_loss_that_does_not_happen_is_found_out() -> None:
+    assert any("loss: 0 of" in text for text in found(with_(loss=RandomLoss(0.05)), LINE).problems)
+    assert any("every 9th" in text for text in found(with_(loss=EveryNth(9)), with_(loss=EveryNth(7))).problems)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 50), (1, 50), (25, 50), (50, 50), (7, 711), (1000, 1000)])
+def test_the_interval_is_clopper_and_pearsons(k: int, n: int) -> None:
+    expected = stats.binomtest(k, n).proportion_ci(0.999, "exact")
+    assert binomial_interval(k, n, 0.999) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_a_probe_reads_back_and_damage_shows() -> None:
+    data = probes.frame(probes.Send(0, 3, 1, 77, probes.SMALL_BYTES), 123456789)
+    assert len(data) == probes.SMALL_BYTES
+    assert probes.is_probe(data)
+    assert probes.read(data) == (3, 1, 77, 123456789)
+    for bit in range(8 * 34, 8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 0x80 >> bit % 8
+        assert probes.read(bytes(damaged)) is None
+
+
+def test_trains_of_many_fast_links_take_turns() -> None:
+    fast = LinkProfile(rate_bit_s=500 * 10**6, queue=QueueLimit(packets=500))
+    sends, _ = probes.plan([(fast, fast), (fast, fast)])
+    large = [send for send in sends if send.size_bytes == probes.LARGE_BYTES]
+    order = [(send.link, send.direction) for send in large]
+    assert order == sorted(order)
