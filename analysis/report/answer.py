@@ -27,7 +27,7 @@ class Finding:
     tone: Tone
     word: str
     subject: str
-    """``mptcp: median goodput``."""
+    """``mptcp: goodput, median of the trials``."""
     measured: str
     bound: str
     n: int
@@ -49,7 +49,7 @@ def sentence_of(verdict: Verdict) -> Finding:
     return Finding(
         tones[verdict.outcome],
         verdict.outcome,
-        f"{expectation['variant']}: {statistic} {metric_name(expectation['metric'])}{of_flow}",
+        f"{expectation['variant']}: {metric_name(expectation['metric'])}{of_flow}, {statistic} of the trials",
         _measured(verdict),
         _bound(verdict),
         verdict.n,

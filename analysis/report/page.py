@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,10 @@ from testbed.record import TABLES
 
 MOST_PLOTS = 4
 """Metrics that get a plot of their own: goodput and those of the expectations."""
+MOST_DRAWINGS = 6
+"""Networks drawn in the page; a sweep has one per point, and they differ in a number only."""
+PLOTTED_UNITS = ("bit/s", "ns", "bytes", "segments")
+"""What is counted in ones and twos, such as subflows, needs no plot."""
 MOST_OTHER_TRIALS = 120
 """With more trials than this the page draws only the representative one of each variant."""
 
@@ -64,7 +69,7 @@ class MetricPlot:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One network: its name, its SVG (empty: none stored) and its text."""
+    """One network: its name, the variants on it, its SVG and its text (empty: none stored)."""
 
     name: str
     variants: tuple[str, ...]
@@ -104,6 +109,7 @@ class Page:
     kernel: str
     notes: tuple[str, ...]
     drawings: tuple[Drawing, ...]
+    drawings_left_out: int
     variants: tuple[VariantFinding, ...]
     plots: tuple[MetricPlot, ...]
     benefit_against: Mapping[str, tuple[str, ...]]
@@ -122,14 +128,19 @@ class Page:
     small_n: bool
 
     @property
-    def uncounted(self) -> tuple[TrialRow, ...]:
-        """The trials that are not VALID."""
-        return tuple(trial for trial in self.trials if trial.verdict != "VALID")
+    def uncounted(self) -> list[tuple[str, str, str, str]]:
+        """(verdict, variant, reason, trials) of the trials that are not VALID; those with one reason in one row."""
+        groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+        for trial in self.trials:
+            if trial.verdict != "VALID":
+                groups[trial.verdict, trial.variant, trial.reason].append(str(trial.trial))
+        return [(*key, ", ".join(numbers)) for key, numbers in groups.items()]
 
 
 def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verdict]) -> Page:
     """The content of the report of ``run``."""
     tone, line = headline(run, verdicts)
+    drawings = _drawings(run)
     valid = tables.valid_trials(run)
     events: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for event in run.directory.read_table("events").to_pylist():
@@ -153,7 +164,8 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         backend=run.document["backend"],
         kernel=str(run.document["kernel"].get("release", "unknown kernel")),
         notes=tuple(run.document.get("notes", ())),
-        drawings=tuple(_drawings(run)),
+        drawings=tuple(drawings[:MOST_DRAWINGS]),
+        drawings_left_out=max(0, len(drawings) - MOST_DRAWINGS),
         variants=tuple(findings),
         plots=tuple(_plots(findings, verdicts)),
         benefit_against={finding.name: finding.alone for finding in findings if finding.alone},
@@ -188,7 +200,7 @@ def _plots(findings: Sequence[VariantFinding], verdicts: Sequence[Verdict]) -> l
     plots = []
     for name in names:
         values = [value for finding in findings if (metric := finding.metric(name)) for value in metric.values]
-        if name in units and values and (name == "goodput_bit_s" or len(set(values)) > 1):
+        if values and units.get(name) in PLOTTED_UNITS:
             plots.append(_plot(name, units[name], values, findings))
     return plots[:MOST_PLOTS]
 
@@ -282,23 +294,18 @@ def _trial_rows(run: Run) -> list[TrialRow]:
 
 
 def _drawings(run: Run) -> list[Drawing]:
-    """The stored drawings; one named like a variant is that variant's, else the topology's serves all that use it."""
+    """One per distinct network, as stored: ``drawings/<variant>`` of its first variant, or ``drawings/<topology>``."""
     folder = run.path / "drawings"
-    users: dict[str, list[str]] = defaultdict(list)
+    networks: dict[str, list[str]] = defaultdict(list)
     for name, variant in run.variants.items():
-        own = (folder / f"{name}.svg").is_file() or (folder / f"{name}.txt").is_file()
-        users[name if own else variant["topology"]["name"]].append(name)
+        networks[json.dumps(variant["topology"], sort_keys=True)].append(name)
     drawings = []
-    for number, (name, variants) in enumerate(users.items()):
-        image, text = folder / f"{name}.svg", folder / f"{name}.txt"
-        drawings.append(
-            Drawing(
-                name,
-                tuple(variants),
-                _inline(image.read_text(), number) if image.is_file() else Markup(""),
-                text.read_text() if text.is_file() else "",
-            )
-        )
+    for number, variants in enumerate(networks.values()):
+        topology = run.variants[variants[0]]["topology"]["name"]
+        stems = [stem for stem in (variants[0], topology) if (folder / f"{stem}.svg").is_file()]
+        image = _inline((folder / f"{stems[0]}.svg").read_text(), number) if stems else Markup("")
+        text = folder / f"{stems[0] if stems else topology}.txt"
+        drawings.append(Drawing(topology, tuple(variants), image, text.read_text() if text.is_file() else ""))
     return drawings
 
 

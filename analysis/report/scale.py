@@ -32,7 +32,7 @@ class Axis:
 
     def label(self, tick: float) -> str:
         """The tick in the axis' unit, without it."""
-        return self.unit.plain(tick)
+        return self.unit.plain(float(f"{tick:.12g}"))  # 0.30000000000000004 is 0.3
 
     def shown_ticks(self) -> list[tuple[float, str]]:
         """(share, label) of each tick."""

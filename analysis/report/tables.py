@@ -20,9 +20,9 @@ DROPS = ("dropped_loss", "dropped_queue", "dropped_outage", "duplicated", "corru
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """One direction of a link in the trials of some variants that asked for the same."""
+    """One direction of a link in the valid trials of a variant."""
 
-    variants: str
+    variant: str
     link: str
     direction: str
     profile: str
@@ -61,7 +61,8 @@ def link_rows(run: Run) -> list[LinkRow]:
         if row["trial"] in variant_of:
             key = (variant_of[row["trial"]], row["link"], row["direction"], row["profile"], row["realisation"])
             groups[key].append(row)
-    return [_link_row(key, rows) for key, rows in groups.items()]
+    order = {key[1:3]: number for number, key in reversed(list(enumerate(groups)))}  # links as they came first
+    return [_link_row(key, groups[key]) for key in sorted(groups, key=lambda key: order[key[1], key[2]])]
 
 
 def _link_row(key: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> LinkRow:

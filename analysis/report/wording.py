@@ -16,8 +16,9 @@ class Unit:
     factor: float
 
     def plain(self, value: float) -> str:
-        """The number alone, three significant digits."""
-        return significant(value / self.factor)
+        """The number alone, three significant digits, no trailing zeros."""
+        text = significant(value / self.factor)
+        return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 _UNITS: dict[str, tuple[Unit, ...]] = {
@@ -45,21 +46,27 @@ def quantity(value: float | None, base_unit: str, *, digits: int = 3) -> str:
 
 
 def interval(low: float | None, high: float | None, base_unit: str) -> str:
-    """``"34.1 – 34.9 Mbit/s"``, one unit for both."""
+    """``"34.1 – 34.9 Mbit/s"``: one unit, and as many digits (up to six) as it takes to tell the ends apart."""
     if low is None or high is None:
         return NOT_MEASURED
     unit = unit_for(max(abs(low), abs(high)), base_unit)
-    text = f"{unit.plain(low)} – {unit.plain(high)}"
+    ends = [significant(low / unit.factor), significant(high / unit.factor)]
+    for digits in (4, 5, 6):
+        if ends[0] != ends[1] or low == high:
+            break
+        ends = [significant(low / unit.factor, digits), significant(high / unit.factor, digits)]
+    text = " – ".join(ends)
     return f"{text}{THIN_SPACE}{unit.name}" if unit.name else text
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Three significant digits without exponent; whole numbers above that keep all theirs, in groups."""
-    if value == 0:
-        return "0"
-    text = f"{value:.{digits}g}"
-    if "e" in text or abs(value) >= 10**digits:
-        text = f"{value:,.0f}".replace(",", THIN_SPACE) if abs(value) >= 1 else f"{value:.3g}"
+    """``18`` -> ``"18"``, ``18.04`` -> ``"18.0"``: whole numbers whole, in groups; others with ``digits`` digits."""
+    if value == int(value) or abs(value) >= 10 ** (digits - 1):
+        text = f"{value:,.0f}".replace(",", THIN_SPACE)
+    elif abs(value) < 1e-4:
+        text = f"{value:.{digits}g}"
+    else:
+        text = f"{value:#.{digits}g}".rstrip(".")
     return text.replace("-", "−")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from testbed.orchestrator.spec import Bulk, Endpoint, Expectation, Experiment, Flow, Stream, Variant, digest, to_json
 from testbed.record import RunDirectory, TrialRecord
+from topologies import drawing
 from topologies.link_profile import LinkProfile, describe, outage
 from topologies.model import Link, Topology
 from topologies.two_path import two_path
@@ -143,9 +144,10 @@ def make_run(
     """A run directory of ``experiment``; ``verdicts``: trial -> (verdict, reason) of those that are not VALID."""
     document = run_json(experiment)
     run = RunDirectory.create(parent, experiment.name, digest(experiment), document)
-    for name in sorted({variant.topology.name for variant in experiment.variants}):
-        run.write_file(f"drawings/{name}.svg", DRAWING_SVG)
-        run.write_file(f"drawings/{name}.txt", DRAWING_TEXT)
+    for number, variant in enumerate(experiment.variants):
+        network = variant.topology.resolved()
+        run.write_file(f"drawings/{variant.name}.svg", drawing.as_svg(network, id_prefix=f"v{number}"))
+        run.write_file(f"drawings/{variant.name}.txt", drawing.as_text(network))
     for entry in document["plan"][:stop_after]:
         verdict, reason = (verdicts or {}).get(entry["trial"], ("VALID", ""))
         variant = experiment.variant(entry["variant"])
@@ -202,13 +204,13 @@ def traffic(
 ) -> dict[str, list[float]]:
     """Path -> bit/s that arrive, per 100 ms."""
     steps = experiment.duration_ns // STEP
+    dark = [change.at_ns for change in network.link(used[0]).changes if change.down is not None]
+    dark_from, dark_to = dark if dark else (10**18, 10**18)
     rates: dict[str, list[float]] = {}
     wanted = flow.application.rate_bit_s if isinstance(flow.application, Stream) else None
     for order, path in enumerate(used):
         link = network.link(path)
         share = 0.947 * (link.forward.rate_bit_s or 1e9)
-        down = [change.at_ns for change in link.changes if change.down] or [10**18]
-        up = [change.at_ns for change in link.changes if change.down is False] or [10**18]
         series = []
         for step in range(steps):
             now = step * STEP
@@ -216,11 +218,11 @@ def traffic(
             rate = share * ramp * rng.uniform(0.985, 1.0)
             if wanted is not None:
                 first = order == 0 or len(used) == 1
-                rate = wanted * rng.uniform(0.97, 1.03) if first else wanted * rng.uniform(0.0, 0.05)
-            if down[0] <= now < up[0] + (1.3e9 if len(used) == 1 else 0.6e9):
+                rate = wanted * rng.uniform(0.97, 1.03) if first else 0.0
+            if order == 0 and dark_from <= now < dark_to + (1.3e9 if len(used) == 1 else 0.6e9):
                 rate = 0.0
-            elif wanted and order == 1 and down[0] + 0.4e9 <= now < up[0] + 0.6e9:
-                rate = wanted * rng.uniform(0.97, 1.03) * (2.2 if now < down[0] + 0.8e9 else 1)
+            elif wanted and order == 1 and dark_from + 0.4e9 <= now < dark_to + 0.6e9:
+                rate = wanted * rng.uniform(0.97, 1.03) * (2.2 if now < dark_from + 0.8e9 else 1)
             series.append(rate)
         rates[path] = series
     return rates
@@ -349,7 +351,7 @@ def flow_row(
 
 
 def block_delays(total: list[float], rng: random.Random) -> Iterator[int]:
-    dark = [step for step, rate in enumerate(total) if rate == 0.0]
+    dark = [step for step, rate in enumerate(total) if rate == 0.0 and step > 8]
     for index in range(int(len(total) * STEP / 16_384_000)):
         step = min(len(total) - 1, index * 16_384_000 // STEP)
         waiting = (dark[-1] + 1 - step) * STEP if dark and dark[0] <= step <= dark[-1] else 0
@@ -451,22 +453,3 @@ def add_events(tables: Rows, trial: int, network: Topology) -> None:
                     "detail": change.describe(),
                 }
             )
-
-
-DRAWING_TEXT = """\
-            +-- r1 ==[ path1 20mbit, 10ms ]==+
-client -----+                                +----- server
-            +-- r2 ==[ path2 20mbit, 30ms ]==+
-"""
-
-DRAWING_SVG = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 150" role="img" font-family="system-ui, sans-serif"
- font-size="14" fill="currentColor"><title>two_path</title>
-<g fill="none" stroke="currentColor"><path d="M90 75L190 35H450L550 75M90 75L190 115H450L550 75"/>
-<rect x="20" y="58" width="70" height="34" rx="6" fill="#8882"/><rect x="550" y="58" width="70" height="34" rx="6"
- fill="#8882"/><circle cx="190" cy="35" r="14" fill="#8882"/><circle cx="190" cy="115" r="14" fill="#8882"/></g>
-<g text-anchor="middle"><text x="55" y="80">client</text><text x="585" y="80">server</text>
-<text x="190" y="40">r1</text>
-<text x="190" y="120">r2</text><text x="330" y="27">path1: 20mbit, 10ms</text>
-<text x="330" y="107">path2: 20mbit, 30ms</text></g></svg>
-"""
