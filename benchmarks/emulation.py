@@ -83,7 +83,7 @@ def mptcp(link: LinkProfile, offloads: bool, seconds: int) -> tuple[float, Repor
             lab.run(host, "sysctl", "-qw", "net.ipv4.tcp_rmem=4096 131072 33554432")
             lab.run(host, "sysctl", "-qw", "net.ipv4.tcp_wmem=4096 131072 33554432")
         lab.run(lab.b, "ip", "mptcp", "endpoint", "add", "10.77.2.2", "dev", "eth2", "signal")
-        relay = lab.relay(two_links(link))
+        relay = lab.relay(two_links(link), cpu=relay_cpu())
         server = lab.popen(lab.b, "mptcpize", "run", "iperf3", "-s", "-1", stdout=subprocess.DEVNULL)
         wait_for_listener(lab, 5201)
         relay.start()
@@ -97,6 +97,12 @@ def mptcp(link: LinkProfile, offloads: bool, seconds: int) -> tuple[float, Repor
         if path.forward.arrived_packets < 100:
             raise RuntimeError(f"{path.name} carried nothing: the second subflow was not made")
     return float(received), report, load
+
+
+def relay_cpu() -> int | None:
+    """The last CPU for the relay and the others for the hosts; None on a machine with one."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return cpus[-1] if len(cpus) > 1 else None
 
 
 def wait_for_listener(lab: Lab, port: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 
 from testbed.emulation.packet_socket import InterfaceError
@@ -58,6 +59,7 @@ def _serve(relay: Relay, pending: bytearray) -> None:
 
 def main() -> int:
     """Run the process. Exit codes: 0 stopped, 2 cannot do what was asked (said on stdout)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this, and ends it by stdin
     pending = bytearray()
     relay: Relay | None = None
     try:

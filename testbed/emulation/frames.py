@@ -12,6 +12,7 @@ ETHERNET = VNET_BYTES
 ETHERTYPE = ETHERNET + 12
 NETWORK = ETHERNET + 14
 
+_LOCAL_CONTROL_BLOCK = bytes((224, 0, 0))
 _ICMPV6 = 58
 _NEIGHBOUR_TYPES = range(133, 138)
 """Router and neighbour solicitation and advertisement, redirect."""
@@ -20,18 +21,18 @@ Buffer = bytes | bytearray | memoryview
 
 
 def is_impaired(frame: Buffer) -> bool:
-    """Whether the link's loss, queue and rate apply: IPv4 and IPv6, except neighbour discovery.
+    """Whether the link's loss, queue and rate apply: to IPv4 and IPv6, except what keeps the link itself going.
 
-    ARP and neighbour discovery only take the delay: losing one would stall the first packets of a flow for a second,
-    which says nothing about the path under test.
+    ARP, neighbour discovery and link-local multicast (IGMP, MLD: 224.0.0.0/24, ff02::/16) only take the delay. Losing an
+    address resolution would stall a flow for a second, which says nothing about the path; and the kernel sends these when
+    it likes, so if they took draws, the n-th packet of a flow would not be the n-th of the model any more.
     """
     if frame[ETHERTYPE] == 0x08:
-        return frame[ETHERTYPE + 1] == 0x00
-    if frame[ETHERTYPE] == 0x86 and frame[ETHERTYPE + 1] == 0xDD:
-        is_neighbour = (
-            frame[NETWORK + 6] == _ICMPV6 and len(frame) > NETWORK + 40 and frame[NETWORK + 40] in _NEIGHBOUR_TYPES
-        )
-        return not is_neighbour
+        return frame[ETHERTYPE + 1] == 0x00 and frame[NETWORK + 16 : NETWORK + 19] != _LOCAL_CONTROL_BLOCK
+    if frame[ETHERTYPE] == 0x86 and frame[ETHERTYPE + 1] == 0xDD and len(frame) > NETWORK + 40:
+        if frame[NETWORK + 24] == 0xFF and frame[NETWORK + 25] & 0x0F == 2:
+            return False
+        return frame[NETWORK + 6] != _ICMPV6 or frame[NETWORK + 40] not in _NEIGHBOUR_TYPES
     return False
 
 

@@ -21,6 +21,7 @@ from testbed.emulation.protocol import AppliedChange, LinkConfiguration, LinkRep
 from testbed.net.link import duplex
 from testbed.net.schedule import NEVER_NS
 
+SHORTEST_FRAME_BYTES = VNET_BYTES + 14
 READS_PER_TURN = 32
 """Frames read from one socket before due releases are looked at again."""
 
@@ -184,8 +185,8 @@ class Relay:
             except BlockingIOError:
                 return
             except OSError:
-                # EINVAL: the kernel could not describe this super-segment to us, and has thrown it away. ENETDOWN
-                # likewise.
+                # EINVAL: a super-segment that a virtio header cannot describe; the kernel has thrown it away.
+                # ENETDOWN: the interface went down.
                 direction.unsupported_frames += 1
                 continue
             if length == len(buffer):
@@ -196,7 +197,7 @@ class Relay:
                 age_ns = time.time_ns() - source.stamp_ns()
                 if 0 < age_ns < 10**9:  # otherwise CLOCK_REALTIME was stepped
                     arrived_ns -= age_ns
-            if length > VNET_BYTES + 14:
+            if length >= SHORTEST_FRAME_BYTES:
                 direction.frame_arrives(bytes(view[:length]), arrived_ns)
             if heap and heap[0][0] <= now_ns:
                 self._release_due()

@@ -175,3 +175,9 @@ def test_what_the_link_impairs() -> None:
     echo = struct.pack("!IHBB", 6 << 28, 32, 58, 255) + V6 + bytes([128]) + bytes(31)
     assert not is_impaired(virtio + ETHERNET + b"\x86\xdd" + solicitation)
     assert is_impaired(virtio + ETHERNET + b"\x86\xdd" + echo)
+    report = (
+        struct.pack("!IHBB", 6 << 28, 32, 0, 1) + V6[:16] + socket.inet_pton(socket.AF_INET6, "ff02::16") + bytes(32)
+    )
+    assert not is_impaired(virtio + ETHERNET + b"\x86\xdd" + report)
+    assert not is_impaired(virtio + ETHERNET + b"\x08\x00" + bytes(16) + bytes([224, 0, 0, 22]) + bytes(20))
+    assert is_impaired(virtio + ETHERNET + b"\x08\x00" + bytes(16) + bytes([224, 1, 0, 22]) + bytes(20))
