@@ -1,7 +1,7 @@
 """The kernel's own selftest of aggregation, with its own bound: validation of this testbed.
 
-``tools/testing/selftests/net/mptcp/simult_flows.sh`` sends 16 MiB one way and 80 KiB the other at the same time, over two
-links with the given rates and delays, then the same with the directions exchanged, and bounds the time of the transfer.
+``tools/testing/selftests/net/mptcp/simult_flows.sh`` sends 16 MiB one way and 80 KiB the other at the same time, over
+two links with the given rates and delays, then the same with the directions exchanged, and bounds the time it takes.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def simult_flows() -> Experiment:
                 mptcp(
                     name,
                     f"simult_flows row {row}{direction}.",
-                    network(**parameters),
+                    network(**parameters),  # type: ignore[arg-type]  # the rows set no families
                     Bulk(direction="both", size_bytes=upload, reverse_size_bytes=download),
                     path_manager=PathManager(mode="subflow"),
                 )

@@ -44,6 +44,20 @@ def apply(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
     return experiment
 
 
+def only_variants(experiment: Experiment, names: Sequence[str]) -> Experiment:
+    """``experiment`` with these variants and the expectations that they can answer. Raises SpecificationError."""
+    known = [variant.name for variant in experiment.variants]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=4, cutoff=0.4) or known
+            raise SpecificationError(f"experiment {experiment.name} has no variant {name!r}; near: {', '.join(near)}")
+    return dataclasses.replace(
+        experiment,
+        variants=tuple(variant for variant in experiment.variants if variant.name in names),
+        expectations=tuple(item for item in experiment.expectations if {item.variant, *item.relative_to} <= set(names)),
+    )
+
+
 def keys(experiment: Experiment) -> tuple[str, ...]:
     """Every key that :func:`apply` takes for this experiment, in order; those of a single variant are not repeated."""
     names = [key.name for key in _experiment_keys(experiment)]

@@ -1,0 +1,60 @@
+"""``testbed list``: what there is."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from testbed.cli import outcome
+
+KINDS = ("experiments", "topologies", "implementations")
+
+
+def list_names(
+    kind: Annotated[str, typer.Argument(help="experiments, topologies or implementations; default: all.")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List experiments, topologies and implementations.
+
+    Example: testbed list experiments
+    """
+    if kind not in (*KINDS, "all"):
+        outcome.fail(f"list {kind}: the kinds are {', '.join(KINDS)}", outcome.USAGE)
+    wanted = KINDS if kind == "all" else (kind,)
+    found = {name: _entries(name) for name in wanted}
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    from testbed.cli.console import console, table
+
+    for name, entries in found.items():
+        rows = [list(entry.values()) for entry in entries]
+        console().print(table(list(entries[0]), rows, title=name))
+
+
+def _entries(kind: str) -> list[dict[str, str]]:
+    if kind == "experiments":
+        from experiments.catalog import EXPERIMENTS, build
+
+        built = [build(name) for name in EXPERIMENTS]
+        return [
+            {"name": item.name, "question": item.question, "trials": str(len(item.variants) * item.repetitions)}
+            for item in built
+        ]
+    if kind == "topologies":
+        from topologies.catalog import CATALOG
+
+        return [{"name": name, "summary": entry.summary} for name, entry in CATALOG.items()]
+    return [
+        {"name": "linux", "summary": "MPTCP of this kernel (IPPROTO_MPTCP)", "here": _probed("linux")},
+        {"name": "linux-tcp", "summary": "plain TCP of this kernel", "here": _probed("linux-tcp")},
+    ]
+
+
+def _probed(implementation: str) -> str:
+    from testbed.endpoint.probe import probe
+
+    found = probe(implementation)
+    return "yes" if found.available else f"UNSUPPORTED: {found.reason}"

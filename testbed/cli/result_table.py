@@ -1,0 +1,59 @@
+"""The table at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.load import Run
+from analysis.report.answer import headline, sentence_of, trial_line
+from analysis.report.findings import VariantFinding, find
+from analysis.report.wording import interval, quantity
+from analysis.verdict import Verdict
+from testbed.cli.console import console, table
+
+COLUMNS = (
+    ("goodput_bit_s", "goodput", "bit/s"),
+    ("completion_time_ns", "completion", "ns"),
+    ("longest_stall_ns", "longest stall", "ns"),
+    ("latency_p50_ns", "latency p50", "ns"),
+    ("block_delay_p99_ns", "block delay p99", "ns"),
+    ("flow_completion_p50_ns", "flow completion p50", "ns"),
+)
+"""Metrics that are shown when a variant has them."""
+
+
+def print_result(run: Run, verdicts: Sequence[Verdict]) -> None:
+    """Question, numbers, verdicts, where the report is."""
+    findings = find(run)
+    present = [column for column in COLUMNS if any(finding.metric(column[0]) for finding in findings)]
+    rows = []
+    for finding in findings:
+        valid = f"{finding.counts['VALID']}/{finding.counts.total()}"
+        subflows = finding.metric("subflows")
+        rows.append(
+            [
+                finding.name,
+                valid,
+                f"{subflows.interval.estimate:g}" if subflows else "-",
+                *(_cell(finding, name, unit) for name, _, unit in present),
+            ]
+        )
+    heads = ["variant", "valid", "subflows", *(word for _, word, _ in present)]
+    output = console()
+    output.print(f"\n{run.experiment['question']}", markup=False)
+    output.print(table(heads, rows, right=heads[1:]))
+    for verdict in verdicts:
+        finding_ = sentence_of(verdict)
+        sentence = f"{finding_.sign} {finding_.word}: {finding_.subject} {finding_.measured}, expected {finding_.bound}"
+        output.print(sentence, markup=False, soft_wrap=True)
+    _, text = headline(run, verdicts)
+    output.print(f"{text} ({trial_line(run)})", markup=False, soft_wrap=True)
+    output.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _cell(finding: VariantFinding, name: str, unit: str) -> str:
+    metric = finding.metric(name)
+    if metric is None:
+        return "-"
+    spread = interval(metric.interval.low, metric.interval.high, unit)
+    return f"{quantity(metric.interval.estimate, unit)}" + (f" ({spread})" if spread else "")
