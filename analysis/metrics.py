@@ -76,14 +76,14 @@ def jain_index(shares: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class OutageResponse:
-    """How a flow lived through an outage, at the resolution of its time series. None: it did not happen in it."""
+    """How a flow lived through an outage, at the resolution of its time series. None: not before the series' end."""
 
     stall_ns: int
-    """Longest time without a delivered byte that began at or after the start of the outage."""
+    """Longest time without a delivered byte that began during the outage."""
     resumed_ns: int | None
     """From the start of the outage to the end of that stall; 0: it never stalled."""
     recovered_ns: int | None
-    """From the start of the outage until the goodput first held the target for three samples."""
+    """From the start of the outage until the goodput held the target for three samples, after that stall."""
     target_bit_s: float
 
 
@@ -97,10 +97,10 @@ def outage_response(
     time_ns, goodput_bit_s : ndarray
         The series; a sample at t covers the interval that ends at t.
     start_ns, end_ns : int
-        The outage; only samples of it (ends in (start, end]) count.
+        The outage.
     share : float
-        The target is this share of the median goodput in the second half of the outage: what the flow settles at
-        with the path gone.
+        The target is this share of the median goodput in the second half of the outage, what the flow settles at with
+        the path gone; of that before the outage, when nothing was delivered in that half.
 
     Returns
     -------
@@ -108,24 +108,29 @@ def outage_response(
         None when fewer than four samples fall into the outage.
     """
     inside = (time_ns > start_ns) & (time_ns <= end_ns)
-    times, values = time_ns[inside], goodput_bit_s[inside]
-    if times.size < 4:
+    if np.count_nonzero(inside) < 4:
         return None
-    step = int(np.median(np.diff(times)))
-    first, length = _longest_run(values <= 0)
-    resumed = int(times[first + length] - step - start_ns) if first + length < times.size else None
-    target = share * float(np.median(values[times > (start_ns + end_ns) // 2]))
-    held = np.convolve(values >= target, np.ones(3), mode="valid") >= 3 if target > 0 else np.zeros(0, bool)
-    recovered = int(times[int(np.argmax(held))] - start_ns) if held.any() else None
+    step = int(np.median(np.diff(time_ns[inside])))
+    times, values = time_ns[time_ns > start_ns], goodput_bit_s[time_ns > start_ns]
+    first, length = _longest_run(values <= 0, int(np.count_nonzero(inside)))
+    after = first + length if length else 0
+    resumed = int(times[after] - step - start_ns) if after < times.size else None
+    settled = float(np.median(values[(times > (start_ns + end_ns) // 2) & (times <= end_ns)]))
+    before = goodput_bit_s[time_ns <= start_ns]
+    target = share * (settled or (float(np.median(before)) if before.size else 0.0))
+    good = values[after:] >= target
+    held = np.convolve(good, np.ones(3), mode="valid") >= 3 if target > 0 and good.size >= 3 else np.zeros(0, bool)
+    recovered = int(times[after + int(np.argmax(held))] - start_ns) if held.any() else None
     return OutageResponse(length * step, resumed if length else 0, recovered, target)
 
 
-def _longest_run(flags: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """(index of the first, length) of the longest run of True; (0, 0) without any."""
+def _longest_run(flags: npt.NDArray[np.bool_], before: int) -> tuple[int, int]:
+    """(index of the first, length) of the longest run of True that starts at an index below ``before``; else (0, 0)."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
-    if not edges.size:
-        return 0, 0
     starts, ends = edges[::2], edges[1::2]
+    starts, ends = starts[starts < before], ends[starts < before]
+    if not starts.size:
+        return 0, 0
     longest = int(np.argmax(ends - starts))
     return int(starts[longest]), int(ends[longest] - starts[longest])
 

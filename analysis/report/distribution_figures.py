@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from analysis.load import Run
 from analysis.report.panel import STYLES, Curve, panel
-from analysis.report.scale import linear_axis, logarithmic_axis
-from analysis.report.wording import metric_name, quantity
+from analysis.report.scale import Axis, linear_axis, logarithmic_axis
+from analysis.report.wording import Unit, metric_name, quantity
 from analysis.statistics import quantiles
 
 PROBABILITIES = (0.5, 0.95, 0.99, 1.0)
@@ -69,7 +69,7 @@ def _figure(
     drawing = None
     if len(curves) <= STYLES:
         x_axis = logarithmic_axis([low, high], "ns") if logarithmic else linear_axis([low, high], "ns", from_zero=False)
-        y_axis = linear_axis([0.0, 100.0], "%", count=4)
+        y_axis = Axis(0.0, 100.0, (0.0, 25.0, 50.0, 75.0, 100.0), Unit("%", 1), "%")
         name = metric_name(metric)
         drawing = panel(f"Distribution of the {name}", "Share of the values at or below", curves, x_axis, y_axis, 190)
     rows = []

@@ -14,6 +14,9 @@ from testbed.record import TABLES
 
 Row = Mapping[str, Any]
 
+GREEDY = ("bulk", "program")
+"""Applications that take what the paths give, so that comparing goodputs says something about the paths."""
+
 NUMERIC = tuple(
     column
     for column in TABLES["flows"].columns
@@ -136,9 +139,9 @@ def is_single_path(variant: Mapping[str, Any]) -> bool:
 
 def _single_path_goodputs(variant: Mapping[str, Any], run: Run, findings: Sequence[VariantFinding]) -> dict[str, float]:
     """Variant -> median goodput of plain TCP on each path of the same network under the same application, alone."""
-    if is_single_path(variant) or len(variant["flows"]) > 1:
-        return {}
     flow = variant["flows"][0]
+    if is_single_path(variant) or len(variant["flows"]) > 1 or flow["application"]["kind"] not in GREEDY:
+        return {}
     found: dict[str, float] = {}
     taken = set()
     for other in findings:
@@ -162,7 +165,8 @@ def path_capacities(variant: Mapping[str, Any]) -> list[float]:
     """
     flow = variant["flows"][0]
     direction = flow["application"].get("direction")
-    if len(variant["flows"]) > 1 or direction not in ("upload", "download"):
+    bulk = flow["application"]["kind"] == "bulk"  # anything else does not try to fill the paths
+    if len(variant["flows"]) > 1 or direction not in ("upload", "download") or not bulk:
         return []
     links = {link["name"]: link for link in variant["topology"]["links"]}
     if any(change["rate_bit_s"] for link in links.values() for change in link["changes"]):

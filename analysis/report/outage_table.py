@@ -13,7 +13,7 @@ from analysis.report.findings import VariantFinding
 from analysis.report.time_figures import AllSeries, outages
 from analysis.report.wording import NOT_MEASURED, interval, quantity
 
-NEVER = "not in the outage"
+NEVER = "not before the end"
 
 
 @dataclass(frozen=True, slots=True)

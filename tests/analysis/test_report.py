@@ -1,0 +1,224 @@
+"""The reports: they say what the run says, stand alone, and are fit for machines and for people who do not see."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from statistics import median
+from xml.etree import ElementTree as ET
+
+import pytest
+import synthetic_run
+
+from analysis.load import load
+from analysis.report import write_report
+from analysis.report.write import render
+from testbed.record import REPORT_FILES, RunDirectory
+
+INVALID = {4: ("INVALID", "path2.forward: calibrated rate 17.1 Mbit/s, expected 20.0 Mbit/s")}
+LACKING = dict.fromkeys((2, 5, 8), ("UNSUPPORTED", "scheduler redundant is not in this kernel"))
+
+
+@pytest.fixture(scope="module")
+def aggregation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic_run.make_run(tmp_path_factory.mktemp("a"), synthetic_run.aggregation(), verdicts=INVALID)
+
+
+@pytest.fixture(scope="module")
+def handover(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic_run.make_run(tmp_path_factory.mktemp("h"), synthetic_run.handover(), verdicts=LACKING)
+
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Elements of a page with their attributes; complains about tags that do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.images: list[set[str]] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if self.images:
+            self.images[-1].add(tag)
+        if tag == "svg" and ("role", "img") in attrs:
+            self.images.append(set())
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def html_of(path: Path) -> str:
+    return render(path)["report.html"]
+
+
+def test_all_four_are_written_and_the_run_stays_as_it_was(aggregation: Path) -> None:
+    before = (aggregation / "run.json").read_bytes()
+    assert [path.name for path in write_report(aggregation)] == list(REPORT_FILES)
+    first = {name: (aggregation / name).read_bytes() for name in REPORT_FILES}
+    write_report(aggregation)
+    assert {name: (aggregation / name).read_bytes() for name in REPORT_FILES} == first
+    assert (aggregation / "run.json").read_bytes() == before
+    assert RunDirectory.open(aggregation).altered_files() == ()
+
+
+@pytest.mark.parametrize("name", ["aggregation", "handover"])
+def test_the_page_is_well_formed_and_stands_alone(name: str, request: pytest.FixtureRequest) -> None:
+    text = html_of(request.getfixturevalue(name))
+    page = Page(text)
+    tags = Counter(tag for tag, _ in page.elements)
+    assert not tags.keys() & {"script", "link", "img", "iframe", "object"}
+    for _, attributes in page.elements:
+        for key in ("src", "href", "xlink:href"):
+            assert (attributes.get(key) or "#").startswith("#")
+        assert not [key for key in attributes if key.startswith("on")]
+    assert "@import" not in text
+    assert "url(" not in text
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(set(identifiers)) == len(identifiers)
+    targets = {str(attributes["href"])[1:] for tag, attributes in page.elements if tag == "a"}
+    assert targets <= set(identifiers)
+
+
+@pytest.mark.parametrize("name", ["aggregation", "handover"])
+def test_who_does_not_see_the_figures_is_told(name: str, request: pytest.FixtureRequest) -> None:
+    page = Page(html_of(request.getfixturevalue(name)))
+    assert page.images
+    assert all({"title", "desc"} <= inside for inside in page.images)
+    for tag, attributes in page.elements:
+        assert tag != "th" or attributes.get("scope") in ("col", "row")
+    for tag, attributes in page.elements:
+        if tag == "svg" and attributes.get("role") != "img" and attributes.get("preserveaspectratio") is None:
+            assert attributes.get("aria-hidden") == "true"
+
+
+def test_the_answer_comes_first_in_words_with_numbers(aggregation: Path) -> None:
+    text = html_of(aggregation)
+    summary = json.loads(render(aggregation)["summary.json"])
+    goodput = {v["name"]: v["flows"]["main"]["goodput_bit_s"]["median"] for v in summary["variants"]}
+    ratio = goodput["mptcp"] / max(goodput["tcp-path1"], goodput["tcp-path2"])
+    head = text[: text.index("<nav")]
+    assert "Both expectations are met." in head
+    assert "8 of 9 trials valid, 1 INVALID" in head
+    assert f"{ratio:.2f}" in head
+    assert INVALID[4][1] in head
+
+
+def test_failed_expectations_are_said_with_sign_word_and_numbers(tmp_path: Path) -> None:
+    experiment = synthetic_run.handover(repetitions=1)
+    strict = dataclasses.replace(experiment.expectations[0], at_most=1e6)
+    path = synthetic_run.make_run(tmp_path, dataclasses.replace(experiment, expectations=(strict,)))
+    text = html_of(path)
+    assert "1 of 1 expectation FAILED." in text
+    assert "✗ FAILED" in text
+    assert "at most 1\u202fms" in text
+
+
+def test_the_summary_has_numbers_units_n_and_values(aggregation: Path) -> None:
+    summary = json.loads(render(aggregation)["summary.json"])
+    flows = load(aggregation).flows()
+    for variant in summary["variants"]:
+        rows = flows[(flows["variant"] == variant["name"]) & (flows["verdict"] == "VALID")]
+        metric = variant["flows"]["main"]["goodput_bit_s"]
+        assert metric["unit"] == "bit/s"
+        assert metric["values"] == list(rows["goodput_bit_s"])
+        assert metric["median"] == pytest.approx(median(metric["values"]))
+        assert metric["n"] == len(rows)
+    assert [v["trials"]["INVALID"] for v in summary["variants"]] == [0, 1, 0]
+    assert summary["exit_code"] == 3
+    assert summary["variants"][2]["derived"]["aggregation_benefit"]["median"] == pytest.approx(0.97, abs=0.06)
+    assert summary["variants"][2]["aggregation_benefit_against"] == ["tcp-path1", "tcp-path2"]
+
+
+def test_junit_tells_invalid_unsupported_and_failed_apart(aggregation: Path, handover: Path) -> None:
+    suite = ET.fromstring(render(aggregation)["junit.xml"])
+    assert (suite.get("tests"), suite.get("errors"), suite.get("failures"), suite.get("skipped")) == (
+        "11",
+        "1",
+        "0",
+        "0",
+    )
+    suite = ET.fromstring(render(handover)["junit.xml"])
+    assert (suite.get("tests"), suite.get("errors"), suite.get("skipped")) == ("12", "0", "4")
+    assert int(suite.get("failures") or 0) == len(suite.findall("testcase/failure"))
+
+
+def test_the_outage_is_marked_labelled_and_measured(handover: Path) -> None:
+    text = html_of(handover)
+    assert "path1 down" in text
+    assert 'class="outage"' in text
+    assert "path1, 4\u202fs to 8\u202fs" in text
+    assert "Block delay" in text
+
+
+def test_an_interrupted_run_has_a_report_that_says_so(tmp_path: Path) -> None:
+    path = synthetic_run.make_run(tmp_path, synthetic_run.aggregation(), stop_after=4)
+    texts = render(path)
+    assert "the run is not complete" in texts["report.html"]
+    assert "4 of 9 trials valid, 5 not run yet" in texts["report.html"]
+    assert ET.fromstring(texts["junit.xml"]).get("errors") == "5"
+    assert len(write_report(path)) == 4
+
+
+def test_a_run_without_a_single_result_has_a_report(tmp_path: Path) -> None:
+    path = synthetic_run.make_run(tmp_path, synthetic_run.aggregation(), stop_after=0)
+    assert "Nothing was measured: no trial is valid." in render(path)["report.html"]
+    verdicts = dict.fromkeys(range(9), ("UNSUPPORTED", "MPTCP is switched off: net.mptcp.enabled = 0"))
+    path = synthetic_run.make_run(tmp_path, synthetic_run.aggregation(), verdicts=verdicts)
+    assert "net.mptcp.enabled = 0" in render(path)["report.md"]
+    assert json.loads(render(path)["summary.json"])["exit_code"] == 4
+
+
+def test_names_and_reasons_cannot_break_out(tmp_path: Path) -> None:
+    experiment = synthetic_run.aggregation(repetitions=1)
+    nasty = '<script>alert("x")</script> | \x01 & co'
+    variants = tuple(dataclasses.replace(variant, summary=nasty) for variant in experiment.variants)
+    path = synthetic_run.make_run(
+        tmp_path, dataclasses.replace(experiment, variants=variants), verdicts={0: ("INVALID", nasty)}
+    )
+    texts = render(path)
+    assert "<script" not in texts["report.html"]
+    assert "&lt;script&gt;" in texts["report.html"]
+    ET.fromstring(texts["junit.xml"])
+
+
+def test_markdown_tables_have_as_many_cells_as_heads(aggregation: Path, handover: Path) -> None:
+    for path in (aggregation, handover):
+        block: list[str] = []
+        for line in [*render(path)["report.md"].splitlines(), ""]:
+            if line.startswith("|"):
+                block.append(line)
+                continue
+            if block:
+                assert len(block) >= 3, block
+                assert len({len(re.findall(r"(?<!\\)\|", row)) for row in block}) == 1, block
+                assert re.fullmatch(r"\|(:?-+:?\|)+", block[1]), block
+            block = []
+
+
+@pytest.mark.slow
+def test_sixty_scenarios_fit_into_a_page_of_one_and_a_half_megabytes(tmp_path: Path) -> None:
+    path = synthetic_run.make_run(tmp_path, synthetic_run.loss_sweep(points=20, repetitions=2))
+    text = html_of(path)
+    Page(text)
+    assert len(text.encode()) <= 1_500_000
+    assert text.count("<h3>") >= 60
