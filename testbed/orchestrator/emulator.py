@@ -80,6 +80,12 @@ class Relay:
         self.process.wait(ANSWER_DEADLINE_S)
         return report
 
+    def end(self) -> None:
+        """Hang up: at the end of its input the relay ends by itself. Waits for that, not for its last words."""
+        if self.is_running():
+            self.process.stdin.close()
+            self.process.wait(ANSWER_DEADLINE_S)
+
     def is_running(self) -> bool:
         """Whether the process is there; a link without its relay passes nothing."""
         return self.process.exit_code is None

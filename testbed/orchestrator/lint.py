@@ -17,7 +17,7 @@ from typing import Protocol
 
 from testbed.orchestrator import network_commands, offloads, probe, rtnetlink, sysctl
 from testbed.orchestrator.errors import Unsupported
-from testbed.orchestrator.ip_mptcp import PathManagerControl
+from testbed.orchestrator.ip_mptcp import HostPathManager, PathManagerControl
 from testbed.orchestrator.netlink import Netlink
 from testbed.orchestrator.network_plan import Interface, NetworkNode, NetworkPlan
 from testbed.orchestrator.probe import Echo
@@ -33,8 +33,8 @@ class Finding:
     """One thing that is wrong."""
 
     code: str
-    """``interface``, ``address``, ``rule``, ``route``, ``sysctl``, ``rp_filter``, ``forwarding``, ``mptcp``,
-    ``endpoint``, ``limits``, ``offload``, ``mtu`` or ``path``."""
+    """``interface``, ``address``, ``rule``, ``route``, ``way``, ``sysctl``, ``rp_filter``, ``forwarding``, ``mptcp``,
+    ``endpoint``, ``limits``, ``option_space``, ``offload``, ``mtu`` or ``path``."""
     node: str
     text: str
     fix: str
@@ -71,6 +71,7 @@ def check(plan: NetworkPlan, network: Network, *, probe_paths: bool = True) -> t
             findings += _offloads(plan, node.name)
     findings += _rules(plan, network)
     findings += _routes(plan, network)
+    findings += _ways(plan, network)
     if probe_paths:
         findings += _paths(plan, network)
     return tuple(dict.fromkeys(findings))
@@ -156,12 +157,23 @@ def _path_manager(plan: NetworkPlan, node: NetworkNode) -> Iterator[Finding]:
         if endpoint not in held.endpoints:
             text = f"endpoint {endpoint.address} ({' '.join(endpoint.flags)}) is missing or has other flags"
             yield Finding(code="endpoint", node=node.name, text=text, fix=shlex.join(endpoint.argv()))
+    yield from _option_space(node.name, held)
     for endpoint in held.endpoints:
         if endpoint.address not in {each.address for each in wanted.endpoints}:
             text = f"endpoint {endpoint.address} is there unasked"
             yield Finding(
                 code="endpoint", node=node.name, text=text, fix=f"ip mptcp endpoint delete id {endpoint.endpoint_id}"
             )
+
+
+def _option_space(node: str, held: HostPathManager) -> Iterator[Finding]:
+    """ADD_ADDR with an IPv6 address and a port takes 32 of the 40 option bytes, timestamps 12: it is never sent."""
+    announced = [each for each in held.endpoints if each.address.version == 6 and each.port and "signal" in each.flags]
+    if announced and sysctl.read("net.ipv4.tcp_timestamps") != "0":
+        text = (
+            f"{announced[0].address} port {announced[0].port} cannot be announced: with timestamps the options are full"
+        )
+        yield Finding(code="option_space", node=node, text=text, fix="sysctl -w net.ipv4.tcp_timestamps=0")
 
 
 def _offloads(plan: NetworkPlan, node: str) -> Iterator[Finding]:
@@ -196,6 +208,25 @@ def _rules(plan: NetworkPlan, network: Network) -> Iterator[Finding]:
 
 
 def _routes(plan: NetworkPlan, network: Network) -> Iterator[Finding]:
+    """Is every planned route in its table?"""
+    held = {
+        node.name: set(rtnetlink.routes(network.netlink(node.name))) for node in plan.nodes if node.kind != "emulator"
+    }
+    indexes = {(end.node, end.link): end.index for end in plan.interfaces()}
+    for route in plan.routes:
+        wanted = rtnetlink.ObservedRoute(
+            prefix=route.prefix,
+            index=indexes[route.node, route.link],
+            via=route.via,
+            table=route.table or rtnetlink.RT_TABLE_MAIN,
+        )
+        if wanted not in held[route.node]:
+            text = f"no route to {route.prefix} over {route.link} in table {route.table or 'main'}"
+            fix = shlex.join(network_commands.route_argv(plan, route))
+            yield Finding(code="route", node=route.node, text=text, fix=fix)
+
+
+def _ways(plan: NetworkPlan, network: Network) -> Iterator[Finding]:
     """Along each path, in both directions, at each node: does the kernel send it over the next link of the path?"""
     topology = plan.topology
     table = topology.addresses()
@@ -230,7 +261,8 @@ def _wrong_way(
         for route in plan.routes
         if route.node == planned.node and route.link == planned.link and destination in route.prefix
     ]
-    return Finding(code="route", node=planned.node, text=text, fix=" or ".join(routes) or "build the lab anew")
+    fix = "; ".join(routes) or "see the other findings of this node"
+    return Finding(code="way", node=planned.node, text=text, fix=fix)
 
 
 def _paths(plan: NetworkPlan, network: Network) -> Iterator[Finding]:

@@ -219,6 +219,33 @@ def source_rules(connection: Netlink, family: int) -> list[ObservedRule]:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedRoute:
+    """A route of any table."""
+
+    prefix: Network
+    index: int
+    via: IpAddress | None
+    table: int
+
+
+def routes(connection: Netlink) -> list[ObservedRoute]:
+    """The unicast routes of all tables, both families."""
+    found = []
+    request = Message(RTM_GETROUTE, 0, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0), "ip route show table all")
+    for kind, body in connection.dump(request):
+        family, length, _, _, _, _, _, route_type, _ = _ROUTE.unpack_from(body)
+        values = netlink.attributes(body[12:])
+        if kind != RTM_NEWROUTE or route_type != RTN_UNICAST or RTA_OIF not in values:
+            continue
+        width = 4 if family == socket.AF_INET else 16
+        network = ipaddress.ip_network((values.get(RTA_DST, bytes(width)), length))
+        via = ipaddress.ip_address(values[RTA_GATEWAY]) if RTA_GATEWAY in values else None
+        index, table = struct.unpack("=i", values[RTA_OIF])[0], struct.unpack("=I", values[RTA_TABLE])[0]
+        found.append(ObservedRoute(prefix=network, index=index, via=via, table=table))
+    return found
+
+
 def route_to(connection: Netlink, destination: IpAddress, source: IpAddress | None) -> int | None:
     """The index of the interface by which the kernel would send to ``destination``; None: it has no route."""
     family = family_of(destination)

@@ -45,11 +45,12 @@ def read(key: str) -> str:
 def write(key: str, value: str) -> None:
     """Set ``key`` and read it back. Raises SysctlError when the kernel refuses or holds another value."""
     wanted = " ".join(value.split())
+    path = _path(key)
+    if not path.exists():  # asked first, for the kernel also says ENOENT for a value that names nothing
+        raise Unsupported(f"sysctl {key} does not exist{_why_absent(key)}")
     try:
-        with _path(key).open("w") as file:
+        with path.open("w") as file:
             file.write(wanted)
-    except FileNotFoundError:
-        raise Unsupported(f"sysctl {key} does not exist{_why_absent(key)}") from None
     except OSError as error:
         raise SysctlError(
             f"sysctl {key} cannot be set to {wanted!r}: {error.strerror}{_why_refused(key, error)}"

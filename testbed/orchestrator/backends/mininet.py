@@ -8,6 +8,7 @@ does not wait for that, since nothing of it can be seen from outside.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -141,9 +142,9 @@ class MininetLab:
         shaped = {each.link.name: each for each in self.plan.shaped}[link]
         return shaped.a_side.name, shaped.b_side.name
 
-    def check(self) -> tuple[Finding, ...]:
+    def check(self, *, probe_paths: bool = True) -> tuple[Finding, ...]:
         """Look at the network as it really is, for everything that would leave a connection with fewer subflows."""
-        return check(self.plan, self._network)
+        return check(self.plan, self._network, probe_paths=probe_paths)
 
     def _relay(self) -> Relay:
         argv = [sys.executable, "-m", "testbed.emulation"]
@@ -156,15 +157,18 @@ class MininetLab:
             self._net = None
 
     def _end_processes(self) -> None:
-        """In the opposite order; all are asked to end before any is waited for."""
+        """The last started first, so the relay is there until all that speak through it are gone."""
         errors: list[TestbedError] = []
         for started in reversed(self._processes):
-            started.send_signal(2)
+            started.send_signal(signal.SIGINT)  # all are asked before any is waited for
         while self._processes:
+            started = self._processes.pop()
             try:
-                self._processes.pop().stop()
+                if self.relay is not None and started is self.relay.process:
+                    self.relay.end()
             except TestbedError as error:
                 errors.append(error)
+            started.stop()
         if errors:
             raise errors[0]
 

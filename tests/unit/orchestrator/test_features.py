@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from testbed.orchestrator import features, namespaces, sysctl
+from testbed.orchestrator.errors import Unsupported
+from testbed.orchestrator.sysctl import SysctlError
+
+
+@pytest.mark.parametrize(
+    ("number", "detail", "remedy"),
+    [
+        (errno.ENOPROTOOPT, "switched off", "sysctl -w net.mptcp.enabled=1"),
+        (errno.EPROTONOSUPPORT, "built without MPTCP", "CONFIG_MPTCP"),
+        (errno.EINVAL, "older than MPTCP", "5.6"),
+    ],
+)
+def test_the_reasons_why_there_is_no_mptcp_are_told_apart(
+    number: int, detail: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "socket", refused)
+    feature = features.mptcp()
+    assert not feature.available
+    assert detail in feature.detail
+    assert remedy in feature.remedy
+
+
+def test_every_feature_says_what_needs_it_and_how_to_get_it() -> None:
+    for feature in features.probe_features():
+        assert feature.detail
+        assert feature.needed_by
+        assert feature.available or feature.remedy
+
+
+def test_asking_leaves_this_process_where_it_was() -> None:
+    before = Path(namespaces.CURRENT_NET).stat().st_ino, os.sched_getscheduler(0)
+    features.probe_features()
+    assert (Path(namespaces.CURRENT_NET).stat().st_ino, os.sched_getscheduler(0)) == before
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_mptcp
+def test_mptcp_that_is_switched_off_is_recognised_in_a_real_namespace() -> None:
+    fds = namespaces.make_namespaces(1)
+    with namespaces.inside(fds[0]):
+        sysctl.write("net.mptcp.enabled", "0")
+        feature = features.mptcp()
+    namespaces.close_all(fds)
+    assert (feature.available, feature.detail) == (False, "switched off (net.mptcp.enabled=0)")
+
+
+@pytest.mark.needs_root
+def test_sysctls_are_read_back_and_refusals_explained() -> None:
+    fds = namespaces.make_namespaces(1)
+    with namespaces.inside(fds[0]):
+        sysctl.write("net.ipv4.ip_forward", "1")
+        assert sysctl.read("net.ipv4.ip_forward") == "1"
+        sysctl.write("net.ipv4.tcp_rmem", "4096  131072\t6291456")
+        with pytest.raises(SysctlError, match="tcp_syn_retries cannot be set to 'many'"):
+            sysctl.write("net.ipv4.tcp_syn_retries", "many")
+        with pytest.raises(SysctlError, match=r"no-such.*allowed ones"):
+            sysctl.write("net.ipv4.tcp_congestion_control", "no-such")
+        with pytest.raises(Unsupported, match=r"net\.ipv4\.no_such does not exist"):
+            sysctl.write("net.ipv4.no_such", "1")
+        with pytest.raises(SysctlError, match="not a name"):
+            sysctl.write("../etc/passwd", "1")
+    namespaces.close_all(fds)
