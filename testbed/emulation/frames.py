@@ -23,9 +23,9 @@ Buffer = bytes | bytearray | memoryview
 def is_impaired(frame: Buffer) -> bool:
     """Whether the link's loss, queue and rate apply: to IPv4 and IPv6, except what keeps the link itself going.
 
-    ARP, neighbour discovery and link-local multicast (IGMP, MLD: 224.0.0.0/24, ff02::/16) only take the delay. Losing an
-    address resolution would stall a flow for a second, which says nothing about the path; and the kernel sends these when
-    it likes, so if they took draws, the n-th packet of a flow would not be the n-th of the model any more.
+    ARP, neighbour discovery and link-local multicast (IGMP, MLD: 224.0.0.0/24, ff02::/16) only take the delay. Losing
+    an address resolution would stall a flow for a second, which says nothing about the path; and the kernel sends
+    these when it likes, so if they took draws, the n-th packet of a flow would not be the n-th of the model any more.
     """
     if frame[ETHERTYPE] == 0x08:
         return frame[ETHERTYPE + 1] == 0x00 and frame[NETWORK + 16 : NETWORK + 19] != _LOCAL_CONTROL_BLOCK

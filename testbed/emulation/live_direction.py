@@ -63,10 +63,6 @@ class LiveDirection:
         self._busy = BusyPeriods()
         self._schedule = schedule
 
-    def line_is_idle(self, now_ns: int) -> bool:
-        """Whether it matters when exactly a frame arrived: a busy line serves it when its turn comes anyway."""
-        return self.model.line.free_ns + self.epoch_ns < now_ns
-
     def frame_arrives(self, frame: bytes, monotonic_ns: int) -> None:
         """A frame, virtio header first, arrived at that time."""
         now_ns = monotonic_ns - self.epoch_ns
