@@ -61,12 +61,15 @@ class Run:
 
     def series(self, metrics: Collection[str], trials: Collection[int]) -> dict[tuple[int, str, str], Series]:
         """(trial, subject, metric) -> time series, in order of time, of the metrics and trials asked for."""
-        table = self.directory.read_table("samples")
+        table = self.directory.read_table("samples", encoded=True)
         wanted = pc.and_(
             pc.is_in(table["metric"], pa.array(list(metrics), pa.string())),
             pc.is_in(table["trial"], pa.array(list(trials), pa.int64())),
         )
-        frame = as_frame(table.filter(wanted).sort_by("time_ns"))
+        chosen = table.filter(wanted).select(["trial", "time_ns", "subject", "metric", "value"]).sort_by("time_ns")
+        for name in ("subject", "metric"):
+            chosen = chosen.set_column(chosen.schema.get_field_index(name), name, chosen[name].cast(pa.string()))
+        frame = as_frame(chosen)
         found = {}
         for key, rows in frame.groupby(["trial", "subject", "metric"], sort=False):
             trial, subject, metric = cast(tuple[int, str, str], key)

@@ -25,7 +25,7 @@ from analysis.report.time_figures import (
     TrialCurves,
     curves_of,
     figure_of,
-    subflow_paths,
+    subflows_of,
 )
 from analysis.report.wording import NOT_MEASURED, interval, metric_name, quantity, share, significant
 from analysis.statistics import SMALLEST_BOOTSTRAP
@@ -121,6 +121,8 @@ class Page:
     links: tuple[tables.LinkRow, ...]
     counters: tables.CounterTable
     trials: tuple[TrialRow, ...]
+    warnings: tuple[tuple[int, str, str], ...]
+    """(trial, subject, text)."""
     environment: tuple[tuple[str, str], ...]
     sysctls: tuple[tuple[str, str, str], ...]
     command: str
@@ -177,6 +179,12 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         links=tuple(tables.link_rows(run)),
         counters=tables.counter_table(run),
         trials=tuple(_trial_rows(run)),
+        warnings=tuple(
+            (trial, event["subject"], event["detail"])
+            for trial, found in sorted(events.items())
+            for event in found
+            if event["kind"] == "warning"
+        ),
         environment=tuple(tables.environment(run)),
         sysctls=tuple(tables.sysctls(run)),
         command=tables.command_line(run),
@@ -252,14 +260,14 @@ def _time_figures(
     events: Mapping[int, Sequence[Mapping[str, Any]]],
     series: AllSeries,
 ) -> tuple[list[TimeFigure], list[TimeFigure]]:
-    paths = subflow_paths(run)
+    subflows = subflows_of(run)
     flows: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for row in run.directory.read_table("flows").to_pylist():
         flows[row["trial"]].append(row)
     repetition = {entry["trial"]: entry["repetition"] for entry in run.document["plan"]}
     with_series = {trial for trial, _, _ in series}
     curves: dict[int, TrialCurves] = {
-        trial: curves_of(trial, flows[trial], paths, series)
+        trial: curves_of(trial, flows[trial], subflows, series)
         for trials in valid.values()
         for trial in trials
         if trial in with_series
@@ -269,7 +277,7 @@ def _time_figures(
     others: list[TimeFigure] = []
     for variant, trials in valid.items():
         for trial in trials:
-            if trial in curves and (curves[trial].total or curves[trial].rates or curves[trial].rtts):
+            if trial in curves and (curves[trial].rates or curves[trial].rtts):
                 brief = trial != representative[variant]
                 figure = figure_of(curves[trial], variant, repetition[trial], events.get(trial, ()), peak, brief=brief)
                 (others if brief else main).append(figure)

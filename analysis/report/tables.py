@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import pyarrow.compute as pc
+
 from analysis.load import Run
 from analysis.report.wording import NOT_MEASURED, quantity, share, significant
 
@@ -99,7 +101,9 @@ def counter_table(run: Run) -> CounterTable:
     trials = valid_trials(run)
     variant_of = {trial: variant for variant, numbers in trials.items() for trial in numbers}
     growth: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for row in run.directory.read_table("counters").to_pylist():
+    table = run.directory.read_table("counters", encoded=True)
+    changed = table.filter(pc.not_equal(table["before"], table["after"]))["counter"].unique()
+    for row in table.filter(pc.is_in(table["counter"], changed.cast("string"))).to_pylist():
         if row["trial"] in variant_of and row["before"] is not None and row["after"] is not None:
             growth[row["counter"], row["host"]][variant_of[row["trial"]]].append(row["after"] - row["before"])
     moved = {key: values for key, values in growth.items() if any(any(deltas) for deltas in values.values())}

@@ -6,7 +6,7 @@ Metric names are those of ``testbed/endpoint``: the kernel's ``tcp_info`` fields
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,17 @@ from analysis.load import Run, Series
 from analysis.metrics import rate_of_counter
 from analysis.report.panel import Band, Curve, FloatArray, Mark, panel
 from analysis.report.scale import Axis, linear_axis
-from analysis.report.wording import quantity, share
+from analysis.report.wording import NOT_MEASURED, interval, quantity, share
 
 METRICS = ("goodput", "bytes_received", "rtt", "snd_cwnd")
 SHARED_SCALE_SHARE = 1 / 3
 """A figure whose peak is below this share of the common scale gets a scale of its own, and says so."""
 
+MOST_SUBFLOWS = 64
+
 AllSeries = Mapping[tuple[int, str, str], Series]
+SubflowKey = tuple[int, str, str, int]
+"""Trial, flow, side, index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,17 @@ class TimeFigure:
     """(class of the style sheet, label)."""
     events: tuple[Event, ...]
     numbers: tuple[tuple[str, ...], ...]
-    """Rows: curve, mean rate, share, median round-trip time, largest window."""
+    """Rows: curve, mean rate, share, median round-trip time, largest window, first to last sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What arrived in one direction: at the application, and on each subflow."""
+
+    direction: str
+    """``upload``, ``download``; empty when there is only one."""
+    total: tuple[Curve, ...]
+    subflows: tuple[Curve, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,52 +81,95 @@ class TrialCurves:
     """The curves of one trial before they are drawn."""
 
     trial: int
-    total: tuple[Curve, ...]
-    rates: tuple[Curve, ...]
+    rates: tuple[Rates, ...]
     rtts: tuple[Curve, ...]
     windows: tuple[Curve, ...]
+    seen: Mapping[str, str]
+    """Curve of a subflow -> when it was there."""
+
+    def rate_curves(self) -> list[Curve]:
+        """All curves of rates."""
+        return [curve for rates in self.rates for curve in (*rates.total, *rates.subflows)]
 
     def peak(self) -> float:
         """Largest rate."""
-        return max((float(curve.y.max()) for curve in (*self.total, *self.rates) if curve.y.size), default=0.0)
+        return max((float(curve.y.max()) for curve in self.rate_curves() if curve.y.size), default=0.0)
 
     def end_ns(self) -> float:
         """Last time."""
-        return max((float(curve.x[-1]) for curve in (*self.total, *self.rates, *self.rtts) if curve.x.size), default=0)
+        return max((float(curve.x[-1]) for curve in (*self.rate_curves(), *self.rtts) if curve.x.size), default=0)
 
 
 def curves_of(
-    trial: int, flows: Sequence[Mapping[str, Any]], paths: Mapping[tuple[int, str, str, int], str], series: AllSeries
+    trial: int, flows: Sequence[Mapping[str, Any]], subflows: Mapping[SubflowKey, Mapping[str, Any]], series: AllSeries
 ) -> TrialCurves:
-    """The curves of ``trial``. ``flows``: its rows; ``paths``: (trial, flow, side, index) -> path of a subflow."""
-    totals: list[Curve] = []
-    rates: list[Curve] = []
-    rtts: list[Curve] = []
-    windows: list[Curve] = []
-    for flow in flows:
-        name, several = flow["flow"], len(flows) > 1
-        receiver, sender = ("client", "server") if flow["direction"] == "download" else ("server", "client")
-        goodput = series.get((trial, f"{name}.{receiver}", "goodput"))
+    """The curves of ``trial``. ``flows``: its rows of that table; ``subflows``: from :func:`subflows_of`."""
+    if len(flows) == 1:
+        return _curves_of_one(trial, flows[0], subflows, series)
+    totals = []
+    for style, flow in enumerate(flows, start=1):
+        goodput = series.get((trial, f"{flow['flow']}.{_receivers(flow)[0][1]}", "goodput"))
         if goodput is not None:
-            style = 1 + len(totals) if several else 0
-            totals.append(Curve(f"{name}, application" if several else "application", *_floats(goodput), style))
-        for index in range(64):
-            key = f"{name}.{receiver}.subflow{index}"
-            received = series.get((trial, key, "bytes_received"))
-            acting = f"{name}.{sender}.subflow{index}"
-            if received is None and (trial, acting, "rtt") not in series:
-                break
-            path = paths.get((trial, name, receiver, index))
-            label = f"{name + ', ' if several else ''}subflow {index}" + (f" ({path})" if path else "")
-            style = 1 + len(rates) if not several else 1 + len(rtts)
-            if received is not None and not several:
-                rates.append(Curve(label, *_floats(rate_of_counter(*received)), style))
-            for metric, curves in (("rtt", rtts), ("snd_cwnd", windows)):
-                if (found := series.get((trial, acting, metric))) is not None:
-                    curves.append(Curve(label, *_floats(found), style))
-    if len(rates) == 1 and totals:
-        rates = []  # one subflow carries what the application gets: one curve says it
-    return TrialCurves(trial, tuple(totals), tuple(rates), tuple(rtts), tuple(windows))
+            totals.append(Curve(f"{flow['flow']}, application", *_floats(goodput), style))
+    parts = [_curves_of_one(trial, flow, subflows, series, prefix=f"{flow['flow']}, ") for flow in flows]
+    rtts = [curve for part in parts for curve in part.rtts]
+    windows = [curve for part in parts for curve in part.windows]
+    styled = {curve.label: 1 + number for number, curve in enumerate(rtts)}
+    return TrialCurves(
+        trial,
+        (Rates("", tuple(totals), ()),),
+        tuple(replace(curve, style=styled[curve.label]) for curve in rtts),
+        tuple(replace(curve, style=styled.get(curve.label, 1)) for curve in windows),
+        {label: seen for part in parts for label, seen in part.seen.items()},
+    )
+
+
+def _receivers(flow: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(direction, side where it arrives) of a flow, the client's sending first."""
+    both = [("upload", "server"), ("download", "client")]
+    return [pair for pair in both if pair[0] == flow["direction"]] or both
+
+
+def _curves_of_one(
+    trial: int,
+    flow: Mapping[str, Any],
+    subflows: Mapping[SubflowKey, Mapping[str, Any]],
+    series: AllSeries,
+    prefix: str = "",
+) -> TrialCurves:
+    receivers, name = _receivers(flow), flow["flow"]
+    sender = "server" if flow["direction"] == "download" else "client"
+    seen: dict[str, str] = {}
+
+    def label(side: str, index: int) -> str:
+        row = subflows.get((trial, name, side, index), {})
+        text = f"{prefix}subflow {index}" + (f" ({row['path']})" if row.get("path") else "")
+        if row.get("first_seen_ns") is not None and row.get("last_seen_ns") is not None:
+            seen[text] = interval(row["first_seen_ns"], row["last_seen_ns"], "ns")
+        return text
+
+    rates = []
+    for direction, side in receivers:
+        goodput = series.get((trial, f"{name}.{side}", "goodput"))
+        total = (Curve(f"{prefix}application", *_floats(goodput), 0),) if goodput is not None else ()
+        carried = [
+            Curve(label(side, index), *_floats(rate_of_counter(*found)), 1 + index)
+            for index in range(MOST_SUBFLOWS)
+            if (found := series.get((trial, f"{name}.{side}.subflow{index}", "bytes_received"))) is not None
+        ]
+        if len(carried) == 1 and total:
+            carried = []  # one subflow carries what the application gets: one curve says it
+        if total or carried:
+            rates.append(Rates(direction if len(receivers) > 1 else "", total, tuple(carried)))
+    of_sender = {
+        metric: tuple(
+            Curve(label(sender, index), *_floats(found), 1 + index)
+            for index in range(MOST_SUBFLOWS)
+            if (found := series.get((trial, f"{name}.{sender}.subflow{index}", metric))) is not None
+        )
+        for metric in ("rtt", "snd_cwnd")
+    }
+    return TrialCurves(trial, tuple(rates), of_sender["rtt"], of_sender["snd_cwnd"], seen)
 
 
 def figure_of(
@@ -124,7 +181,7 @@ def figure_of(
     *,
     brief: bool = False,
 ) -> TimeFigure:
-    """The figure of one trial; ``brief``: only the first panel, lower."""
+    """The figure of one trial; ``brief``: only the rates, lower."""
     x_axis = linear_axis([0.0, curves.end_ns()], "ns", count=6)
     changes = sorted((event for event in events if event["kind"] == "change"), key=lambda event: int(event["time_ns"]))
     listed = tuple(
@@ -136,22 +193,21 @@ def figure_of(
     own = curves.peak() < SHARED_SCALE_SHARE * common_peak
     rate_axis = linear_axis([0.0, curves.peak() if own else common_peak], "bit/s", count=4)
     where = f"{variant}, trial {curves.trial}"
-    panels = [
-        _panel(
-            "Goodput", where, (*curves.total, *curves.rates), x_axis, rate_axis, (90 if brief else 150), marks, bands
-        )
-    ]
-    if own:
-        panels[0] = Panel(f"{panels[0].heading}, own scale", panels[0].drawing)
-    if not brief:
-        for heading, group, unit in (
-            ("Smoothed round-trip time", curves.rtts, "ns"),
-            ("Congestion window", curves.windows, "segments"),
-        ):
-            if group:
-                y_axis = linear_axis([0.0, *(float(curve.y.max()) for curve in group if curve.y.size)], unit, count=3)
-                panels.append(_panel(heading, where, group, x_axis, y_axis, 80, marks, bands, labelled=False))
-    legend = {curve.label: curve.css for curve in (*curves.total, *curves.rates, *curves.rtts)}
+    panels = []
+    for position, rates in enumerate(curves.rates):
+        heading = f"Goodput{' of the ' + rates.direction if rates.direction else ''}"
+        height = 90 if brief else 150
+        shown = (*rates.total, *rates.subflows)
+        plot = _panel(heading, where, shown, x_axis, rate_axis, height, marks, bands, labelled=position == 0)
+        panels.append(replace(plot, heading=f"{plot.heading}, own scale") if own else plot)
+    for heading, group, unit in (
+        ("Smoothed round-trip time at the sender", curves.rtts, "ns"),
+        ("Congestion window", curves.windows, "segments"),
+    ):
+        if group and not brief:
+            y_axis = linear_axis([0.0, *(float(curve.y.max()) for curve in group if curve.y.size)], unit, count=3)
+            panels.append(_panel(heading, where, group, x_axis, y_axis, 80, marks, bands, labelled=not panels))
+    legend = {curve.label: curve.css for curve in (*curves.rate_curves(), *curves.rtts)}
     return TimeFigure(
         variant,
         curves.trial,
@@ -178,10 +234,10 @@ def outages(changes: Sequence[Mapping[str, Any]], end_ns: float) -> list[tuple[s
     return found
 
 
-def subflow_paths(run: Run) -> dict[tuple[int, str, str, int], str]:
-    """(trial, flow, side, index) -> path, of the subflows whose path is known."""
-    rows = run.directory.read_table("subflows").select(["trial", "flow", "side", "index", "path"]).to_pylist()
-    return {(row["trial"], row["flow"], row["side"], row["index"]): row["path"] for row in rows if row["path"]}
+def subflows_of(run: Run) -> dict[SubflowKey, Mapping[str, Any]]:
+    """The rows of ``subflows`` by their key."""
+    rows = run.directory.read_table("subflows").to_pylist()
+    return {(row["trial"], row["flow"], row["side"], row["index"]): row for row in rows}
 
 
 def _panel(
@@ -216,17 +272,29 @@ def _panel(
 
 
 def _numbers(curves: TrialCurves) -> tuple[tuple[str, ...], ...]:
+    """A row per curve; with two directions a row per curve and direction."""
     rtts = {curve.label: curve for curve in curves.rtts}
     windows = {curve.label: curve for curve in curves.windows}
-    whole = sum(float(curve.y.mean()) for curve in curves.rates if curve.y.size)
     rows = []
-    for label in dict.fromkeys(curve.label for curve in (*curves.total, *curves.rates, *curves.rtts)):
-        rate = next((curve for curve in (*curves.total, *curves.rates) if curve.label == label and curve.y.size), None)
-        mean = float(rate.y.mean()) if rate else None
-        part = mean / whole if mean is not None and whole and rate in curves.rates else None
-        rtt = float(np.median(rtts[label].y)) if label in rtts else None
-        window = float(windows[label].y.max()) if label in windows else None
-        rows.append((label, quantity(mean, "bit/s"), share(part), quantity(rtt, "ns"), quantity(window, "segments")))
+    for rates in curves.rates or (Rates("", (), ()),):
+        whole = sum(float(curve.y.mean()) for curve in rates.subflows if curve.y.size)
+        by_label = {curve.label: curve for curve in (*rates.total, *rates.subflows)}
+        for label in dict.fromkeys((*by_label, *rtts)):
+            rate = by_label.get(label)
+            mean = float(rate.y.mean()) if rate is not None and rate.y.size else None
+            part = mean / whole if mean is not None and whole and rate in rates.subflows else None
+            rtt = float(np.median(rtts[label].y)) if label in rtts else None
+            window = float(windows[label].y.max()) if label in windows else None
+            rows.append(
+                (
+                    f"{label}, {rates.direction}" if rates.direction else label,
+                    quantity(mean, "bit/s"),
+                    share(part),
+                    quantity(rtt, "ns"),
+                    quantity(window, "segments"),
+                    curves.seen.get(label, NOT_MEASURED),
+                )
+            )
     return tuple(rows)
 
 

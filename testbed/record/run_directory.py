@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Self
 from testbed.record import files
 from testbed.record.errors import RecordError
 from testbed.record.migrate import migrate_document, migrate_table
-from testbed.record.parquet import arrow_table, from_parquet, to_parquet
+from testbed.record.parquet import arrow_schema, arrow_table, from_parquet, to_parquet
 from testbed.record.rows import Row
 from testbed.record.run_document import checked, new_document
 from testbed.record.schema import TABLES
@@ -139,21 +139,26 @@ class RunDirectory:
         done = set(self.completed_trials())
         return tuple(trial for trial in self.planned_trials() if trial not in done)
 
-    def read_table(self, name: str) -> pa.Table:
-        """The table of that name (schema.TABLES), in the form of this schema version; of all trials stored so far."""
+    def read_table(self, name: str, *, encoded: bool = False) -> pa.Table:
+        """The table of that name (schema.TABLES), in the form of this schema version; of all trials stored so far.
+
+        ``encoded``: its texts are dictionaries, for tables of millions of rows such as ``samples``.
+        """
         import pyarrow as pa
 
         schema = TABLES[name]
+        texts = [column.name for column in schema.columns if column.type == "text"] if encoded else []
         if self.is_complete:
             sources = [self.path / f"{name}.parquet"]
         else:
             sources = [path / f"{name}.parquet" for path in self._trial_directories()]
-        parts = [arrow_table(schema, [])]
+        target = arrow_schema(schema, encoded=encoded)
+        parts = [target.empty_table()]
         for source in sources:
             if source.exists():
-                data, version = from_parquet(source)
-                parts.append(migrate_table(name, data, version).cast(parts[0].schema))
-        return pa.concat_tables(parts)
+                data, version = from_parquet(source, encoded=texts)
+                parts.append(migrate_table(name, data, version).cast(target))
+        return pa.concat_tables(parts).unify_dictionaries()
 
     def trial_files(self, trial: int) -> tuple[Path, ...]:
         """Captures and logs of a stored trial."""

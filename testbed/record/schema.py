@@ -193,7 +193,7 @@ SAMPLES = Table(
         _text("metric", "Name of the metric; the kernel's field name where it is one."),
         _real("value", "see unit", "The value.", nullable=False),
         _text("unit", "Unit of the value."),
-        _text("source", "Where it was read: application, tcp_info, mptcp_info, emulator, qdisc, proc."),
+        _text("source", "Where it was read: application, TCP_INFO, MPTCP_FULL_INFO, MPTCP_INFO, /proc/stat, relay ..."),
     ),
 )
 
