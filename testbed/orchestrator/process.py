@@ -31,6 +31,8 @@ from testbed.orchestrator.errors import CommandFailed, NotReady, Unsupported
 
 PR_SET_PDEATHSIG = 1
 ISOLATED_VARIABLE = "TESTBED_ISOLATED"
+PIPE = subprocess.PIPE
+"""For :func:`popen_inside`."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

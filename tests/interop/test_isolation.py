@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.orchestrator import process, rtnetlink
+from testbed.orchestrator import namespaces, process, rtnetlink
 from testbed.orchestrator.backends.mininet import package_path
 from testbed.orchestrator.errors import Interrupted, Unsupported
 from testbed.orchestrator.isolation import Messages, WorkerFailed, run_isolated
@@ -130,18 +130,21 @@ def marked_processes(run_id: str) -> list[int]:
     return found
 
 
-def net_namespaces(pids: list[int]) -> set[int]:
-    found = set()
+def net_namespaces(pids: list[int] | None = None) -> set[int]:
+    """The cookies of the namespaces that these processes (None: all) are in."""
+    if pids is None:
+        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    cookies: dict[int, int] = {}
     for pid in pids:
         try:
-            found.add((Path("/proc") / str(pid) / "ns" / "net").stat().st_ino)
+            fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-    return found
-
-
-def all_net_namespaces() -> set[int]:
-    return net_namespaces([int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()])
+        inode = namespaces.identity(fd)
+        if inode not in cookies:
+            cookies[inode] = namespaces.cookie(fd)
+        os.close(fd)
+    return set(cookies.values())
 
 
 def root_interfaces() -> set[str]:
@@ -183,7 +186,7 @@ def test_nothing_survives_a_killed_orchestrator() -> None:
             "the processes to end",
             seen=lambda r=run_id: marked_processes(r),
         )  # type: ignore[misc]
-        wait_until(lambda h=held: not h & all_net_namespaces(), 20, "its namespaces to go")  # type: ignore[misc]
+        wait_until(lambda h=held: not h & net_namespaces(), 20, "its namespaces to go")  # type: ignore[misc]
         assert scratch_files(run_id) == []
     assert not {name for name in root_interfaces() - interfaces_before if name.startswith(("client", "server", "path"))}
     assert max(processes for processes, _ in states_seen) >= 6, "the kills hit only the beginning"

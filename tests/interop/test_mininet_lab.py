@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from testbed.orchestrator import namespaces, offloads, rtnetlink
 from testbed.orchestrator.backends.mininet import MininetLab
 from testbed.orchestrator.errors import CommandFailed
-from testbed.orchestrator.netlink import Netlink, NetlinkError
+from testbed.orchestrator.netlink import SO_RCVBUFFORCE, Netlink, NetlinkError
 from testbed.orchestrator.network_plan import EMULATOR, NetworkSettings, plan_network
 from testbed.orchestrator.readiness import wait_until
 from testbed.orchestrator.run_identity import new_run_id, start_ticks
@@ -37,6 +40,18 @@ def here() -> tuple[int, set[str]]:
     """The namespace of this thread and the interfaces in it."""
     with Netlink() as connection:
         return Path(namespaces.CURRENT_NET).stat().st_ino, {each.name for each in rtnetlink.interfaces(connection)}
+
+
+def connected(lab: MininetLab, path_name: str) -> tuple[socket.socket, socket.socket]:
+    """A TCP connection over the named path: the client's socket and the server's."""
+    path = lab.plan.topology.path(path_name)
+    remote = lab.address("server", path.links[-1])
+    with lab.inside("server"):
+        listener = socket.create_server((remote, 5001))
+    with lab.inside("client"):
+        client = socket.create_connection((remote, 5001), 20, (lab.address("client", path.links[0]), 0))
+    with listener:
+        return client, listener.accept()[0]
 
 
 def open_files() -> set[str]:
@@ -111,12 +126,35 @@ def test_names_and_addresses_can_be_asked_for() -> None:
         assert lab.emulator_interfaces("path1") == ("path1-a", "path1-b")
 
 
-def test_packets_are_mtu_sized_unless_offloads_are_wanted() -> None:
-    for setting, expected in (("off", False), ("on", True)):
-        with lab_of(two_path(WIRE, WIRE), NetworkSettings(offloads=setting)) as lab, lab.inside("client"):  # type: ignore[arg-type]
-            with offloads.control_socket() as control:
-                held = offloads.read(control, "client-eth0")
-            assert (held.tso, held.gso) == (expected, expected)
+@pytest.mark.parametrize(("setting", "largest"), [("off", 1514), ("on", 65535)])
+def test_packets_are_mtu_sized_unless_offloads_are_wanted(setting: Literal["on", "off"], largest: int) -> None:
+    with lab_of(two_path(WIRE, WIRE), NetworkSettings(offloads=setting)) as lab:
+        with lab.inside("r1"):
+            wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(0x0800))
+            wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 25)
+            wire.bind(("r1-eth0", 0))
+        client, server = connected(lab, "path1")
+        with wire, client, server:
+            received, sent = 0, 1 << 20
+            sender = threading.Thread(target=client.sendall, args=(bytes(sent),))
+            sender.start()
+            while received < sent:
+                received += len(server.recv(1 << 20))
+            sender.join()
+            sizes = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sizes.append(len(wire.recv(1 << 17)))
+    assert len(sizes) > 10
+    assert 1514 <= max(sizes) <= largest
+    assert (max(sizes) > 1514) == (setting == "on")
+
+
+def test_finished_checksums_can_be_asked_for() -> None:
+    with lab_of(two_path(WIRE, WIRE), NetworkSettings(tx_checksum=False)) as lab:
+        with lab.inside("client"), offloads.control_socket() as control:
+            assert not offloads.read(control, "client-eth0").tx
+        assert lab.check() == ()
 
 
 def test_a_rate_without_delay_is_realised_by_the_kernels_token_bucket() -> None:
@@ -172,14 +210,8 @@ def test_mininet_objects_are_genuine() -> None:
 
 def test_a_connection_crosses_the_network_in_both_directions() -> None:
     with lab_of(two_path(QUICK, QUICK), RELAY) as lab:
-        with lab.inside("server"):
-            listener = socket.create_server((lab.address("server", "path2"), 5001))
-        with lab.inside("client"):
-            client = socket.create_connection(
-                (lab.address("server", "path2"), 5001), 20, (lab.address("client", "access2"), 0)
-            )
-        server, _ = listener.accept()
-        with listener, client, server:
+        client, server = connected(lab, "path2")
+        with client, server:
             client.sendall(b"ping")
             assert server.recv(4) == b"ping"
             server.sendall(b"pong")

@@ -12,7 +12,6 @@ raise global sysctls and resource limits (``fixLimits``) and look for ``mnexec``
 from __future__ import annotations
 
 import os
-import subprocess
 import warnings
 from typing import Any
 
@@ -70,7 +69,7 @@ class NamespaceHost(Host):  # type: ignore[misc]
         self._ensure_shell()
         return super().cmd(*args, **kwargs)
 
-    def popen(self, *args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+    def popen(self, *args: Any, **kwargs: Any) -> Any:
         """A Popen object of a program in this namespace; arguments as Mininet's (a list, words, or one string)."""
         kwargs.pop("mncmd", None)
         shell = kwargs.pop("shell", False)
@@ -80,7 +79,7 @@ class NamespaceHost(Host):  # type: ignore[misc]
         words = [str(word) for word in words]
         if shell:
             words = [os.environ.get("SHELL", "/bin/sh"), "-c", " ".join(words)]
-        return self._popen(words, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs})
+        return self._popen(words, **{"stdout": process.PIPE, "stderr": process.PIPE, **kwargs})
 
     def terminate(self) -> None:
         """End the shell, if there is one."""
@@ -101,7 +100,7 @@ class NamespaceHost(Host):  # type: ignore[misc]
         finally:
             self._starting = False
 
-    def _popen(self, cmd: list[str], **params: Any) -> subprocess.Popen[bytes]:
+    def _popen(self, cmd: list[str], **params: Any) -> Any:
         words = cmd[2:] if cmd[:1] == ["mnexec"] else cmd  # "mnexec -cdn": close files, detach, in a namespace
         params["close_fds"] = True
         return process.popen_inside(words, self.namespace_fd, **params)

@@ -10,7 +10,7 @@ import socket
 from collections import defaultdict
 from contextlib import AbstractContextManager, ExitStack
 
-from testbed.orchestrator import namespaces, network_commands, offloads, process, rtnetlink, sysctl
+from testbed.orchestrator import namespaces, netem, network_commands, offloads, process, rtnetlink, sysctl
 from testbed.orchestrator.ip_mptcp import HostPathManager, PathManagerControl
 from testbed.orchestrator.netlink import Message, Netlink
 from testbed.orchestrator.network_plan import EMULATOR, Interface, NetworkPlan, ShapedLink
@@ -141,8 +141,20 @@ class NamespaceNetwork:
         return batches
 
     def _set_qdiscs(self, shaped: ShapedLink) -> None:
+        """And read them back: a link with other values than asked for is another experiment."""
+        if shaped.realisation != "qdisc":
+            return
         for argv in network_commands.qdisc_commands(shaped):
-            process.run(argv, node=EMULATOR, namespace_fd=self._fds[EMULATOR], log=self.log)
+            self._tc(argv)
+        link = shaped.link
+        for side, profile, changes in (
+            (shaped.b_side, link.forward, netem.for_direction(link.changes, "forward")),
+            (shaped.a_side, link.backward, netem.for_direction(link.changes, "backward")),
+        ):
+            netem.check(side.name, profile, changes, self._tc(("tc", "-j", "qdisc", "show", "dev", side.name)))
+
+    def _tc(self, argv: tuple[str, ...]) -> str:
+        return process.run(argv, node=EMULATOR, namespace_fd=self._fds[EMULATOR], log=self.log)
 
 
 def _bridge(shaped: ShapedLink) -> list[Message]:
