@@ -6,7 +6,6 @@ do not. This side owns its pipes; the lines are those of ``testbed.emulation.pro
 
 from __future__ import annotations
 
-import hashlib
 import select
 import time
 from typing import TypeVar
@@ -14,6 +13,7 @@ from typing import TypeVar
 from testbed.emulation import protocol
 from testbed.emulation.protocol import Configuration, Failure, LinkConfiguration, Ready, Report, Started
 from testbed.orchestrator.errors import InvalidTrial, NotReady
+from testbed.orchestrator.network_commands import derived_seed
 from testbed.orchestrator.network_plan import NetworkPlan
 from testbed.orchestrator.process import Process
 
@@ -33,7 +33,7 @@ def relay_configuration(plan: NetworkPlan, seed: int, *, realtime: bool = True) 
         links=tuple(
             LinkConfiguration(
                 name=shaped.link.name,
-                seed=link_seed(seed, shaped.link.name),
+                seed=derived_seed(seed, f"link {shaped.link.name}"),
                 a_interface=shaped.a_side.name,
                 b_interface=shaped.b_side.name,
                 forward=shaped.link.forward,
@@ -45,11 +45,6 @@ def relay_configuration(plan: NetworkPlan, seed: int, *, realtime: bool = True) 
         ),
         realtime=realtime,
     )
-
-
-def link_seed(seed: int, link: str) -> int:
-    """63 bits from SHA-256, so that adding a link does not change the chance of the others."""
-    return int.from_bytes(hashlib.sha256(f"{seed} link {link}".encode()).digest()[:8], "big") >> 1
 
 
 class Relay:

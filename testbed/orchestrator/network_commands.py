@@ -6,6 +6,7 @@ the same network, with the namespaces named under ``/run/netns``.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 from testbed.orchestrator import netem
@@ -96,15 +97,31 @@ def bridge_commands(shaped: ShapedLink) -> Iterator[Command]:
 
 
 def qdisc_commands(shaped: ShapedLink, seed: int | None = None) -> tuple[tuple[str, ...], ...]:
-    """The qdiscs of both directions, each on the emulator's interface that faces the receiver."""
+    """The qdiscs of both directions, each on the emulator's interface that faces the receiver.
+
+    ``seed`` is the trial's; without one netem draws its own.
+    """
     if shaped.realisation != "qdisc":
         return ()
     link = shaped.link
     forward, backward = netem.for_direction(link.changes, "forward"), netem.for_direction(link.changes, "backward")
+    seeds = [qdisc_seed(shaped, seed, direction) for direction in ("forward", "backward")]
     return (
-        *netem.qdisc_commands(shaped.b_side.name, link.forward, forward, seed=seed),
-        *netem.qdisc_commands(shaped.a_side.name, link.backward, backward, seed=seed),
+        *netem.qdisc_commands(shaped.b_side.name, link.forward, forward, seed=seeds[0]),
+        *netem.qdisc_commands(shaped.a_side.name, link.backward, backward, seed=seeds[1]),
     )
+
+
+def qdisc_seed(shaped: ShapedLink, seed: int | None, direction: str) -> int | None:
+    """What netem of one direction is given, at the start and with every change (a change without one seeds it anew)."""
+    if seed is None or not shaped.seeded:
+        return None
+    return derived_seed(seed, f"link {shaped.link.name} {direction}")
+
+
+def derived_seed(seed: int, name: str) -> int:
+    """63 bits from SHA-256, so that one more link does not change the chance of the others."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8], "big") >> 1
 
 
 def _interface(end: Interface) -> Iterator[Command]:

@@ -100,6 +100,8 @@ class ShapedLink:
     a_side: Interface
     """The emulator's interface towards ``link.a``."""
     b_side: Interface
+    seeded: bool = False
+    """Whether netem is given seeds (``network_commands.qdisc_seed``)."""
     bridge: str | None = None
     bridge_index: int | None = None
 
@@ -240,6 +242,7 @@ def _shaped_links(topology: Topology, settings: NetworkSettings, qdiscs: QdiscFe
                 reason=reason,
                 a_side=sides[0],
                 b_side=sides[1],
+                seeded=qdisc and qdiscs.netem_seed,
                 bridge=f"bridge{number}" if qdisc else None,
                 bridge_index=INDEXES_PER_LINK * number + 5 if qdisc else None,
             )

@@ -45,14 +45,14 @@ class MininetLab:
         self.plan = plan
         self.run_id = run_id
         self.seed = seed
-        """Of the relay; each link derives its own from it."""
+        """Of the trial; each link derives its own from it."""
         self.relay: Relay | None = None
         """The process that realises links, when there are such."""
         self._start_relay = start_relay
         self._realtime = realtime
         self._log = CommandLog()
         self._built_ns = 0
-        self._network = NamespaceNetwork(plan, self._log)
+        self._network = NamespaceNetwork(plan, self._log, seed)
         self._net: Any = None
         self._processes: list[Process] = []
         self._stack = ExitStack()

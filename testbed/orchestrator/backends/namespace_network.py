@@ -25,8 +25,10 @@ class NamespaceNetwork:
     """The namespaces of a plan and a netlink connection into each. Build with ``with``; the end of the block removes
     all."""
 
-    def __init__(self, plan: NetworkPlan, log: CommandLog | None = None) -> None:
+    def __init__(self, plan: NetworkPlan, log: CommandLog | None = None, seed: int | None = None) -> None:
         self.plan = plan
+        self.seed = seed
+        """Of the trial; links that netem realises derive theirs from it."""
         self.log = log if log is not None else CommandLog()
         self._fds: dict[str, int] = {}
         self._links: dict[str, Netlink] = {}
@@ -144,7 +146,7 @@ class NamespaceNetwork:
         """And read them back: a link with other values than asked for is another experiment."""
         if shaped.realisation != "qdisc":
             return
-        for argv in network_commands.qdisc_commands(shaped):
+        for argv in network_commands.qdisc_commands(shaped, self.seed):
             self._tc(argv)
         link = shaped.link
         for side, profile, changes in (

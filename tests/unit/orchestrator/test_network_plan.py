@@ -4,7 +4,7 @@ import pytest
 
 from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.netem import QdiscFeatures
-from testbed.orchestrator.network_commands import commands
+from testbed.orchestrator.network_commands import commands, qdisc_commands, qdisc_seed
 from testbed.orchestrator.network_plan import EMULATOR, NetworkSettings, plan_network
 from testbed.orchestrator.spec import PathManager
 from topologies import catalog
@@ -81,6 +81,15 @@ def test_auto_takes_the_qdiscs_that_express_the_profile(
     for shaped in plan_network(two_path(profile, profile), qdiscs=qdiscs).shaped:
         assert shaped.realisation == realisation
         assert shaped.reason
+
+
+def test_netem_gets_a_seed_of_its_own_for_each_link_and_direction() -> None:
+    plan = plan_network(two_path(LOSSY, LOSSY), qdiscs=ALL)
+    seeds = [qdisc_seed(shaped, 7, direction) for shaped in plan.shaped for direction in ("forward", "backward")]
+    assert len(set(seeds)) == 4
+    assert all(f"seed {seed}" in " ".join(map(" ".join, qdisc_commands(plan.shaped[0], 7))) for seed in seeds[:2])
+    unseeded = plan_network(two_path(WITH_DELAY, WITH_DELAY), qdiscs=QdiscFeatures(tbf=True, netem=True))
+    assert "seed" not in " ".join(map(" ".join, qdisc_commands(unseeded.shaped[0], 7)))
 
 
 def test_an_impairment_that_the_kernel_lacks_is_an_error_before_anything_is_built() -> None:
