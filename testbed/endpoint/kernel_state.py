@@ -70,10 +70,13 @@ class ConnectionState:
         return self.mptcp_info is None or bool((self.mptcp_info["flags"] or 0) & FLAG_FALLBACK)
 
 
-def read_connection(sock: socket.socket) -> ConnectionState:
-    """The state of a connected socket of either protocol. Raises OSError when it is not connected any more."""
+def read_connection(sock: socket.socket, full_info: bool = True) -> ConnectionState:
+    """The state of a connected socket of either protocol. Raises OSError when it is not connected any more.
+
+    ``full_info`` false: do as on a kernel without MPTCP_FULL_INFO.
+    """
     if is_mptcp(sock):
-        for read in (_full_info, _separate_infos):
+        for read in (_full_info, _separate_infos) if full_info else (_separate_infos,):
             try:
                 return read(sock)
             except OSError as error:

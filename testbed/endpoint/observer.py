@@ -5,17 +5,42 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Mapping
+from typing import Literal, get_args
 
 from testbed.endpoint.kernel_state import ConnectionState, read_connection
 from testbed.endpoint.protocol import Event, InForce, SampleRow
 from testbed.endpoint.subflows import BackupFlag, SubflowRegistry
 from testbed.endpoint.tcp_info import UNITS_OF_MPTCP_INFO, UNITS_OF_TCP_INFO, Info
 
-NOT_SAMPLED = frozenset({"state", "options", "advmss", "pmtu", "token", "flags", "csum_enabled", "ato", "rcv_mss"})
-"""Fields that say little as a series; the result has their last values."""
+NOT_SAMPLED = frozenset(
+    {"state", "options", "advmss", "pmtu", "ato", "rcv_mss"}
+    | {"token", "flags", "csum_enabled", "write_seq", "snd_una", "rcv_nxt"}
+)
+"""Fields that say little as a series, or (64-bit sequence numbers) do not fit into a float; the result has the last."""
 
 GONE = (errno.ENOTCONN, errno.EINVAL, errno.ECONNRESET, errno.EBADF)
 """What getsockopt, getsockname or getpeername say of a connection that has just ended."""
+
+
+TotalName = Literal["total_retrans", "bytes_retrans"]
+"""Fields of tcp_info that are summed up for the result."""
+
+
+class Retired:
+    """What is kept of connections that are closed: there may be many thousands of short ones."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.subflows = 0
+        self.totals: dict[str, int | None] = dict.fromkeys(get_args(TotalName), 0)
+
+    def add(self, registry: SubflowRegistry) -> None:
+        """One more."""
+        self.connections += 1
+        self.subflows += len(registry.subflows)
+        for name, total in self.totals.items():
+            value = registry.total(name)
+            self.totals[name] = None if total is None or value is None else total + value
 
 
 class Observer:
@@ -33,12 +58,11 @@ class Observer:
         self._asked_for = asked_for
         self._emit = emit
         self._backup_flag = backup_flag
-        self._registries: dict[object, SubflowRegistry] = {}
-
-    @property
-    def main(self) -> SubflowRegistry | None:
+        self.main: SubflowRegistry | None = None
         """Of the first connection."""
-        return next(iter(self._registries.values()), None)
+        self._registries: dict[object, SubflowRegistry] = {}
+        self._numbers: dict[object, int] = {}
+        self._retired = Retired()
 
     def look(self, sock: socket.socket, now_ns: int, key: object) -> list[SampleRow]:
         """Read a connected socket; ``key`` says which connection it is.
@@ -52,24 +76,35 @@ class Observer:
                 return []
             raise
         if key not in self._registries:
+            self._numbers[key] = len(self._registries) + self._retired.connections
             self._registries[key] = SubflowRegistry(self._backup_flag)
         registry = self._registries[key]
+        self.main = self.main or registry
         changed = registry.update(state, now_ns)
         if registry is self.main:
             for subflow in changed:
                 self._emit(subflow.event(now_ns))
         self._judge(state)
-        number = list(self._registries).index(key)
+        number = self._numbers[key]
         subject = f"{self._subject}.connection{number}" if number else self._subject
         return _rows(registry, state, now_ns, subject)
 
+    def retire(self, key: object) -> None:
+        """That connection is closed for good: only its totals are kept."""
+        registry = self._registries.pop(key, None)
+        if registry is not None:
+            del self._numbers[key]
+            self._retired.add(registry)
+
     def subflows_seen(self) -> int:
         """Of all connections together."""
-        return sum(len(registry.subflows) for registry in self._registries.values())
+        return self._retired.subflows + sum(len(registry.subflows) for registry in self._registries.values())
 
-    def total(self, name: str) -> int | None:
+    def total(self, name: TotalName) -> int | None:
         """Sum of a tcp_info field over all subflows of all connections; None when a value is missing."""
         totals = [registry.total(name) for registry in self._registries.values()]
+        if self._retired.connections:
+            totals.append(self._retired.totals[name])
         known = [value for value in totals if value is not None]
         return sum(known) if known and len(known) == len(totals) else None
 

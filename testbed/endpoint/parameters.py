@@ -70,11 +70,16 @@ class Bulk:
     """With ``both``: bytes of the download; None: like ``size_bytes``."""
     write_bytes: int = 65536
     """Bytes per write."""
+    settle_ns: int = 0
+    """How long after the connection began a stream of a fixed size ends at the earliest: once a side has ended, Linux
+    takes no further subflow (MPJoinRejected)."""
     kind: Literal["bulk"] = "bulk"
 
     def __post_init__(self) -> None:
         _direction(self.direction)
         _positive(self, "size_bytes", "reverse_size_bytes", "write_bytes")
+        if self.settle_ns < 0:
+            raise ParameterError(f"settle_ns is at least 0, not {self.settle_ns}")
         if self.reverse_size_bytes is not None and (self.direction != "both" or self.size_bytes is None):
             raise ParameterError("reverse_size_bytes goes with direction 'both' and a size_bytes")
 

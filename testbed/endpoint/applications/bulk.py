@@ -30,7 +30,9 @@ class BulkTransfer(SingleConnection):
         self._source: PatternSource | None = None
         if bulk.direction in (outgoing, "both"):
             size = _size(bulk, outgoing)
-            self._source = PatternSource(pattern(seed, outgoing), self.sent, bulk.write_bytes, size, size is not None)
+            ending = size is not None and not bulk.settle_ns
+            self._source = PatternSource(pattern(seed, outgoing), self.sent, bulk.write_bytes, size, ending)
+        self._settle_ns = bulk.settle_ns
         self._receives = bulk.direction in (incoming, "both")
         self._peer_ended = False
         self._sending = self._source is not None
@@ -42,6 +44,14 @@ class BulkTransfer(SingleConnection):
         connection.send(self._source)
         if self._source.total is None:
             self.session.at(self.session.deadline_ns, self.stop)
+        elif self._settle_ns:
+            self.session.at(self.session.now_ns() + self._settle_ns, self._settled)
+
+    def _settled(self) -> None:
+        """From now on the stream may end; it may have run dry before."""
+        if self._source is not None and self.connection is not None:
+            self._source.ending = True
+            self.connection.send_more()
 
     def stop(self) -> None:
         """As FlowApplication."""

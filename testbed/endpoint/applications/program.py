@@ -126,7 +126,8 @@ class UnmodifiedProgram(FlowApplication):
             program["iperf3"] = report
         if report is None or report["error"]:
             sent, received = self.session.observer.payload() or (0, 0)
-            return {"program": program, "bytes_sent": sent, "bytes_received": received}
+            goodput = report["goodput_bit_s"] if report else None
+            return {"program": program, "bytes_sent": sent, "bytes_received": received, "goodput_bit_s": goodput}
         return {
             "program": program,
             "bytes_sent": report["sent_bytes"],

@@ -178,6 +178,7 @@ class ManyShortFlows(FlowApplication):
         if connection is not None and connection.is_open:
             self.session.observer.look(connection.socket, now_ns, transfer)
             connection.close()
+        self.session.observer.retire(transfer)
         self._last_end_ns = now_ns
         if failed:
             self._failed += 1

@@ -1,7 +1,8 @@
 """Headers of all packets at interfaces of a lab, as pcap files with ns time stamps, by tcpdump(1).
 
 Snaplen 160: Ethernet, IPv6, and TCP with all its options fit; payload does not. A capture that lost packets says so in
-its result (tcpdump's own count), because its absence of a packet then proves nothing.
+its result (tcpdump's own count), because its absence of a packet then proves nothing. Immediate mode, because otherwise
+packets come in blocks, up to a second late, and a signal to tcpdump (libpcap 1.10.3) delays them further.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ BUFFER_KIB = 16384
 """Of the kernel, per interface: over a second of 64-byte packets at 100 Mbit/s while tcpdump does not get to run."""
 DEADLINE_S = 10.0
 
+_INTERIM = re.compile(r"(\d+) packets? captured, (\d+) packets? received by filter, (\d+) packets? dropped by kernel")
 _COUNT = re.compile(r"^(\d+) packets? (captured|dropped by kernel)", re.MULTILINE)
 
 
@@ -59,8 +61,20 @@ class CaptureCollector:
         for _, interface, _, process in self._running:
             _await_readiness(process, interface)
 
+    def close(self) -> None:
+        """End all of them without a result, for when there will be none."""
+        while self._running:
+            self._running.pop()[-1].stop()
+
     def stop(self) -> list[Capture]:
-        """End all of them; what tcpdump has seen by now is in the files."""
+        """End all of them; what has passed the interfaces by now is in the files.
+
+        tcpdump leaves what it has not read yet when it is ended: the end of every connection could be missing. So it
+        is ended when its counts show that it has everything that had passed by now.
+        """
+        due = [_received(process) for _, _, _, process in self._running]
+        for (_, interface, _, process), packets in zip(self._running, due, strict=True):
+            _await_packets(process, interface, packets)
         for _, _, _, process in self._running:
             process.send_signal(signal.SIGINT)
         captures = []
@@ -76,7 +90,7 @@ class CaptureCollector:
 def command(interface: str, path: Path, expression: str = "") -> list[str]:
     """The words of one tcpdump; it stays root because the run directory belongs to root."""
     words = ["tcpdump", "-i", interface, "-n", "-s", str(SNAPLEN_BYTES), "-B", str(BUFFER_KIB)]
-    words += ["--time-stamp-precision=nano", "-Z", "root", "-w", str(path)]
+    words += ["--immediate-mode", "--time-stamp-precision=nano", "-Z", "root", "-w", str(path)]
     return [*words, expression] if expression else words
 
 
@@ -91,6 +105,25 @@ def counts(stderr: str) -> tuple[int, int]:
     if set(found) != {"captured", "dropped by kernel"}:
         raise ValueError(f"tcpdump ended without its counts, saying: {stderr.strip()!r}")
     return found["captured"], found["dropped by kernel"]
+
+
+def _received(process: Process) -> int:
+    """Packets that the kernel has taken for this tcpdump, told on request (SIGUSR1)."""
+    known = len(_INTERIM.findall(process.stderr))
+    process.send_signal(signal.SIGUSR1)
+    answers = wait_until(
+        lambda: _INTERIM.findall(process.stderr)[known:], DEADLINE_S, "tcpdump's counts", seen=lambda: process.stderr
+    )
+    return int(answers[-1][1])
+
+
+def _await_packets(process: Process, interface: str, packets: int) -> None:
+    def all_there() -> bool:
+        process.send_signal(signal.SIGUSR1)
+        captured, _, dropped = (int(number) for number in _INTERIM.findall(process.stderr)[-1])
+        return captured + dropped >= packets
+
+    wait_until(all_there, DEADLINE_S, f"tcpdump to write {packets} packets of {interface}", seen=lambda: process.stderr)
 
 
 def _await_readiness(process: Process, interface: str) -> None:
