@@ -39,17 +39,17 @@ class Finding:
         return SIGNS[self.tone]
 
 
-def sentence_of(verdict: Verdict) -> Finding:
-    """An expectation and what became of it."""
+def sentence_of(verdict: Verdict, repetitions: int = 2) -> Finding:
+    """An expectation and what became of it; with one repetition there is no statistic to speak of."""
     expectation = verdict.expectation
     tones: dict[str, Tone] = {"met": "met", "FAILED": "failed", "not evaluated": "open"}
-    statistic = _STATISTICS[expectation.get("statistic", "median")]
+    statistic = f", {_STATISTICS[expectation.get('statistic', 'median')]} of the trials" if repetitions > 1 else ""
     flow = expectation.get("flow", "main")
     of_flow = "" if flow == "main" else f" of flow {flow}"
     return Finding(
         tones[verdict.outcome],
         verdict.outcome,
-        f"{expectation['variant']}: {metric_name(expectation['metric'])}{of_flow}, {statistic} of the trials",
+        f"{expectation['variant']}: {metric_name(expectation['metric'])}{of_flow}{statistic}",
         _measured(verdict),
         _bound(verdict),
         verdict.n,

@@ -36,7 +36,7 @@ def junit_xml(run: Run, verdicts: Sequence[Verdict]) -> str:
         case = ET.SubElement(suite, "testcase", classname=experiment, name=f"trial {trial}")
         _add(case, "error", "missing", "the run is not complete: this trial has not run")
     for verdict in verdicts:
-        finding = sentence_of(verdict)
+        finding = sentence_of(verdict, run.experiment.get("repetitions", 2))
         name = f"{finding.subject}, {finding.bound}"
         case = ET.SubElement(suite, "testcase", classname=f"{experiment}.expectations", name=_clean(name))
         if verdict.outcome == "FAILED":

@@ -34,7 +34,7 @@ from testbed.record import TABLES
 
 MOST_PLOTS = 4
 """Metrics that get a plot of their own: goodput and those of the expectations."""
-MOST_DRAWINGS = 6
+MOST_DRAWINGS = 4
 """Networks drawn in the page; a sweep has one per point, and they differ in a number only."""
 PLOTTED_UNITS = ("bit/s", "ns", "bytes", "segments")
 """What is counted in ones and twos, such as subflows, needs no plot."""
@@ -158,7 +158,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         question=run.experiment["question"],
         tone=tone,
         headline=line,
-        findings=tuple(map(sentence_of, verdicts)),
+        findings=tuple(sentence_of(verdict, run.experiment.get("repetitions", 2)) for verdict in verdicts),
         medians=tuple(medians(findings)),
         trial_line=trial_line(run),
         state=run.document["state"],

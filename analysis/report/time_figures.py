@@ -81,6 +81,8 @@ class TrialCurves:
     """The curves of one trial before they are drawn."""
 
     trial: int
+    sender: str
+    """Where round-trip times and windows were read."""
     rates: tuple[Rates, ...]
     rtts: tuple[Curve, ...]
     windows: tuple[Curve, ...]
@@ -117,6 +119,7 @@ def curves_of(
     styled = {curve.label: 1 + number for number, curve in enumerate(rtts)}
     return TrialCurves(
         trial,
+        " and ".join(dict.fromkeys(part.sender for part in parts)),
         (Rates("", tuple(totals), ()),),
         tuple(replace(curve, style=styled[curve.label]) for curve in rtts),
         tuple(replace(curve, style=styled.get(curve.label, 1)) for curve in windows),
@@ -138,7 +141,7 @@ def _curves_of_one(
     prefix: str = "",
 ) -> TrialCurves:
     receivers, name = _receivers(flow), flow["flow"]
-    sender = "server" if flow["direction"] == "download" else "client"
+    sender = main_sender(flow)
     seen: dict[str, str] = {}
 
     def label(side: str, index: int) -> str:
@@ -169,7 +172,14 @@ def _curves_of_one(
         )
         for metric in ("rtt", "snd_cwnd")
     }
-    return TrialCurves(trial, tuple(rates), of_sender["rtt"], of_sender["snd_cwnd"], seen)
+    return TrialCurves(trial, sender, tuple(rates), of_sender["rtt"], of_sender["snd_cwnd"], seen)
+
+
+def main_sender(flow: Mapping[str, Any]) -> str:
+    """The side that sends, or with both directions the one that sent more: its windows and times matter."""
+    if flow["direction"] in ("upload", "download"):
+        return "client" if flow["direction"] == "upload" else "server"
+    return "server" if (flow["bytes_sent_download"] or 0) > (flow["bytes_sent_upload"] or 0) else "client"
 
 
 def figure_of(
@@ -201,8 +211,8 @@ def figure_of(
         plot = _panel(heading, where, shown, x_axis, rate_axis, height, marks, bands, labelled=position == 0)
         panels.append(replace(plot, heading=f"{plot.heading}, own scale") if own else plot)
     for heading, group, unit in (
-        ("Smoothed round-trip time at the sender", curves.rtts, "ns"),
-        ("Congestion window", curves.windows, "segments"),
+        (f"Smoothed round-trip time at the {curves.sender}", curves.rtts, "ns"),
+        (f"Congestion window at the {curves.sender}", curves.windows, "segments"),
     ):
         if group and not brief:
             y_axis = linear_axis([0.0, *(float(curve.y.max()) for curve in group if curve.y.size)], unit, count=3)
