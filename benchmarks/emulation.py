@@ -5,8 +5,11 @@ connection, two subflows) runs through two relayed links between network namespa
 
 Goodput is the receiver's, after two seconds of slow start, as a share of the ideal: rate x 1424 / 1514 (payload and
 frame of a full MPTCP segment with timestamps and DSS). A little above 100 % is a queue that drains. Lateness is what
-the relay recorded for each wire packet: handed to the interface minus due. The other load of the machine is printed,
-because on a busy machine these numbers are about the machine.
+the relay recorded for each wire packet: handed to the interface minus due. The machine's own wake-up
+lateness and load are printed beside it, because on a busy machine these numbers are about the machine.
+
+The relay has a CPU of its own, and the hosts' interfaces steer their packets to the others (rps_cpus): without that,
+sending a frame runs the receiving host's stack on the relay's time.
 """
 
 from __future__ import annotations
@@ -75,8 +78,8 @@ def two_links(link: LinkProfile) -> list[LinkConfiguration]:
     ]
 
 
-def mptcp(link: LinkProfile, offloads: bool, seconds: int) -> tuple[float, Report, float]:
-    """One MPTCP connection over two such links: (goodput bit/s, the relay's report, other CPU load in cores)."""
+def mptcp(link: LinkProfile, offloads: bool, seconds: int) -> tuple[float, Report, Load]:
+    """One MPTCP connection over two such links: (goodput bit/s, the relay's report, the machine's load)."""
     with Lab(links=2, offloads=offloads) as lab:
         for host in (lab.a, lab.b):
             lab.run(host, "ip", "mptcp", "limits", "set", "subflow", "2", "add_addr_accepted", "2")
@@ -87,9 +90,9 @@ def mptcp(link: LinkProfile, offloads: bool, seconds: int) -> tuple[float, Repor
         server = lab.popen(lab.b, "mptcpize", "run", "iperf3", "-s", "-1", stdout=subprocess.DEVNULL)
         wait_for_listener(lab, 5201)
         relay.start()
-        others = other_load()
+        load_since = machine_load()
         output = lab.run(lab.a, "mptcpize", "run", "iperf3", "-J", "-O", "2", "-t", str(seconds), "-c", "10.77.1.2")
-        load = others()
+        load = load_since()
         server.wait(20)
         report = relay.stop()
     received = json.loads(output)["end"]["sum_received"]["bits_per_second"]
@@ -122,16 +125,54 @@ def is_listening(lab: Lab, port: int) -> bool:
     return any(words[1].endswith(f":{port:04X}") and words[3] == "0A" for words in sockets)
 
 
-def other_load() -> Callable[[], float]:
-    """Call the result later: the load of everything on this machine since now, in cores."""
-    busy, at = busy_seconds(), time.monotonic()
-    return lambda: (busy_seconds() - busy) / (time.monotonic() - at)
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the machine did meanwhile, in cores."""
+
+    busy: float
+    stolen: float
+    """Taken by the hypervisor."""
 
 
-def busy_seconds() -> float:
-    """CPU time that was not idle, over all cores."""
+def machine_load() -> Callable[[], Load]:
+    """Call the result later: the load of the whole machine since now."""
+    begin, at = _cpu_seconds(), time.monotonic()
+
+    def since() -> Load:
+        seconds = time.monotonic() - at
+        busy, stolen = (after - before for before, after in zip(begin, _cpu_seconds(), strict=True))
+        return Load(busy / seconds, stolen / seconds)
+
+    return since
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    """(busy, stolen) CPU time over all cores."""
     fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (sum(fields) - fields[3] - fields[4] - fields[7]) / ticks, fields[7] / ticks
+
+
+def floor() -> Row:
+    """How late an idle SCHED_FIFO process wakes up on the relay's CPU: no relay is more punctual than its machine."""
+    sleeper = [sys.executable, "-c", _SLEEPER, str(relay_cpu() or 0)]
+    late = sorted(json.loads(subprocess.run(sleeper, capture_output=True, text=True, check=True).stdout))
+    p50, p99, p999 = (late[len(late) * per_mille // 1000] / 1000 for per_mille in (500, 990, 999))
+    text = f"p50 {p50:.0f}  p99 {p99:.0f}  p99.9 {p999:.0f}  max {late[-1] / 1000:.0f} us"
+    return Row("this machine, no relay: wake-up lateness", "-", text, None)
+
+
+_SLEEPER = """
+import json, select, sys, time
+from testbed.emulation.realtime import become_punctual
+become_punctual(True, int(sys.argv[1]))
+late = []
+for _ in range(4000):
+    begin = time.monotonic_ns()
+    select.select((), (), (), 0.0003)
+    late.append(time.monotonic_ns() - begin - 300_000)
+print(json.dumps(late))
+"""
 
 
 def worst(report: Report, name: str) -> float:
@@ -171,7 +212,7 @@ def mptcp_rows(
             f"{title}: relay",
             "-",
             f"{report.cpu_ns / 1e7 / (seconds + 2):.0f}% CPU, {report.cpu_ns / packets / 1000:.1f} us/packet, "
-            f"{report.scheduler}, lost by relay {worst(report, 'socket_drops'):.0f}, machine busy {load:.1f} cores",
+            f"{report.scheduler}, lost by relay {worst(report, 'socket_drops'):.0f}, machine busy {load.busy:.1f} and stolen {load.stolen:.2f} cores",
             None,
         ),
     ]
@@ -277,11 +318,12 @@ def measure(quick: bool) -> list[Row]:
     """All rows."""
     seconds = 3 if quick else 8
     impaired: dict[str, Any] = {"loss": RandomLoss(0.0001), "reordering": Reordering(0.001)}
-    rows = model_cost()
+    rows = [floor(), *model_cost()]
     rows += [udp_rate(rate, 2 if quick else 4) for rate in (10, 100)]
     rows += mptcp_rows("2 x 100 Mbit/s, per packet", profile(100), False, seconds, 0.99, 100)
     rows += mptcp_rows("2 x 500 Mbit/s, GSO", profile(500), True, seconds, 0.99, 250)
     rows += mptcp_rows("2 x 500 Mbit/s, GSO, loss + reordering", profile(500, **impaired), True, seconds, None, 250)
+    rows.append(floor())
     if not quick:
         rows += mptcp_rows("2 x 1 Gbit/s, GSO", profile(1000), True, seconds, 0.99, 250)
         rows += mptcp_rows("2 x 500 Mbit/s, per packet", profile(500), False, seconds, None, 250)
