@@ -212,7 +212,8 @@ def mptcp_rows(
             f"{title}: relay",
             "-",
             f"{report.cpu_ns / 1e7 / (seconds + 2):.0f}% CPU, {report.cpu_ns / packets / 1000:.1f} us/packet, "
-            f"{report.scheduler}, lost by relay {worst(report, 'socket_drops'):.0f}, machine busy {load.busy:.1f} and stolen {load.stolen:.2f} cores",
+            f"{report.scheduler}, lost by relay {worst(report, 'socket_drops'):.0f}, "
+            f"machine busy {load.busy:.1f} and stolen {load.stolen:.2f} cores",
             None,
         ),
     ]

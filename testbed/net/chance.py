@@ -43,8 +43,5 @@ class Autocorrelated:
 
     def next(self, uniform: float) -> float:
         """The value for this packet from its uniform draw in [0, 1)."""
-        rho = self._rho
-        if rho == 0.0:
-            return uniform
-        self._last = value = uniform + rho * (self._last - uniform)
+        self._last = value = uniform + self._rho * (self._last - uniform)
         return value

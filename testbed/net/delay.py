@@ -67,29 +67,37 @@ class JitterDraw:
 
     def __init__(self, jitter: Jitter, chance: random.Random) -> None:
         self._table = jitter_table(jitter.distribution, jitter.amplitude_ns)
-        self._chance = Autocorrelated(jitter.correlation, chance.random())
+        first = chance.random()
+        self._chance = Autocorrelated(jitter.correlation, first) if jitter.correlation else None
         self._draw = chance.random
 
     def next_ns(self) -> int:
         """This packet's deviation, in ns; may be negative."""
-        return self._table[int(self._chance.next(self._draw()) * TABLE_SIZE)]
+        draw = self._draw()
+        if self._chance is not None:
+            draw = self._chance.next(draw)
+        return self._table[int(draw * TABLE_SIZE)]
 
 
 class ReorderingDraw:
     """netem's reordering: after ``gap - 1`` packets in order, each next one skips the delay with ``probability``."""
 
-    __slots__ = ("_chance", "_draw", "_in_order", "_reordering")
+    __slots__ = ("_chance", "_draw", "_gap", "_in_order", "_probability")
 
     def __init__(self, reordering: Reordering, chance: random.Random) -> None:
-        self._reordering = reordering
-        self._chance = Autocorrelated(reordering.correlation, chance.random())
+        self._probability = reordering.probability
+        self._gap = reordering.gap
+        first = chance.random()
+        self._chance = Autocorrelated(reordering.correlation, first) if reordering.correlation else None
         self._draw = chance.random
         self._in_order = 0
 
     def next(self) -> bool:
         """Whether this packet skips the delay."""
-        chosen = self._chance.next(self._draw()) < self._reordering.probability
-        if chosen and self._in_order >= self._reordering.gap - 1:
+        draw = self._draw()
+        if self._chance is not None:
+            draw = self._chance.next(draw)
+        if draw < self._probability and self._in_order >= self._gap - 1:
             self._in_order = 0
             return True
         self._in_order += 1

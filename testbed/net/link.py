@@ -53,6 +53,20 @@ Outcome = int | Drop | tuple[Delivery, ...]
 """int: comes out once, intact and in order, at this time. Drop: does not come out. Else: every frame that comes out."""
 
 
+class Draws(NamedTuple):
+    """What chance, apart from loss, says about one packet."""
+
+    deviation_ns: int
+    reordered: bool
+    duplicated: bool
+    corrupt_at: float | None
+
+    @property
+    def is_special(self) -> bool:
+        """Whether something else than one intact frame in its order is to come out."""
+        return self.reordered or self.duplicated or self.corrupt_at is not None
+
+
 class LinkDirection:
     """The model of one direction. Same profile, changes, seed and arrivals: same outcomes."""
 
@@ -90,25 +104,32 @@ class LinkDirection:
 
     def arrives(self, size_bytes: int, now_ns: int) -> Outcome:
         """A frame of ``size_bytes`` (Ethernet header included) arrives at ``now_ns``."""
-        if not self._plain:
-            return self._arrives_impaired(size_bytes, now_ns)
+        # Every stream is drawn from before anything is decided: the n-th packet takes the n-th draw of each.
+        loses = self._loss is not None and self._loss.loses(now_ns)
+        draws = None if self._plain else self._draw()
         counters = self.counters
         counters.arrived_packets += 1
         counters.arrived_bytes += size_bytes
-        loses = self._loss is not None and self._loss.loses(now_ns)
-        if self.is_down(now_ns):
+        down = self._down
+        if down.advance(now_ns) if now_ns >= down.next_ns else down.value:
             counters.dropped_outage += 1
             return Drop.OUTAGE
         if loses:
             counters.dropped_loss += 1
             return Drop.LOSS
+        if draws is None:
+            deviation_ns = 0
+        elif draws.is_special:
+            return self._arrives_special(size_bytes, now_ns, draws)
+        else:
+            deviation_ns = draws.deviation_ns
         sent_ns = self.line.admit(size_bytes, now_ns)
         if sent_ns == OVERFLOW:
             counters.dropped_overflow += 1
             return Drop.OVERFLOW
         counters.delivered_packets += 1
         counters.delivered_bytes += size_bytes
-        return self._propagation.release(sent_ns)
+        return self._propagation.release(sent_ns, deviation_ns)
 
     def is_down(self, now_ns: int) -> bool:
         """Whether the link is dark at ``now_ns``."""
@@ -124,47 +145,36 @@ class LinkDirection:
             return Drop.OUTAGE
         return now_ns + self._propagation.delay_ns(now_ns)
 
-    def _arrives_impaired(self, size_bytes: int, now_ns: int) -> Outcome:
-        counters = self.counters
-        counters.arrived_packets += 1
-        counters.arrived_bytes += size_bytes
-        # Every stream is drawn from before anything is decided: the n-th packet takes the n-th draw of each.
-        loses = self._loss is not None and self._loss.loses(now_ns)
+    def _draw(self) -> Draws | None:
+        """This packet's draws; None when they decide nothing."""
         deviation_ns = self._jitter.next_ns() if self._jitter else 0
         reordered = self._reordering.next() if self._reordering else False
-        copies = 2 if self._duplicates and self._duplicates() < self.profile.duplication else 1
-        corrupt_at = self._corruption()
-        if self.is_down(now_ns):
-            counters.dropped_outage += 1
-            return Drop.OUTAGE
-        if loses:
-            counters.dropped_loss += 1
-            return Drop.LOSS
-        counters.duplicated += copies - 1
+        duplicated = self._duplicates() < self.profile.duplication if self._duplicates else False
+        corrupt_at: float | None = None
+        if self._corrupts and (draw := self._corrupts()) < self.profile.corruption:
+            corrupt_at = draw / self.profile.corruption  # below the probability, the draw also says where
+        if reordered or duplicated or deviation_ns or corrupt_at is not None:
+            return Draws(deviation_ns, reordered, duplicated, corrupt_at)
+        return None
+
+    def _arrives_special(self, size_bytes: int, now_ns: int, draws: Draws) -> Drop | tuple[Delivery, ...]:
+        """A packet that is reordered, duplicated or corrupted, and neither lost nor in an outage."""
+        counters = self.counters
+        counters.duplicated += draws.duplicated
         deliveries: list[Delivery] = []
-        for copy in range(copies):
+        for is_copy in (False, True)[: 1 + draws.duplicated]:
             sent_ns = self.line.admit(size_bytes, now_ns)
             if sent_ns == OVERFLOW:
                 counters.dropped_overflow += 1
                 continue
-            release_ns = sent_ns if reordered else self._propagation.release(sent_ns, deviation_ns)
-            deliveries.append(Delivery(release_ns, None if copy else corrupt_at, reordered, copy > 0))
-        if not deliveries:
-            return Drop.OVERFLOW
+            release_ns = sent_ns if draws.reordered else self._propagation.release(sent_ns, draws.deviation_ns)
+            corrupt_at = None if is_copy else draws.corrupt_at
+            deliveries.append(Delivery(release_ns, corrupt_at, draws.reordered, is_copy))
+            counters.corrupted += corrupt_at is not None
         counters.delivered_packets += len(deliveries)
         counters.delivered_bytes += size_bytes * len(deliveries)
-        counters.reordered += len(deliveries) if reordered else 0
-        counters.corrupted += sum(delivery.corrupt_at is not None for delivery in deliveries)
-        if copies == 1 and not reordered and corrupt_at is None:
-            return deliveries[0].release_ns
-        return tuple(deliveries)
-
-    def _corruption(self) -> float | None:
-        """Below the probability the draw, scaled back to [0, 1), also says where."""
-        if self._corrupts is None:
-            return None
-        draw = self._corrupts()
-        return draw / self.profile.corruption if draw < self.profile.corruption else None
+        counters.reordered += len(deliveries) if draws.reordered else 0
+        return tuple(deliveries) or Drop.OVERFLOW
 
 
 def duplex(
