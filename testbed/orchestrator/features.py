@@ -37,6 +37,7 @@ TOOLS: Mapping[str, tuple[str, str]] = {
     "tshark": ("cross-checking captures", "apt install tshark"),
     "iperf3": ("the application type iperf3", "apt install iperf3"),
     "mptcpize": ("unmodified programs over MPTCP", "apt install mptcpize"),
+    "mnexec": ("Mininet's cmd(..., printPid=True), the benchmark against stock Mininet", "apt install mininet"),
     "ping": ("pinging by hand, Mininet's pingAll (the testbed has its own probe)", "apt install iputils-ping"),
     "ovs-vsctl": ("Open vSwitch topologies; none of ours needs it", "apt install openvswitch-switch"),
 }

@@ -26,8 +26,8 @@ from topologies.model import Family, Topology
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-MOST_SUBFLOWS = 8
-"""MPTCP_PM_ADDR_MAX: the kernel's bound for both limits and for the number of endpoints that it uses."""
+MOST_SUBFLOWS = MOST_ENDPOINTS = 8
+"""MPTCP_PM_ADDR_MAX: the kernel's bound for both limits and for the number of endpoints of a namespace."""
 
 FIRST_PORT = 10_101
 """First of the ports that ``ndiffports`` announces."""
@@ -115,6 +115,12 @@ def plan_path_manager(
             at_server = _ports(remotes[0], manager.ports)
     if any("signal" in endpoint.flags for endpoint in at_server):
         accepted = min(MOST_SUBFLOWS, max(len(at_server), 1))
+    for host, endpoints in ((client, at_client), (server, at_server)):
+        if len(endpoints) > MOST_ENDPOINTS:
+            raise Unsupported(
+                f"{topology.name}: path manager mode {manager.mode} needs {len(endpoints)} endpoints at {host}, and the"
+                f" kernel holds {MOST_ENDPOINTS}; take a topology with fewer paths"
+            )
     limits = MptcpLimits(subflows=subflows, add_addr_accepted=accepted)
     return {
         client: HostPathManager(limits=limits, endpoints=tuple(at_client)),

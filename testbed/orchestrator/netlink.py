@@ -32,6 +32,7 @@ SO_RCVBUFFORCE = 33
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _RECEIVE_BYTES = 1 << 17
+_BATCH_BYTES = 1 << 16
 
 
 class NetlinkError(InvalidTrial):
@@ -113,9 +114,14 @@ class Netlink:
         self._socket.close()
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Have the kernel carry out all messages in order. Raises NetlinkError for the first that it refused."""
-        if not messages:
-            return
+        """Have the kernel carry out all messages in order. Raises NetlinkError for the first that it refused.
+
+        What comes after a refused message in the same batch is carried out all the same.
+        """
+        for batch in _batches(messages):
+            self._send_batch(batch)
+
+    def _send_batch(self, messages: Sequence[Message]) -> None:
         first = self._sequence + 1
         packed = bytearray()
         for number, message in enumerate(messages):
@@ -169,6 +175,19 @@ class Netlink:
             length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
             yield kind, flags, sequence, data[offset + 16 : offset + length]
             offset += (length + 3) & ~3
+
+
+def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """As few batches as fit into the socket's send buffer (212992 bytes by default, book-keeping included)."""
+    begin, size = 0, 0
+    for number, message in enumerate(messages):
+        length = 20 + len(message.body)
+        if size + length > _BATCH_BYTES:
+            yield messages[begin:number]
+            begin, size = number, 0
+        size += length
+    if begin < len(messages):
+        yield messages[begin:]
 
 
 def _error(flags: int, body: bytes, what: str) -> NetlinkError | None:

@@ -6,7 +6,8 @@ from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.ip_mptcp import HostPathManager, expected_subflows, plan_path_manager
 from testbed.orchestrator.spec import PathManager
 from topologies import catalog
-from topologies.two_path import two_path
+from topologies.link_profile import LinkProfile
+from topologies.two_path import disjoint_paths, two_path
 
 
 def words(host: HostPathManager) -> list[str]:
@@ -65,6 +66,12 @@ def test_ipv6_endpoints_come_from_an_ipv6_topology() -> None:
 )
 def test_the_number_of_subflows_is_known_beforehand(mode: str, count: int) -> None:
     assert expected_subflows(two_path(), PathManager(mode=mode)) == count  # type: ignore[arg-type]
+
+
+def test_more_endpoints_than_the_kernel_holds_are_refused_beforehand() -> None:
+    nine = disjoint_paths("nine", "Nine paths.", (LinkProfile(),) * 9)
+    with pytest.raises(Unsupported, match="9 endpoints at server"):
+        plan_path_manager(nine, PathManager(mode="signal"))
 
 
 def test_limits_bound_the_number_of_subflows() -> None:
