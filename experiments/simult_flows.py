@@ -16,8 +16,10 @@ from topologies.simult_flows import simult_flows as network
 LARGE_BYTES = 16_777_216
 SMALL_BYTES = 81_920
 
-JOIN_NS = 400_000_000
-"""The selftest's allowance for the completion of the join on either side, 2 x 200 ms."""
+SETTLE_NS = 200_000_000
+"""The selftest's programs wait that long on either side for the join, since a side that has ended takes none."""
+JOIN_NS = 2 * SETTLE_NS
+"""Its allowance for that."""
 SLACK_NS = 50_000_000
 """The selftest's slack on a kernel without debugging options."""
 
@@ -65,7 +67,7 @@ def simult_flows() -> Experiment:
                     name,
                     f"simult_flows row {row}{direction}.",
                     network(**parameters),  # type: ignore[arg-type]  # the rows set no families
-                    Bulk(direction="both", size_bytes=upload, reverse_size_bytes=download),
+                    Bulk(direction="both", size_bytes=upload, reverse_size_bytes=download, settle_ns=SETTLE_NS),
                     path_manager=PathManager(mode="subflow"),
                 )
             )

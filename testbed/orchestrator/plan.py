@@ -124,13 +124,21 @@ def flow_links(topology: Topology, flow: Flow) -> tuple[str, str]:
 
 
 def path_of(topology: Topology, client_address: str, server_address: str, family: Family) -> str | None:
-    """The path that joins these two addresses; None when they are of none."""
+    """The path that a subflow between these addresses takes; None when they are of none.
+
+    Both ends tell, or, when no path joins just this pair, the end that has several addresses: routes lead from there
+    (``routing.py``).
+    """
     table = topology.addresses()
-    for path in topology.paths:
-        ends = (
+    ends = {
+        path.name: (
             str(table[topology.client.name, path.links[0], family].ip),
             str(table[topology.server.name, path.links[-1], family].ip),
         )
-        if (client_address, server_address) == ends:
-            return path.name
-    return None
+        for path in topology.paths
+    }
+    pair = (client_address, server_address)
+    exact = [name for name, own in ends.items() if own == pair]
+    by_client = [name for name, own in ends.items() if own[0] == pair[0]]
+    by_server = [name for name, own in ends.items() if own[1] == pair[1]]
+    return next((names[0] for names in (exact, by_client, by_server) if len(names) == 1), None)

@@ -112,12 +112,11 @@ def _carry_out(
     qdiscs: QdiscFeatures,
     messages: Messages,
 ) -> None:
+    identity = {"number": trial.number, "variant": trial.variant, "repetition": trial.repetition}
     messages.send(
         "trial",
-        number=trial.number,
-        variant=trial.variant,
-        repetition=trial.repetition,
         expected_s=experiment.duration_ns / 1e9 + OVERHEAD_S,
+        **identity,
     )
 
     def progress(phase: str, expected_s: float) -> None:
@@ -126,17 +125,21 @@ def _carry_out(
         else:
             messages.send("tick")
 
-    folder = directory.begin_trial(trial.number)
-    outcome = run_trial(experiment, trial, run_id=run_id, directory=folder, qdiscs=qdiscs, progress=progress)
-    directory.store_trial(outcome.record)
+    earlier: list[str] = []
+    while True:
+        folder = directory.begin_trial(trial.number)
+        outcome = run_trial(experiment, trial, run_id=run_id, directory=folder, qdiscs=qdiscs, progress=progress)
+        if outcome.verdict != "INVALID" or len(earlier) == experiment.retries:
+            break
+        earlier.append(outcome.reason)
+        messages.send("retry", reason=outcome.reason, **identity)
+    directory.store_trial(outcome.with_earlier_attempts(earlier))
     row = outcome.record.tables["trials"][0]
     messages.send(
         "ended",
-        number=trial.number,
-        variant=trial.variant,
-        repetition=trial.repetition,
         verdict=outcome.verdict,
         reason=outcome.reason,
         goodput_bit_s=row.get("goodput_bit_s"),
         duration_s=row["duration_ns"] / 1e9,
+        **identity,
     )

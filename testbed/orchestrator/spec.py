@@ -175,6 +175,8 @@ class Experiment:
     exceed what one process can relay packet by packet."""
     realisation: Literal["auto", "netem", "relay"] = "auto"
     """How shaped links become real: the kernel's qdiscs, our relay, or whichever can express the profile."""
+    retries: int = 1
+    """How often a trial that could not be measured (INVALID) is tried again; each attempt is told in its events."""
     capture: bool = False
     """Headers of all packets at the interfaces of both ends, in ``captures/``."""
     sample_interval_ns: int = 100_000_000
@@ -184,7 +186,12 @@ class Experiment:
         if not _NAME.fullmatch(self.name):
             raise SpecificationError(f"experiment name {self.name!r} is not a lower-case word")
         where = f"experiment {self.name}"
-        for name, minimum in (("repetitions", 1), ("duration_ns", 100_000_000), ("sample_interval_ns", 1_000_000)):
+        for name, minimum in (
+            ("repetitions", 1),
+            ("retries", 0),
+            ("duration_ns", 100_000_000),
+            ("sample_interval_ns", 1_000_000),
+        ):
             if getattr(self, name) < minimum:
                 raise SpecificationError(f"{where}: {name} is at least {minimum}, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**63:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,22 @@ class Outcome:
     verdict: str
     reason: str
     record: TrialRecord
+
+    def with_earlier_attempts(self, reasons: Sequence[str]) -> TrialRecord:
+        """The record that also tells of the attempts before this one, which were INVALID."""
+        warnings = [
+            {
+                "trial": self.record.trial,
+                "time_ns": 0,
+                "kind": "warning",
+                "subject": "trial",
+                "detail": f"attempt {number} was INVALID: {reason}",
+            }
+            for number, reason in enumerate(reasons, start=1)
+        ]
+        tables = dict(self.record.tables)
+        tables["events"] = [*warnings, *tables["events"]]
+        return TrialRecord(self.record.trial, tables)
 
 
 @dataclass(slots=True)

@@ -55,6 +55,10 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
         "retransmits": _total(client.retransmits, server.retransmits),
         "bytes_retransmitted": _total(client.bytes_retrans, server.bytes_retrans),
         "operations": max(client.transfers, server.transfers) or None,
+        "operations_failed": max(client.transfers_failed, server.transfers_failed) or None,
+        "complete": client.complete and server.complete,
+        "sample_lateness_max_ns": max(client.sample_lateness_max_ns, server.sample_lateness_max_ns),
+        "error_kind": client.error_kind or server.error_kind,
         "error": error_of(client, server),
     }
     for side in (server, client):

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def _testbed(*words: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "testbed", *words],
+        cwd=cwd or ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("command", ["run", "list", "show", "report", "doctor", "clean"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = _testbed(command, "--help")
+
+    assert result.returncode == 0
+    assert "testbed" in result.stdout
+
+
+def test_list_names_every_experiment_and_topology_for_people_and_machines() -> None:
+    text, data = _testbed("list").stdout, json.loads(_testbed("list", "--json").stdout)
+
+    assert {"experiments", "topologies", "implementations"} == set(data)
+    for entry in (*data["experiments"], *data["topologies"]):
+        assert entry["name"] in text
+
+
+def test_show_draws_a_topology_and_writes_the_svg(tmp_path: Path) -> None:
+    picture = tmp_path / "two_path.svg"
+
+    result = _testbed("show", "two_path", "--addresses", "--svg", str(picture))
+
+    assert "client" in result.stdout
+    assert "20 Mbit/s" in result.stdout
+    assert "10.0.1.1" in result.stdout
+    assert picture.read_text().startswith("<svg")
+
+
+def test_show_tells_question_expectations_and_keys_of_an_experiment() -> None:
+    text = _testbed("show", "aggregation").stdout
+
+    assert "How much of the sum" in text
+    assert ">= 1.8" in text
+    assert "congestion_control" in text
+
+
+def test_a_dry_run_prints_plan_and_commands_and_makes_nothing(tmp_path: Path) -> None:
+    result = _testbed("run", "aggregation", "--dry-run", "--repeat", "2", "--variant", "mptcp", cwd=tmp_path)
+
+    assert result.returncode == 0, result.stderr
+    assert "2 trials" in result.stdout
+    assert "ip mptcp endpoint add" in result.stdout
+    assert "rule add from 10.0.1.1" in result.stdout
+    assert "python -m testbed.emulation" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (("run", "agregation"), "aggregation"),
+        (("run", "aggregation", "--set", "path2.los=1%"), "path2.loss"),
+        (("run", "aggregation", "--set", "duration=20"), "ms"),
+        (("run", "aggregation", "--variant", "mptpc"), "mptcp"),
+        (("run", "aggregation", "--backend", "moon"), "mininet"),
+        (("show", "two_pth"), "two_path"),
+        (("list", "planets"), "topologies"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_near_ones_and_exits_2(words: tuple[str, ...], near: str) -> None:
+    result = _testbed(*words)
+
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert near in result.stderr
+
+
+def test_a_backend_that_is_not_here_is_unsupported() -> None:
+    result = _testbed("run", "quickstart", "--backend", "sim")
+
+    assert result.returncode == 4
+    assert "UNSUPPORTED" in result.stderr
+
+
+def test_report_of_no_run_directory_says_so(tmp_path: Path) -> None:
+    result = _testbed("report", str(tmp_path))
+
+    assert result.returncode == 3
+    assert "not a run directory" in result.stderr
+
+
+@pytest.mark.needs_root
+def test_without_root_a_run_exits_4_with_the_line_of_the_doctor(tmp_path: Path) -> None:
+    # everything is imported first: an unprivileged user may not be able to read the interpreter's libraries
+    code = (
+        "import os, sys; sys.argv = ['testbed', 'run', 'quickstart', '--out', sys.argv[1]]\n"
+        "import experiments.catalog, rich.progress, testbed.cli.progress, testbed.orchestrator.overrides\n"
+        "import testbed.orchestrator.runner\n"
+        "from testbed.cli.main import main\n"
+        "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
+        "main()\n"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 4, result.stderr
+    assert "UNSUPPORTED: root" in result.stderr
+    assert "sudo" in result.stderr
+    assert list(tmp_path.iterdir()) == []
