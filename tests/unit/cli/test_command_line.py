@@ -109,7 +109,8 @@ def test_without_root_a_run_exits_4_with_the_line_of_the_doctor(tmp_path: Path) 
     code = (
         "import os, sys; sys.argv = ['testbed', 'run', 'quickstart', '--out', sys.argv[1]]\n"
         "import experiments.catalog, rich.progress, testbed.cli.progress, testbed.orchestrator.overrides\n"
-        "import testbed.orchestrator.runner\n"
+        "import testbed.orchestrator.runner, testbed.orchestrator.spec as spec\n"
+        "spec.digest(experiments.catalog.build('quickstart'))\n"
         "from testbed.cli.main import main\n"
         "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
         "main()\n"
