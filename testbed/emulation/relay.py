@@ -49,8 +49,8 @@ class LiveLink:
         link = self.configuration
         changes = link.changes if with_changes else ()
         forward, backward = duplex(link.forward, link.backward, changes, link.seed)
-        self.forward = LiveDirection(forward, self.a, self.b, epoch_ns, relay.schedule)
-        self.backward = LiveDirection(backward, self.b, self.a, epoch_ns, relay.schedule)
+        self.forward = LiveDirection(forward, self.a, self.b, epoch_ns, relay.schedule, relay.release_due)
+        self.backward = LiveDirection(backward, self.b, self.a, epoch_ns, relay.schedule, relay.release_due)
         for port in (self.a, self.b):
             port.read_statistics()
             port.dropped = 0
@@ -123,6 +123,21 @@ class Relay:
         self._sequence += 1
         heapq.heappush(self._heap, (due_ns, self._sequence, direction, frame, packets, wire_bytes, busy_since_ns))
 
+    def release_due(self) -> None:
+        """Hand every frame that is due to its interface."""
+        heap = self._heap
+        while heap:
+            now_ns = _monotonic_ns()
+            if heap[0][0] > now_ns:
+                return
+            due_ns, _, direction, frame, packets, wire_bytes, busy_since_ns = heapq.heappop(heap)
+            try:
+                direction.sink.send(frame)
+            except OSError:
+                direction.send_errors += packets or 1
+            else:
+                direction.released(packets, wire_bytes, busy_since_ns, due_ns, now_ns)
+
     def run_until_readable(self, control: int) -> None:
         """Forward until something can be read from the file descriptor ``control``."""
         ports = self._ports
@@ -136,7 +151,7 @@ class Relay:
             timeout = None if wake_ns == NEVER_NS else (wake_ns - now_ns) / 1e9 if wake_ns > now_ns else 0.0
             readable, _, _ = select.select(descriptors, (), (), timeout)
             if heap:
-                self._release_due()
+                self.release_due()
             if _monotonic_ns() >= self._next_change_ns:
                 self._observe_changes()
             for descriptor in readable:
@@ -205,21 +220,7 @@ class Relay:
             if length >= SHORTEST_FRAME_BYTES:
                 direction.frame_arrives(bytes(view[:length]), arrived_ns)
             if heap and heap[0][0] <= now_ns:
-                self._release_due()
-
-    def _release_due(self) -> None:
-        heap = self._heap
-        while heap:
-            now_ns = _monotonic_ns()
-            if heap[0][0] > now_ns:
-                return
-            due_ns, _, direction, frame, packets, wire_bytes, busy_since_ns = heapq.heappop(heap)
-            try:
-                direction.sink.send(frame)
-            except OSError:
-                direction.send_errors += packets or 1
-            else:
-                direction.released(packets, wire_bytes, busy_since_ns, due_ns, now_ns)
+                self.release_due()
 
 
 def read_line(descriptor: int, pending: bytearray) -> str | None:

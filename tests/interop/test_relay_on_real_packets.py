@@ -30,6 +30,7 @@ from topologies.link_profile import (
 pytestmark = pytest.mark.needs_root
 
 MS = 10**6
+IPPROTO_MPTCP = 262
 FAST = LinkProfile(rate_bit_s=400 * 10**6, queue=QueueLimit(packets=1000), delay_ns=1 * MS)
 ADDRESSES = {socket.AF_INET: ("10.77.1.1", "10.77.1.2"), socket.AF_INET6: ("fd77:1::1", "fd77:1::2")}
 
@@ -84,11 +85,13 @@ def exchange(sender: socket.socket, receiver: socket.socket, count: int) -> list
         seen.append(number)
 
 
-def tcp_stream(lab: Lab, size: int, family: socket.AddressFamily = socket.AF_INET) -> tuple[str, str]:
-    """SHA-256 of what a sent over TCP and of what b received."""
+def stream(
+    lab: Lab, size: int, family: socket.AddressFamily = socket.AF_INET, protocol: int = socket.IPPROTO_TCP
+) -> tuple[str, str]:
+    """SHA-256 of what a sent over TCP, or MPTCP, and of what b received."""
     with lab.inside(lab.b):
-        listener = socket.socket(family)
-    listener.bind((ADDRESSES[family][1], 7002))
+        listener = socket.socket(family, socket.SOCK_STREAM, protocol)
+    listener.bind(("", 7002))  # a subflow may come to another address
     listener.listen()
     received = hashlib.sha256()
 
@@ -102,7 +105,7 @@ def tcp_stream(lab: Lab, size: int, family: socket.AddressFamily = socket.AF_INE
     server.start()
     data = hashlib.shake_128(b"stream").digest(size)
     with lab.inside(lab.a):
-        client = socket.socket(family)
+        client = socket.socket(family, socket.SOCK_STREAM, protocol)
     client.settimeout(30)
     client.connect((ADDRESSES[family][1], 7002))
     client.sendall(data)
@@ -160,12 +163,34 @@ def test_super_segments_with_holes_still_carry_the_stream(lab: Lab, family: sock
     )
     relay = lab.relay([link(impaired)])
     relay.start()
-    sent, received = tcp_stream(lab, 4_000_000, family)
+    sent, received = stream(lab, 4_000_000, family)
     report = relay.report().link("path1")
     assert received == sent
     assert report.forward.super_segments > 0
     assert min(report.forward.dropped_loss, report.forward.reordered, report.forward.duplicated) > 0
     assert_conserved(report)
+
+
+@pytest.mark.needs_mptcp
+def test_an_mptcp_connection_keeps_its_stream_when_one_path_has_holes() -> None:
+    """A DSS mapping covers a whole super-segment, so every piece of it must still carry the option."""
+    path = LinkProfile(rate_bit_s=50 * 10**6, queue=QueueLimit(packets=200), delay_ns=2 * MS)
+    holes = dataclasses.replace(path, loss=DropList((60, 61, 90, 150, 151, 152, 230, 400)))
+    with Lab(links=2) as lab:
+        for host in (lab.a, lab.b):
+            lab.run(host, "ip", "mptcp", "limits", "set", "subflow", "2", "add_addr_accepted", "2")
+        lab.run(lab.b, "ip", "mptcp", "endpoint", "add", "10.77.2.2", "dev", "eth2", "signal")
+        first = link(path)
+        second = dataclasses.replace(link(holes), name="path2", a_interface="a2", b_interface="b2")
+        relay = lab.relay([first, second])
+        relay.start()
+        sent, received = stream(lab, 6_000_000, protocol=IPPROTO_MPTCP)
+        report = relay.stop()
+    assert received == sent
+    assert report.link("path2").forward.dropped_loss == 8
+    for direction in (report.link("path1").forward, report.link("path2").forward):
+        assert direction.super_segments > 0
+    assert_conserved(report.link("path2"))
 
 
 def test_a_corrupted_packet_fails_the_receivers_checksum(lab: Lab) -> None:
