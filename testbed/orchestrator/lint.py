@@ -34,7 +34,7 @@ class Finding:
 
     code: str
     """``interface``, ``address``, ``rule``, ``route``, ``way``, ``sysctl``, ``rp_filter``, ``forwarding``, ``mptcp``,
-    ``endpoint``, ``limits``, ``option_space``, ``offload``, ``mtu`` or ``path``."""
+    ``endpoint``, ``limits``, ``option_space``, ``offload``, ``mtu``, ``path`` or ``relay``."""
     node: str
     text: str
     fix: str

@@ -144,7 +144,15 @@ class MininetLab:
 
     def check(self, *, probe_paths: bool = True) -> tuple[Finding, ...]:
         """Look at the network as it really is, for everything that would leave a connection with fewer subflows."""
-        return check(self.plan, self._network, probe_paths=probe_paths)
+        findings = check(self.plan, self._network, probe_paths=probe_paths)
+        if self.relay is None or self.relay.is_running():
+            return findings
+        code, said = self.relay.process.exit_code, self.relay.process.stderr.strip().splitlines()
+        text = f"the relay ended with exit code {code}: {said[-1] if said else 'no message'}"
+        dead = Finding(
+            code="relay", node=EMULATOR, text=text, fix="build the lab anew; without it shaped links are dark"
+        )
+        return (dead, *findings)
 
     def _relay(self) -> Relay:
         argv = [sys.executable, "-m", "testbed.emulation"]
