@@ -55,9 +55,10 @@ class Configuration:
     endpoint: Endpoint = field(default_factory=Endpoint)
     application: Application
     duration_ns: int
-    """Of the sending, or the deadline of a transfer of a fixed size, counted from the flow's start."""
+    """Of the sending, counted from the flow's start. A transfer of a fixed size may take ``drain_ns`` longer."""
     drain_ns: int = 5_000_000_000
-    """After that, how long to wait for what is under way; then the flow ends with what has arrived."""
+    """How long to wait after the duration for what is under way; then the flow ends with what has arrived. For a
+    fixed size that did not arrive this is an error, for a duration it is not (but the flow is not ``complete``)."""
     sample_interval_ns: int = 100_000_000
     seed: int = 0
     """Of the payload; client and server get the same."""

@@ -223,6 +223,49 @@ def test_a_peer_that_is_killed_is_an_error_and_no_hang(here: StartIn, applicatio
     assert not result.complete
 
 
+@pytest.mark.parametrize(
+    "application",
+    [
+        Bulk(),
+        Bulk(direction="download"),
+        Bulk(size_bytes=10**12),
+        RequestResponse(),
+        RequestResponse(count=10**6),
+        Stream(),
+        Stream(direction="upload"),
+    ],
+    ids=lambda application: f"{application.kind}-{getattr(application, 'direction', '')}",
+)
+def test_a_client_that_is_killed_is_an_error_at_the_server(here: StartIn, application: Application) -> None:
+    with pair(here, application, duration_ns=60 * SECOND_NS) as (client, server):
+        server.until(lambda event: isinstance(event, Samples))
+        client.process.kill()
+        result = server.result()
+        assert server.exit_code() == EXIT_FAILED
+    assert (result.error_kind, result.complete) == ("peer", False)
+
+
+@pytest.mark.parametrize("application", [RequestResponse(count=10**7), ShortFlows(count=10**6)])
+def test_a_count_that_is_not_reached_in_time_is_an_error(here: StartIn, application: Application) -> None:
+    with pair(here, application, duration_ns=SECOND_NS // 10) as (client, _):
+        result = client.result()
+    assert (result.error_kind, result.complete) == ("deadline", False)
+    assert 0 < result.transfers < 10**6
+
+
+def test_silence_that_lasts_until_the_end_is_a_stall_and_no_error(here: StartIn) -> None:
+    drain_ns = SECOND_NS // 2
+    with pair(here, Bulk(direction="download"), drain_ns=drain_ns) as (client, server):
+        client.until(lambda event: isinstance(event, Samples))
+        server.process.send_signal(signal.SIGSTOP)
+        result = client.result()
+        assert client.exit_code() == EXIT_OK
+    assert (result.complete, result.error, result.completion_time_ns) == (False, None, None)
+    assert result.longest_stall_ns is not None
+    assert result.longest_stall_ns >= drain_ns
+    assert result.longest_stall_start_ns == result.last_byte_ns
+
+
 def test_nobody_listening_is_an_error(here: StartIn) -> None:
     alone = configuration(Bulk(), role="client", port=1, remote_address="127.0.0.1")
     with endpoint(here, alone) as client:

@@ -102,8 +102,7 @@ class BulkTransfer(SingleConnection):
             return self._sending
         if self._expected is not None:
             return self.received.count < self._expected
-        # Both sides count the duration from their own start, which the orchestrator may tell them at different times.
-        return self.session.now_ns() < self.session.deadline_ns - self.configuration.sample_interval_ns
+        return self.is_early()
 
     def _late(self, what: str) -> None:
         self.session.fail("deadline", f"{what} by the end of the flow's time")

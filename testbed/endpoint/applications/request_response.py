@@ -69,7 +69,9 @@ class Exchanges(SingleConnection):
         if self.is_client and not self._source.ending:
             self.session.fail("peer", f"the server ended its stream after {self._answered} exchanges")
         elif self.is_client:
-            self.conclude()
+            self._judge()
+        elif self._ended_early():
+            self.session.fail("peer", f"the client ended its stream after {self._answered} exchanges")
         else:
             self._end()
 
@@ -79,10 +81,9 @@ class Exchanges(SingleConnection):
             self.conclude()
 
     def out_of_time(self) -> None:
-        """An exchange that was not answered is no error of the testbed, but the flow is not complete either."""
-        wanted = self._parameters.count
-        if self.is_client and wanted is not None and self._answered < wanted:
-            self.session.fail("deadline", f"{self._answered} of {wanted} exchanges were done by the end of the time")
+        """Without a count, an exchange that was not answered is no error, but the flow is not complete either."""
+        if self.is_client and self._too_few():
+            self._judge()
         else:
             super().out_of_time()
 
@@ -90,6 +91,22 @@ class Exchanges(SingleConnection):
         """As FlowApplication."""
         own = {"distributions": (self._latencies.distribution(),)} if self.is_client else {}
         return {**super().findings(), **own, "transfers": self._answered}
+
+    def _judge(self) -> None:
+        """The client's end: were there as many exchanges as it was asked for?"""
+        if self._too_few():
+            done = f"{self._answered} of {self._parameters.count} exchanges"
+            self.session.fail("deadline", f"{done} were done by the end of the flow's time")
+        else:
+            self.conclude()
+
+    def _too_few(self) -> bool:
+        count = self._parameters.count
+        return count is not None and self._answered < count and not self.session.stopped
+
+    def _ended_early(self) -> bool:
+        """For a server: whether the client left in the middle."""
+        return self.is_early() and (self._parameters.count is None or self._too_few())
 
     def _ask(self) -> None:
         if self._closing or self.connection is None:

@@ -215,8 +215,11 @@ class ManyShortFlows(FlowApplication):
     def _end_when_idle(self) -> None:
         if not self._ending or self._open or self.session.over:
             return
+        wanted = self._parameters.count
         if self._listener is None and self._failed and not self._completed:
             self.session.fail("connect", f"all of {self._failed} short flows failed")
+        elif self._listener is None and wanted is not None and self._begun < wanted and not self.session.stopped:
+            self.session.fail("deadline", f"{self._begun} of {wanted} short flows were begun in the flow's time")
         else:
             self.session.done(complete=not self._failed, at_ns=self._last_end_ns)
 

@@ -13,6 +13,9 @@ from testbed.endpoint.meter import Received, Sent
 from testbed.endpoint.session import FlowApplication, Session
 from testbed.endpoint.sockets import bind_client, make_socket
 
+SKEW_NS = 100_000_000
+"""By how much the peer's deadline may come before ours: the two may be told to start one after the other."""
+
 
 class SingleConnection(FlowApplication):
     """Client: connects at the start. Server: takes the first connection, and no other."""
@@ -129,6 +132,10 @@ class SingleConnection(FlowApplication):
         else:
             where = f"{self.configuration.remote_address} port {self.configuration.port}"
             self.session.fail("connect", f"cannot connect to {where}: {error.strerror}")
+
+    def is_early(self) -> bool:
+        """Whether an end of the peer's stream comes before the duration can be over there."""
+        return not self.session.stopped and self.session.now_ns() < self.session.deadline_ns - SKEW_NS
 
     def conclude(self) -> None:
         """Everything is over in order: look a last time, end our side, be done."""

@@ -138,8 +138,8 @@ class ConstantRate(SingleConnection):
 
     def ended(self, connection: Connection) -> None:
         """As User."""
-        early = self.session.now_ns() < self.session.deadline_ns - self.configuration.sample_interval_ns
-        if not self.session.stopped and (early if not self._sends else not self._finished):
+        unfinished = self._sends and not self._finished and not self.session.stopped
+        if unfinished or (not self._sends and self.is_early()):
             self.session.fail("peer", f"the peer ended the stream {self.session.now_ns() / 1e9:.3f} s into the trial")
         else:
             self.conclude()
