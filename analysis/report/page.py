@@ -18,6 +18,7 @@ from analysis.report.distribution_figures import DistributionFigure, distributio
 from analysis.report.findings import Metric, VariantFinding
 from analysis.report.outage_table import OutageRow, outage_rows
 from analysis.report.scale import linear_axis
+from analysis.report.sweep_figure import SweepFigure, sweep_figure
 from analysis.report.time_figures import (
     METRICS,
     AllSeries,
@@ -111,6 +112,7 @@ class Page:
     drawings: tuple[Drawing, ...]
     drawings_left_out: int
     variants: tuple[VariantFinding, ...]
+    sweep: SweepFigure | None
     plots: tuple[MetricPlot, ...]
     benefit_against: Mapping[str, tuple[str, ...]]
     outages: tuple[OutageRow, ...]
@@ -169,6 +171,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         drawings=tuple(drawings[:MOST_DRAWINGS]),
         drawings_left_out=max(0, len(drawings) - MOST_DRAWINGS),
         variants=tuple(findings),
+        sweep=sweep_figure(run.variants, findings),
         plots=tuple(_plots(findings, verdicts)),
         benefit_against={finding.name: finding.alone for finding in findings if finding.alone},
         outages=tuple(outage_rows(run, findings, events, series)),

@@ -35,6 +35,8 @@ class Curve:
     y: FloatArray
     style: int = 0
     """0: the total, ink and filled; from 1 on: the line styles."""
+    unbroken: bool = False
+    """Points of a sweep, not samples of a time series: a large step between them is no gap."""
     steps: bool = False
     """Constant until the next point (a distribution function) instead of straight."""
 
@@ -72,13 +74,14 @@ def panel(
     bands: Sequence[Band] = (),
     *,
     labelled_marks: bool = True,
+    overlay: Sequence[Markup] = (),
 ) -> Markup:
     """The drawing of a panel, axes and labels of ticks included; its heading and legend are the page's."""
     strip = _STRIP_ROW * (1 + max(_label_rows(marks, x_axis), default=0)) + 6 if marks and labelled_marks else 4
     inside = [_bands(bands, x_axis, height), _grid(x_axis, y_axis, height)]
     inside.append(svg.stretched(height, *(_drawn(curve, x_axis, y_axis, height) for curve in curves)))
     inside += [_mark(mark, row, x_axis, height, strip, labelled=labelled_marks) for mark, row in _rows(marks, x_axis)]
-    inside.append(_tick_labels(x_axis, y_axis, height))
+    inside += [*overlay, _tick_labels(x_axis, y_axis, height)]
     body = svg.element("g", *inside, transform=f"translate(0 {strip})")
     return svg.figure(title, description, height + strip + 20, body)
 
@@ -155,7 +158,7 @@ def _mark(mark: Mark, row: int, x_axis: Axis, height: int, strip: int, *, labell
 def _drawn(curve: Curve, x_axis: Axis, y_axis: Axis, height: int) -> Markup:
     pieces = [
         [(x_axis.share(x), height * (1 - y_axis.share(y))) for x, y in piece]
-        for piece in _pieces(*_thinned(curve.x, curve.y), steps=curve.steps)
+        for piece in _pieces(*_thinned(curve.x, curve.y), steps=curve.steps, unbroken=curve.unbroken)
     ]
     line = svg.element("path", d=svg.polyline(pieces), class_=f"line {curve.css}")
     if curve.style or curve.steps:
@@ -174,7 +177,7 @@ def _thinned(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     return x[indices], y[indices]
 
 
-def _pieces(x: FloatArray, y: FloatArray, *, steps: bool) -> list[list[tuple[float, float]]]:
+def _pieces(x: FloatArray, y: FloatArray, *, steps: bool, unbroken: bool) -> list[list[tuple[float, float]]]:
     """The curve cut where samples are missing; no line is drawn through what was not measured."""
     points = list(zip(x.tolist(), y.tolist(), strict=True))
     if steps:
@@ -182,7 +185,7 @@ def _pieces(x: FloatArray, y: FloatArray, *, steps: bool) -> list[list[tuple[flo
         for before, after in pairwise(points):
             corners.append([(after[0], before[1]), after])
         return [[point for corner in corners for point in corner]]
-    if x.size < 3:
+    if unbroken or x.size < 3:
         return [points]
     gap = 3.5 * float(np.median(np.diff(x)))
     cuts = (np.flatnonzero(np.diff(x) > gap) + 1).tolist()

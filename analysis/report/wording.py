@@ -27,6 +27,7 @@ _UNITS: dict[str, tuple[Unit, ...]] = {
     "bytes": (Unit("B", 1), Unit("kB", 1e3), Unit("MB", 1e6), Unit("GB", 1e9)),
     "x": (Unit("×", 1),),
     "ratio": (Unit("", 1),),
+    "probability": (Unit("%", 0.01),),
 }
 
 

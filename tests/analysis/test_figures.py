@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import synthetic_run
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.load import load
+from analysis.report.findings import find
 from analysis.report.panel import MOST_POINTS, Curve, panel
 from analysis.report.scale import linear_axis, logarithmic_axis
 from analysis.report.svg import element, polyline
+from analysis.report.sweep_figure import sweep_figure
 from analysis.report.time_figures import curves_of, figure_of, outages
 from analysis.report.wording import interval, metric_name, quantity, significant
 
@@ -136,3 +141,18 @@ def test_several_flows_share_a_panel_with_a_line_each() -> None:
     series = {(0, f"{flow['flow']}.server", "goodput"): (times, np.full(5, 1e6)) for flow in flows}
     figure = figure_of(curves_of(0, flows, {}, series), "mptcp", 0, (), 1e6)
     assert figure.legend == (("s1", "main, application"), ("s2", "cross, application"))
+
+
+def test_a_sweep_is_found_and_drawn_with_a_line_per_kind_of_flow(tmp_path: Path) -> None:
+    run = load(synthetic_run.make_run(tmp_path, synthetic_run.loss_sweep(points=4, repetitions=2)))
+    figure = sweep_figure(run.variants, find(run))
+    assert figure is not None
+    assert (figure.parameter, figure.unit) == ("loss of path1", "%")
+    assert [label for _, label in figure.legend] == ["tcp-path1", "tcp-path2", "mptcp"]
+    assert [row[0] for row in figure.rows] == ["0 %", "0.1 %", "0.2 %", "0.3 %"]
+    assert str(figure.drawing).count("<circle") == 4 * 3 * 2
+
+
+def test_variants_on_one_network_are_no_sweep(tmp_path: Path) -> None:
+    run = load(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(repetitions=1)))
+    assert sweep_figure(run.variants, find(run)) is None

@@ -15,7 +15,7 @@ from typing import Any
 from testbed.orchestrator.spec import Bulk, Endpoint, Expectation, Experiment, Flow, Stream, Variant, digest, to_json
 from testbed.record import RunDirectory, TrialRecord
 from topologies import drawing
-from topologies.link_profile import LinkProfile, describe, outage
+from topologies.link_profile import LinkProfile, NoLoss, RandomLoss, describe, outage
 from topologies.model import Link, Topology
 from topologies.two_path import two_path
 
@@ -84,7 +84,8 @@ def loss_sweep(points: int = 20, repetitions: int = 3) -> Experiment:
     variants = []
     for point in range(points):
         percent = round(0.1 * point, 2)
-        network = two_path(LinkProfile(rate_bit_s=20_000_000, delay_ns=10_000_000 + point))
+        loss = RandomLoss(percent / 100) if point else NoLoss()
+        network = two_path(LinkProfile(rate_bit_s=20_000_000, delay_ns=10_000_000, loss=loss))
         for name, flow in (("tcp-path1", tcp("path1")), ("tcp-path2", tcp("path2")), ("mptcp", Flow())):
             variants.append(
                 Variant(name=f"{name}-loss-{percent}", summary=f"{percent} % loss", topology=network, flows=(flow,))
@@ -211,6 +212,9 @@ def traffic(
     for order, path in enumerate(used):
         link = network.link(path)
         share = 0.947 * (link.forward.rate_bit_s or 1e9)
+        if isinstance(link.forward.loss, RandomLoss):  # Mathis et al., CCR 1997
+            share = min(share, 1.22 * 1448 * 8e9 / (2 * link.forward.delay_ns * link.forward.loss.probability**0.5))
+            share *= rng.uniform(0.85, 1.0)
         series = []
         for step in range(steps):
             now = step * STEP
