@@ -208,6 +208,19 @@ def test_mininet_objects_are_genuine() -> None:
         assert client.cmd("echo again").strip() == "again"
 
 
+def test_mininets_command_line_works_on_a_lab(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from mininet.cli import CLI
+
+    script = tmp_path / "commands"
+    script.write_text("nodes\nnet\nclient echo hello to server\nlinks\nexit\n")
+    with lab_of(two_path(WIRE, WIRE)) as lab, script.open() as stdin:
+        CLI(lab.net, stdin=stdin, script=str(script))
+    said = "".join(capfd.readouterr())
+    assert "client r1 r2 server" in said
+    assert "hello to 10.0.2.2" in said  # names are replaced by addresses
+    assert "client-eth0<->r1-eth0 (OK OK)" in said
+
+
 def test_a_connection_crosses_the_network_in_both_directions() -> None:
     with lab_of(two_path(QUICK, QUICK), RELAY) as lab:
         client, server = connected(lab, "path2")
