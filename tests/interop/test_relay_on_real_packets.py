@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from emulation_lab import Lab
 
 from testbed.emulation.calibration import ProbedLink, calibrate
 from testbed.emulation.probes import probe_socket
 from testbed.emulation.protocol import LinkConfiguration, LinkReport
 from testbed.net.link import Drop, duplex
-from tests.support.emulation_lab import Lab
 from topologies.link_profile import (
     Change,
     DropList,

@@ -21,6 +21,9 @@ from topologies.link_profile import (
 )
 
 MS = 10**6
+examples = settings(deadline=None, max_examples=60)
+"""No test here may fail because the machine is busy."""
+
 probabilities = st.floats(0.0, 1.0)
 losses: st.SearchStrategy[Loss] = st.one_of(
     st.just(NoLoss()),
@@ -78,6 +81,7 @@ def releases(outcome: Outcome) -> list[int]:
     return [outcome] if isinstance(outcome, int) else [delivery.release_ns for delivery in outcome]
 
 
+@examples
 @given(profiles, changes, seeds, arrivals)
 def test_same_seed_same_outcomes(
     profile: LinkProfile, steps: list[Change], seed: int, packets: list[tuple[int, int]]
@@ -86,6 +90,7 @@ def test_same_seed_same_outcomes(
     assert first == feed(LinkDirection(profile, steps, seed), packets)
 
 
+@examples
 @given(profiles, changes, seeds, arrivals)
 def test_packets_are_conserved(
     profile: LinkProfile, steps: list[Change], seed: int, packets: list[tuple[int, int]]
@@ -98,6 +103,7 @@ def test_packets_are_conserved(
     assert counters.delivered_packets == sum(len(releases(outcome)) for outcome in outcomes)
 
 
+@examples
 @given(profiles, seeds, arrivals)
 def test_nothing_arrives_before_it_could(profile: LinkProfile, seed: int, packets: list[tuple[int, int]]) -> None:
     rate = profile.rate_bit_s
@@ -109,6 +115,7 @@ def test_nothing_arrives_before_it_could(profile: LinkProfile, seed: int, packet
             assert release_ns >= now + line_ns + least_ns
 
 
+@examples
 @given(profiles, changes, seeds, arrivals)
 def test_order_is_kept_unless_reordering_is_asked_for(
     profile: LinkProfile, steps: list[Change], seed: int, packets: list[tuple[int, int]]
@@ -124,6 +131,7 @@ def test_order_is_kept_unless_reordering_is_asked_for(
     assert in_order == sorted(in_order)
 
 
+@examples
 @given(profiles, changes, seeds, arrivals)
 def test_the_queue_never_holds_more_than_its_limit(
     profile: LinkProfile, steps: list[Change], seed: int, packets: list[tuple[int, int]]
@@ -137,6 +145,7 @@ def test_the_queue_never_holds_more_than_its_limit(
         assert direction.line.max_bytes <= profile.queue.size_bytes
 
 
+@examples
 @given(st.integers(1000, 10**10), st.lists(st.integers(60, 1514), min_size=1, max_size=200))
 def test_a_busy_line_is_exact_to_the_nanosecond(rate: int, sizes: list[int]) -> None:
     direction = LinkDirection(LinkProfile(rate_bit_s=rate, queue=QueueLimit(packets=10**6)))
@@ -144,6 +153,7 @@ def test_a_busy_line_is_exact_to_the_nanosecond(rate: int, sizes: list[int]) -> 
     assert last_ns == sum(sizes) * 8 * 10**9 // rate
 
 
+@examples
 @given(rates.filter(bool), changes, st.lists(st.integers(60, 1514), min_size=1, max_size=100))
 def test_across_rate_changes_a_busy_line_sends_every_bit_once(rate: int, steps: list[Change], sizes: list[int]) -> None:
     steps = [Change(at_ns=step.at_ns, rate_bit_s=step.rate_bit_s) for step in steps]
@@ -165,8 +175,8 @@ def test_across_rate_changes_a_busy_line_sends_every_bit_once(rate: int, steps: 
     assert abs(work - capacity) <= 2 * max(value for _, value in edges) * len(edges)
 
 
+@examples
 @given(profiles, seeds, arrivals, st.sampled_from(["jitter", "reordering", "duplication", "corruption", "rate_bit_s"]))
-@settings(max_examples=60)
 def test_switching_an_impairment_off_does_not_change_which_packets_loss_takes(
     profile: LinkProfile, seed: int, packets: list[tuple[int, int]], name: str
 ) -> None:
@@ -176,6 +186,7 @@ def test_switching_an_impairment_off_does_not_change_which_packets_loss_takes(
     assert lost == [outcome is Drop.LOSS for outcome in feed(LinkDirection(off, (), seed), packets)]
 
 
+@examples
 @given(losses, seeds, arrivals, arrivals)
 def test_which_packets_are_lost_does_not_depend_on_their_times(
     loss: Loss, seed: int, some: list[tuple[int, int]], others: list[tuple[int, int]]
@@ -187,8 +198,8 @@ def test_which_packets_are_lost_does_not_depend_on_their_times(
     assert [o is Drop.LOSS for o in first] == [o is Drop.LOSS for o in second]
 
 
+@examples
 @given(st.floats(0.01, 1.0), seeds)
-@settings(max_examples=30)
 def test_a_corrupted_packet_has_a_place_for_its_bit(corruption: float, seed: int) -> None:
     direction = LinkDirection(LinkProfile(corruption=corruption), (), seed)
     outcomes = feed(direction, [(100, n) for n in range(200)])

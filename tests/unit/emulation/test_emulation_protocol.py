@@ -124,6 +124,7 @@ def test_a_faithful_report_has_no_violations_and_others_say_numbers() -> None:
     bounds = FidelityBounds(late_p99_ns=500_000, rate_error=0.01)
     late = violations(report(late_p99_ns=800_000, late_max_ns=900_000), bounds)
     assert late == ["path1 forward: release lateness p99 0.800 ms, bound 0.500 ms (max 0.900 ms)"]
+    assert "p99.9 25.000 ms, bound 20.000 ms" in violations(report(late_p999_ns=25_000_000))[0]
     assert violations(report(rate_error=-0.02), bounds) == ["path1 forward: rate error -2.000%, bound 1.000%"]
     assert len(violations(report(socket_drops=1, send_errors=2, unsupported_frames=3))) == 3
 

@@ -6,7 +6,7 @@ import socket
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed.emulation.frames import completed, corrupted, is_impaired, ones_complement_sum
@@ -91,6 +91,7 @@ def wire_packets(frame: bytes) -> list[bytes]:
     return [segment.cut(i, i + 1) for i in range(segment.count)]
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=201, max_size=4000), st.integers(100, 200), st.sampled_from([4, 6]))
 def test_the_packets_of_a_segment_carry_its_stream(payload: bytes, size: int, version: int) -> None:
     segment = parse(super_segment(payload, size, version))
@@ -109,6 +110,7 @@ def test_the_packets_of_a_segment_carry_its_stream(payload: bytes, size: int, ve
     assert rest == payload
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from([4, 6]))
 def test_cutting_twice_is_cutting_once(data: st.DataObject, version: int) -> None:
     payload = bytes(range(256)) * 8
@@ -148,6 +150,7 @@ def test_an_unknown_kind_is_refused(gso_type: int) -> None:
         parse(frame)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1, exclude_max=True), st.sampled_from([4, 6]), st.binary(min_size=1, max_size=100))
 def test_a_flipped_bit_is_caught_by_the_checksum(place: float, version: int, payload: bytes) -> None:
     segment: SuperSegment = parse(super_segment(payload + bytes(100), 100, version))
@@ -161,6 +164,7 @@ def test_a_flipped_bit_is_caught_by_the_checksum(place: float, version: int, pay
     assert checksum(pseudo + transport) != 0
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_the_fast_checksum_is_the_slow_one(data: bytes) -> None:
     assert (0xFFFF - ones_complement_sum(data)) % 0xFFFF == checksum(data) % 0xFFFF
