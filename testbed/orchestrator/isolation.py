@@ -9,8 +9,8 @@ go the network namespaces, interfaces and memory file systems::
 
 Should the orchestrator be killed with SIGKILL, the guard gets its death signal, then init, then everything. The
 signal is set first and the parent looked at second, so dying in between is noticed, too (prctl(2), PR_SET_PDEATHSIG).
-It is tied to the *thread* that forked: call :func:`run_isolated` from the main thread, before other threads are
-started.
+It is tied to the *thread* that forked: call :func:`run_isolated` from the main thread. Of other threads nothing
+exists in the worker but the locks that they held.
 
 ``/proc`` is the worker's own; ``/dev/shm`` is an empty memory file system of its own and the place for temporary files.
 All other files are the machine's, so results are written where they should stay.
@@ -29,6 +29,7 @@ import socket
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def run_isolated(
     reader, writer = os.pipe2(os.O_CLOEXEC)
     orchestrator = os.getpid()
     with _held_back():  # a signal between the fork and the handlers waits
-        guard = os.fork()
+        guard = _fork()
         if guard == 0:
             os.close(reader)
             _guard(function, Messages(writer), orchestrator, environment)
@@ -119,6 +120,14 @@ def run_isolated(
         os.close(reader)
         supervisor.restore()
     return _outcome(final, status, supervisor.requests)
+
+
+def _fork() -> int:
+    """Python 3.12 warns when other threads exist: their locks stay as they are in the child. ``_fresh_output`` replaces
+    the only ones that the worker would meet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 class _Supervisor:
@@ -198,6 +207,7 @@ def _guard(
     try:
         _die_with(orchestrator)
         os.setsid()  # Ctrl-C of the terminal reaches the orchestrator alone
+        _fresh_output()
         unshare(CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
         watch, alive = os.pipe2(os.O_CLOEXEC)  # closed by the kernel when the guard dies
         init = os.fork()
@@ -258,6 +268,13 @@ def _request_stop(number: int, frame: FrameType | None) -> None:
     for each in _STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise StopRequested(f"{signal.Signals(number).name} arrived")
+
+
+def _fresh_output() -> None:
+    """New stream objects on the same descriptors: a thread that draws progress may hold the old ones' locks for
+    ever."""
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - open as long as we are
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
 
 
 def _die_with(parent: int) -> None:
