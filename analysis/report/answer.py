@@ -65,13 +65,14 @@ def headline(run: Run, verdicts: Sequence[Verdict]) -> tuple[Tone, str]:
         return "open", "Nothing was measured: no trial is valid."
     if not verdicts:
         return "open", "The experiment states no expectation; the numbers stand below."
-    if outcomes["FAILED"]:
-        return "failed", f"{outcomes['FAILED']} of {count(len(verdicts), 'expectation')} FAILED."
-    if outcomes["not evaluated"]:
-        rest = f"{outcomes['met']} of {count(len(verdicts), 'expectation')} met"
-        return "open", f"{rest}; {outcomes['not evaluated']} could not be evaluated."
-    return "met", f"{'Both' if len(verdicts) == 2 else 'All ' + str(len(verdicts))} expectations are met.".replace(
-        "All 1 expectations are", "The expectation is"
+    failed, unknown, many = outcomes["FAILED"], outcomes["not evaluated"], len(verdicts)
+    if failed:
+        return "failed", "The expectation FAILED." if many == 1 else f"{failed} of {many} expectations FAILED."
+    if unknown:
+        several = f"{outcomes['met']} of {many} expectations met; {unknown} could not be evaluated."
+        return "open", "The expectation could not be evaluated." if many == 1 else several
+    return "met", {1: "The expectation is met.", 2: "Both expectations are met."}.get(
+        many, f"All {many} expectations are met."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from analysis.load import Run
@@ -109,7 +109,7 @@ def _with_derived(
     if goodput is None:
         return finding
     variant = run.variants[finding.name]
-    derived = dict(finding.derived)
+    derived: dict[str, Metric] = {}
     capacities = path_capacities(variant)
     if capacities:
         filled = [fill_rate(value, capacities) for value in goodput.values]
@@ -121,15 +121,7 @@ def _with_derived(
     if len(variant["flows"]) > 1 and (shares := _fairness(rows, len(variant["flows"]))):
         trials, values = zip(*shares.items(), strict=True)
         derived["jain_index"] = Metric("ratio", trials, values, median_interval(values))
-    return VariantFinding(
-        finding.name,
-        finding.summary,
-        finding.counts,
-        finding.flows,
-        finding.first_flow,
-        derived,
-        tuple(singles) if len(singles) >= 2 else (),
-    )
+    return replace(finding, derived=derived, alone=tuple(singles) if len(singles) >= 2 else ())
 
 
 def is_single_path(variant: Mapping[str, Any]) -> bool:

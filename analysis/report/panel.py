@@ -19,6 +19,9 @@ STYLES = 7
 MOST_POINTS = 240
 """More points than this are thinned: the extremes of each interval stay."""
 
+LAST_LABEL_SHARE = 0.96
+"""Labels of ticks further right end at the tick, or they would leave the page."""
+
 _STRIP_ROW = 15
 _EDGE_SHARE = 0.6
 _NEAR_SHARE = 0.22
@@ -131,8 +134,8 @@ def _tick_labels(x_axis: Axis, y_axis: Axis, height: int) -> Markup:
     last = len(x_axis.ticks) - 1
     for index, (share, label) in enumerate(x_axis.shown_ticks()):
         text = f"{label} {x_axis.unit.name}" if index == last else label
-        anchor = "end" if index == last else "middle"
-        dx = 8 if index == last else None
+        at_edge = share > LAST_LABEL_SHARE
+        anchor, dx = ("end", 8) if at_edge else ("middle", None)
         texts.append(svg.element("text", text, x=svg.percent(share), dx=dx, y=height + 16, text_anchor=anchor))
     return svg.element("g", *texts, class_="tick", aria_hidden="true")
 

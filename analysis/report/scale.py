@@ -39,8 +39,13 @@ class Axis:
         return [(self.share(tick), self.label(tick)) for tick in self.ticks]
 
 
-def linear_axis(values: Sequence[float], base_unit: str, *, from_zero: bool = True, count: int = 5) -> Axis:
-    """An axis that holds all values, ends on a tick, and starts at 0 unless all values lie far from it."""
+def linear_axis(
+    values: Sequence[float], base_unit: str, *, from_zero: bool = True, count: int = 5, tight: bool = False
+) -> Axis:
+    """An axis that holds all values and starts at 0, or without ``from_zero`` near them when they lie far from it.
+
+    It ends on a tick; with ``tight`` where the values end.
+    """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if from_zero or low < 0.5 * high:
         low = min(0.0, low)
@@ -50,6 +55,8 @@ def linear_axis(values: Sequence[float], base_unit: str, *, from_zero: bool = Tr
     step = round_step((high - low) / count / unit.factor) * unit.factor
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = tuple(step * index for index in range(first, last + 1))
+    if tight:
+        return Axis(ticks[0], high, tuple(tick for tick in ticks if tick <= high), unit, base_unit)
     return Axis(ticks[0], ticks[-1], ticks, unit, base_unit)
 
 

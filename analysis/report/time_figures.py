@@ -192,7 +192,7 @@ def figure_of(
     brief: bool = False,
 ) -> TimeFigure:
     """The figure of one trial; ``brief``: only the rates, lower."""
-    x_axis = linear_axis([0.0, curves.end_ns()], "ns", count=6)
+    x_axis = linear_axis([0.0, curves.end_ns()], "ns", count=6, tight=True)
     changes = sorted((event for event in events if event["kind"] == "change"), key=lambda event: int(event["time_ns"]))
     listed = tuple(
         Event(number, int(event["time_ns"]), f"{event['subject']} {event['detail']}")

@@ -73,7 +73,9 @@ def significant(value: float, digits: int = 3) -> str:
 
 def share(value: float | None) -> str:
     """Share in [0, 1] -> percent."""
-    return NOT_MEASURED if value is None else f"{significant(100 * value)}{THIN_SPACE}%"
+    if value is None:
+        return NOT_MEASURED
+    return f"< 0.001{THIN_SPACE}%" if 0 < value < 1e-5 else f"{significant(100 * value)}{THIN_SPACE}%"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

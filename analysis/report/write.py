@@ -13,6 +13,7 @@ from analysis.report.findings import find
 from analysis.report.junit import junit_xml
 from analysis.report.page import gather
 from analysis.report.summary import summary_json
+from analysis.report.wording import count
 from analysis.verdict import evaluate
 from testbed.record import REPORT_FILES
 
@@ -39,6 +40,7 @@ def render(run_directory_path: Path) -> Mapping[str, str]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["count"] = count
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     style, _, _ = environment.loader.get_source(environment, "report.css") if environment.loader else ("", None, None)
     return {
