@@ -15,17 +15,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from testbed.orchestrator import network_commands, offloads, probe, rtnetlink, sysctl
+from testbed.orchestrator import network_commands, offloads, path_expectation, probe, rtnetlink, sysctl
 from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.ip_mptcp import HostPathManager, PathManagerControl
 from testbed.orchestrator.netlink import Netlink
 from testbed.orchestrator.network_plan import Interface, NetworkNode, NetworkPlan
 from testbed.orchestrator.probe import Echo
 from topologies.model import Path
-
-PROBE_SLACK_S = 1.0
-"""Beyond the round trip that the profiles add up to; an idle machine needs a millisecond of it."""
-PROBE_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,29 +267,20 @@ def _paths(plan: NetworkPlan, network: Network) -> Iterator[Finding]:
         return
     table, client = topology.addresses(), topology.client.name
     names: dict[Echo, str] = {}
-    slowest_s = 0.0
     for path in topology.paths:
-        links = [topology.link(name) for name in path.links]
-        serialisation_s = sum(
-            8 * plan.settings.mtu_bytes / profile.rate_bit_s
-            for link in links
-            for profile in (link.forward, link.backward)
-            if profile.rate_bit_s
-        )
-        jitter_ns = sum(
-            4 * profile.jitter.amplitude_ns
-            for link in links
-            for profile in (link.forward, link.backward)
-            if profile.jitter
-        )
-        slowest_s = max(slowest_s, (topology.path_delay_ns(path) + jitter_ns) / 1e9 + serialisation_s)
+        expected = path_expectation.expect(topology, path, plan.settings.mtu_bytes)
+        if expected.tries == 0:
+            continue  # it loses everything, and is meant to
         for family in topology.families:
-            here = table[client, path.links[0], family].ip
-            there = table[topology.server.name, path.links[-1], family].ip
-            names[Echo(here, there, plan.settings.mtu_bytes)] = path.name
-    retry_s = slowest_s + PROBE_SLACK_S / PROBE_TRIES
-    answers = probe.echoes(network.fd(client), list(names), retry_s * PROBE_TRIES, retry_s)
-    for echo, why in answers.items():
+            echo = Echo(
+                source=table[client, path.links[0], family].ip,
+                destination=table[topology.server.name, path.links[-1], family].ip,
+                packet_bytes=plan.settings.mtu_bytes,
+                retry_s=expected.retry_s,
+                deadline_s=expected.deadline_s,
+            )
+            names[echo] = path.name
+    for echo, why in probe.echoes(network.fd(client), list(names)).items():
         if why is not None:
             text = f"{names[echo]}: {echo.packet_bytes} bytes from {echo.source} to {echo.destination}: {why}"
             fix = "see the other findings; for a shaped link, whether its relay runs"

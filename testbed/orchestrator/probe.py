@@ -25,21 +25,37 @@ ICMP_ECHO, ICMP_ECHO_REPLY, ICMPV6_ECHO, ICMPV6_ECHO_REPLY = 8, 0, 128, 129
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Echo:
-    """What to ask: from which address to which, with an IP packet of how many bytes."""
+    """What to ask, and how patiently."""
 
     source: IpAddress
     destination: IpAddress
     packet_bytes: int
+    """Of the IP packet."""
+    retry_s: float
+    """It is sent again after so long without an answer."""
+    deadline_s: float
 
 
-def echoes(namespace_fd: int, wanted: Sequence[Echo], deadline_s: float, retry_s: float) -> Mapping[Echo, str | None]:
-    """Echo -> None when it was answered, otherwise why not. Each is sent again after ``retry_s`` without an answer."""
+@dataclass(slots=True)
+class _Pending:
+    """An echo that has no answer yet."""
+
+    echo: Echo
+    connection: socket.socket
+    request: bytes
+    next_s: float
+    end_s: float
+
+
+def echoes(namespace_fd: int, wanted: Sequence[Echo]) -> Mapping[Echo, str | None]:
+    """Echo -> None when it was answered, otherwise why not. All are asked at once, from inside the namespace."""
     failed: dict[Echo, str | None] = {}
-    open_: dict[int, tuple[Echo, socket.socket, bytes]] = {}
+    pending: dict[int, _Pending] = {}
+    poller = select.poll()
     with ExitStack() as stack:
-        poller = select.poll()
+        begun_s = time.monotonic()
         with namespaces.inside(namespace_fd):
             for number, echo in enumerate(wanted):
                 try:
@@ -47,31 +63,36 @@ def echoes(namespace_fd: int, wanted: Sequence[Echo], deadline_s: float, retry_s
                 except OSError as error:
                     failed[echo] = f"{error.strerror} (source {echo.source})"
                     continue
-                open_[connection.fileno()] = (echo, connection, _request(echo, number))
+                end_s = begun_s + echo.deadline_s
+                pending[connection.fileno()] = _Pending(echo, connection, _request(echo, number), begun_s, end_s)
                 poller.register(connection.fileno(), select.POLLIN)
-        end_s = time.monotonic() + deadline_s
-        while open_ and time.monotonic() < end_s:
-            for echo, connection, request in list(open_.values()):
-                try:
-                    connection.sendto(request, (str(echo.destination), 0))
-                except OSError as error:
-                    failed[echo] = error.strerror
-                    _forget(open_, poller, connection)
-            again_s = min(end_s, time.monotonic() + retry_s)
-            while open_ and (left_s := again_s - time.monotonic()) > 0:
-                for fd, _ in poller.poll(left_s * 1000):
-                    echo, connection, request = open_[fd]
-                    if _is_answer(echo, connection.recv(1 << 16), request):
-                        _forget(open_, poller, connection)
-    failed |= {echo: f"no answer within {deadline_s:g} s" for echo, _, _ in open_.values()}
+        while pending:
+            now_s = time.monotonic()
+            for fd, each in list(pending.items()):
+                if now_s < min(each.next_s, each.end_s):
+                    continue
+                why = f"no answer within {each.echo.deadline_s:.3g} s" if now_s >= each.end_s else _send(each)
+                if why is not None:
+                    failed[each.echo] = why
+                    poller.unregister(fd)
+                    del pending[fd]
+            next_s = min((min(each.next_s, each.end_s) for each in pending.values()), default=now_s)
+            for fd, _ in poller.poll(max(0.0, next_s - now_s) * 1000) if pending else ():
+                each = pending[fd]
+                if _is_answer(each.echo, each.connection.recv(1 << 16), each.request):
+                    poller.unregister(fd)
+                    del pending[fd]
     return {echo: failed.get(echo) for echo in wanted}
 
 
-def _forget(
-    open_: dict[int, tuple[Echo, socket.socket, bytes]], poller: select.poll, connection: socket.socket
-) -> None:
-    poller.unregister(connection.fileno())
-    del open_[connection.fileno()]
+def _send(each: _Pending) -> str | None:
+    """Why it cannot be sent; None when it was."""
+    each.next_s = time.monotonic() + each.echo.retry_s
+    try:
+        each.connection.sendto(each.request, (str(each.echo.destination), 0))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _socket(echo: Echo) -> socket.socket:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import signal
 import socket
 import sys
@@ -21,7 +23,7 @@ from testbed.orchestrator.readiness import wait_until
 from testbed.orchestrator.run_identity import new_run_id, start_ticks
 from testbed.orchestrator.sysctl import SysctlError
 from topologies import catalog
-from topologies.link_profile import LinkProfile, QueueLimit
+from topologies.link_profile import LinkProfile, QueueLimit, RandomLoss
 from topologies.model import Family, Topology
 from topologies.two_path import two_path
 
@@ -70,6 +72,13 @@ def test_each_path_passes_packets_of_full_size(families: tuple[Family, ...]) -> 
 @pytest.mark.parametrize("name", ["three_path", "shared_bottleneck", "dual_homed_server", "fat_tree", "simult_flows"])
 def test_the_catalogues_networks_stand_and_pass_packets(name: str) -> None:
     with lab_of(catalog.build(name), RELAY) as lab:
+        assert lab.check() == ()
+
+
+def test_losses_on_purpose_are_no_finding() -> None:
+    lossy = LinkProfile(delay_ns=1_000_000, loss=RandomLoss(0.3))
+    dark = LinkProfile(loss=RandomLoss(1.0))
+    with lab_of(two_path(lossy, dark), RELAY) as lab:
         assert lab.check() == ()
 
 
@@ -208,14 +217,21 @@ def test_mininet_objects_are_genuine() -> None:
         assert client.cmd("echo again").strip() == "again"
 
 
-def test_mininets_command_line_works_on_a_lab(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_mininets_command_line_works_on_a_lab(tmp_path: Path) -> None:
     from mininet.cli import CLI
+    from mininet.log import lg
 
     script = tmp_path / "commands"
     script.write_text("nodes\nnet\nclient echo hello to server\nlinks\nexit\n")
     with lab_of(two_path(WIRE, WIRE)) as lab, script.open() as stdin:
-        CLI(lab.net, stdin=stdin, script=str(script))
-    said = "".join(capfd.readouterr())
+        heard = io.StringIO()
+        handler = logging.StreamHandler(heard)
+        lg.addHandler(handler)
+        try:
+            CLI(lab.net, stdin=stdin, script=str(script))
+        finally:
+            lg.removeHandler(handler)
+    said = heard.getvalue().replace("\n", "")
     assert "client r1 r2 server" in said
     assert "hello to 10.0.2.2" in said  # names are replaced by addresses
     assert "client-eth0<->r1-eth0 (OK OK)" in said
