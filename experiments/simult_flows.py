@@ -27,14 +27,14 @@ _MBIT, _MS = 1_000_000, 1_000_000
 
 
 def _older(rate1: int, rate2: int, delay1: int, delay2: int) -> Mapping[str, int]:
-    # the older rows left netem at its default limit; the queues of the row nearest in bandwidth-delay product stand in
+    # the older rows left netem at its default limit of 1000 packets
     return {
         "rate1_bit_s": rate1 * _MBIT,
         "rate2_bit_s": rate2 * _MBIT,
         "delay1_ns": delay1 * _MS,
         "delay2_ns": delay2 * _MS,
-        "queue1_packets": 50 if delay1 < 50 else 200,
-        "queue2_packets": 50 if delay2 < 50 else 100,
+        "queue1_packets": 1000,
+        "queue2_packets": 1000,
     }
 
 
