@@ -25,6 +25,8 @@ class OutageRow:
     n: int
     longest_stall: str
     """Exact, from the receiver: over the whole flow."""
+    stall_began: str
+    """Median of when that stall began, since the start of the traffic: it need not be in the outage."""
     resumed: str
     recovered: str
 
@@ -53,7 +55,10 @@ def outage_rows(
                 responses.setdefault(number, []).extend([response] if response else [])
         for number, label in labels.items():
             stall = f"{quantity(stalls.interval.estimate, 'ns')}" if stalls else NOT_MEASURED
-            spread = f" ({interval(stalls.interval.low, stalls.interval.high, 'ns')})" if stalls else ""
+            spread = ""
+            if stalls and stalls.interval.low is not None:
+                spread = f" ({interval(stalls.interval.low, stalls.interval.high, 'ns')})"
+            began = finding.metric("longest_stall_start_ns")
             found = responses[number]
             rows.append(
                 OutageRow(
@@ -61,6 +66,7 @@ def outage_rows(
                     label,
                     len(found),
                     stall + spread,
+                    quantity(began.interval.estimate if began else None, "ns"),
                     _middle([response.resumed_ns for response in found]),
                     _middle([response.recovered_ns for response in found]),
                 )

@@ -22,6 +22,8 @@ METRICS = ("goodput", "bytes_received", "rtt", "snd_cwnd")
 SHARED_SCALE_SHARE = 1 / 3
 """A figure whose peak is below this share of the common scale gets a scale of its own, and says so."""
 
+BURST_ALLOWANCE = 1.4
+"""A burst after a stall would flatten all the rest: the scale ends at this multiple of the usual peak, and says so."""
 MOST_SUBFLOWS = 64
 
 AllSeries = Mapping[tuple[int, str, str], Series]
@@ -94,8 +96,8 @@ class TrialCurves:
         return [curve for rates in self.rates for curve in (*rates.total, *rates.subflows)]
 
     def peak(self) -> float:
-        """Largest rate."""
-        return max((float(curve.y.max()) for curve in self.rate_curves() if curve.y.size), default=0.0)
+        """Top of the scale that its rates need: their maximum, unless that is a burst of a few samples."""
+        return max((_usual_peak(curve) for curve in self.rate_curves() if curve.y.size), default=0.0)
 
     def end_ns(self) -> float:
         """Last time."""
@@ -209,7 +211,12 @@ def figure_of(
         height = 90 if brief else 150
         shown = (*rates.total, *rates.subflows)
         plot = _panel(heading, where, shown, x_axis, rate_axis, height, marks, bands, labelled=position == 0)
-        panels.append(replace(plot, heading=f"{plot.heading}, own scale") if own else plot)
+        highest = max((float(curve.y.max()) for curve in shown if curve.y.size), default=0.0)
+        words = [plot.heading, *(["own scale"] if own else [])]
+        words += [f"cut above {rate_axis.label(rate_axis.high)}: peak {quantity(highest, 'bit/s')}"] * (
+            highest > rate_axis.high
+        )
+        panels.append(replace(plot, heading=", ".join(words)))
     for heading, group, unit in (
         (f"Smoothed round-trip time at the {curves.sender}", curves.rtts, "ns"),
         (f"Congestion window at the {curves.sender}", curves.windows, "segments"),
@@ -306,6 +313,12 @@ def _numbers(curves: TrialCurves) -> tuple[tuple[str, ...], ...]:
                 )
             )
     return tuple(rows)
+
+
+def _usual_peak(curve: Curve) -> float:
+    """The maximum, or BURST_ALLOWANCE times the 98th percentile when a burst is far above that."""
+    usual = float(np.quantile(curve.y, 0.98))
+    return min(float(curve.y.max()), BURST_ALLOWANCE * usual) if usual > 0 else float(curve.y.max())
 
 
 def _floats(series: Series) -> tuple[FloatArray, FloatArray]:

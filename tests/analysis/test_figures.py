@@ -156,3 +156,14 @@ def test_a_sweep_is_found_and_drawn_with_a_line_per_kind_of_flow(tmp_path: Path)
 def test_variants_on_one_network_are_no_sweep(tmp_path: Path) -> None:
     run = load(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(repetitions=1)))
     assert sweep_figure(run.variants, find(run)) is None
+
+
+def test_a_burst_does_not_flatten_the_rest_and_its_peak_is_told() -> None:
+    times = np.arange(1, 101, dtype=np.int64) * 100_000_000
+    values = np.full(100, 20e6)
+    values[50] = 125e6
+    flow = {"flow": "main", "direction": "upload"}
+    curves = curves_of(0, [flow], {}, {(0, "main.server", "goodput"): (times, values)})
+    assert curves.peak() == pytest.approx(28e6)
+    figure = figure_of(curves, "mptcp", 0, (), curves.peak())
+    assert figure.panels[0].heading == "Goodput, Mbit/s, cut above 30: peak 125\u202fMbit/s"
