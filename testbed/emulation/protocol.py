@@ -82,8 +82,8 @@ class Configuration:
     realtime: bool = True
     """Ask for SCHED_FIFO."""
     cpu: int | None = None
-    """Run on this CPU only. Sending a frame runs the receiving host's stack on the relay's CPU, unless that host's
-    interface steers its packets elsewhere (``rps_cpus``); the two belong together."""
+    """Run on this CPU only. Sending a frame runs the receiving host's stack on the relay's CPU, unless that host
+    steers its packets elsewhere; see :mod:`placement`."""
 
     def to_line(self) -> str:
         """One line of JSON, with its newline."""

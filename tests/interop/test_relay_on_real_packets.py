@@ -31,6 +31,7 @@ pytestmark = pytest.mark.needs_root
 
 MS = 10**6
 IPPROTO_MPTCP = 262
+UDP_SEGMENT = 103
 FAST = LinkProfile(rate_bit_s=400 * 10**6, queue=QueueLimit(packets=1000), delay_ns=1 * MS)
 ADDRESSES = {socket.AF_INET: ("10.77.1.1", "10.77.1.2"), socket.AF_INET6: ("fd77:1::1", "fd77:1::2")}
 
@@ -169,6 +170,20 @@ def test_super_segments_with_holes_still_carry_the_stream(lab: Lab, family: sock
     assert report.forward.super_segments > 0
     assert min(report.forward.dropped_loss, report.forward.reordered, report.forward.duplicated) > 0
     assert_conserved(report)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_datagrams_of_one_udp_super_segment_are_dropped_one_by_one(lab: Lab, family: socket.AddressFamily) -> None:
+    relay = lab.relay([link(LinkProfile(delay_ns=MS, loss=DropList((2, 3, 10))))])
+    sender, receiver = udp_pair(lab, family)
+    with sender, receiver:
+        exchange(sender, receiver, 1)
+        relay.start()
+        sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+        sender.send(b"".join(bytes([number]) * 1000 for number in range(1, 11)))
+        received = [receiver.recv(2000) for _ in range(7)]
+    assert received == [bytes([number]) * 1000 for number in (1, 4, 5, 6, 7, 8, 9)]
+    assert relay.stop().link("path1").forward.super_segments == 1
 
 
 @pytest.mark.needs_mptcp

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from testbed.emulation.placement import HOSTS_SYSCTL, placement
 from testbed.emulation.protocol import (
     REPORT,
     START,
@@ -100,6 +101,7 @@ class Lab:
 
     def __init__(self, links: int = 1, offloads: bool = True, mtu: int = 1500) -> None:
         self.numbers = range(1, links + 1)
+        self._placement = placement(os.sched_getaffinity(0))
         prefix = f"tbe{os.getpid()}n{next(_numbers)}"
         self.a, self.m, self.b = (f"{prefix}{role}" for role in "amb")
         self._closing = contextlib.ExitStack()
@@ -110,18 +112,19 @@ class Lab:
             with self.inside(self.m):
                 Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
                 Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
+            for host in (self.a, self.b):
+                with self.inside(host):
+                    Path("/proc/sys", HOSTS_SYSCTL.replace(".", "/")).write_text(self._placement.hosts_mask)
             for number in self.numbers:
                 self._add_link(number, offloads, mtu)
         except BaseException:
             self._closing.close()
             raise
 
-    def relay(self, links: Sequence[LinkConfiguration], realtime: bool = True, cpu: int | None = None) -> RelayProcess:
-        """A running relay; it ends with the lab at the latest. With ``cpu`` it has that one, and the hosts the
-        others."""
-        if cpu is not None:
-            self._steer_hosts_away_from(cpu)
-        relay = RelayProcess(self.m, Configuration(links=tuple(links), realtime=realtime, cpu=cpu))
+    def relay(self, links: Sequence[LinkConfiguration], realtime: bool = True) -> RelayProcess:
+        """A running relay; it ends with the lab at the latest."""
+        configuration = Configuration(links=tuple(links), realtime=realtime, cpu=self._placement.relay_cpu)
+        relay = RelayProcess(self.m, configuration)
         self._closing.callback(relay.close)
         return relay
 
@@ -157,13 +160,6 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _steer_hosts_away_from(self, cpu: int) -> None:
-        mask = sum(1 << other for other in os.sched_getaffinity(0) if other != cpu)
-        for host in (self.a, self.b):
-            for i in self.numbers:
-                path = f"/sys/class/net/eth{i}/queues/rx-0/rps_cpus"
-                _ip("netns", "exec", host, "sh", "-c", f"echo {mask:x} > {path}")
 
     def _add_link(self, i: int, offloads: bool, mtu: int) -> None:
         for host, end, interface in ((self.a, 1, f"a{i}"), (self.b, 2, f"b{i}")):
