@@ -120,7 +120,7 @@ class Page:
     other_figures: tuple[TimeFigure, ...]
     others_left_out: int
     distributions: tuple[DistributionFigure, ...]
-    links: tuple[tables.LinkRow, ...]
+    links: tuple[tables.LinkGroup, ...]
     counters: tables.CounterTable
     trials: tuple[TrialRow, ...]
     warnings: tuple[tuple[int, str, str], ...]
@@ -129,6 +129,7 @@ class Page:
     sysctls: tuple[tuple[str, str, str], ...]
     command: str
     commit: str | None
+    dirty: bool
     small_n: bool
 
     @property
@@ -179,7 +180,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         other_figures=tuple(others),
         others_left_out=0 if everything else sum(map(len, valid.values())) - len(figures),
         distributions=tuple(distribution_figures(run, list(run.variants))),
-        links=tuple(tables.link_rows(run)),
+        links=tuple(tables.link_groups(run)),
         counters=tables.counter_table(run),
         trials=tuple(_trial_rows(run)),
         warnings=tuple(
@@ -192,6 +193,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         sysctls=tuple(tables.sysctls(run)),
         command=tables.command_line(run),
         commit=source.get("commit"),
+        dirty=bool(source.get("dirty")),
         small_n=any(len(trials) < SMALLEST_BOOTSTRAP for trials in valid.values()),
     )
 

@@ -25,16 +25,23 @@ class LinkRow:
     """One direction of a link in the valid trials of a variant."""
 
     variant: str
-    link: str
-    direction: str
-    profile: str
-    realisation: str
     calibrated: str
     packets: str
     drops: str
     lateness: str
     rate_error: str
     checks: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGroup:
+    """The variants that asked the same of one direction of a link."""
+
+    link: str
+    direction: str
+    profile: str
+    realisation: str
+    rows: tuple[LinkRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,38 +62,37 @@ def valid_trials(run: Run) -> dict[str, list[int]]:
     return found
 
 
-def link_rows(run: Run) -> list[LinkRow]:
+def link_groups(run: Run) -> list[LinkGroup]:
     """Configured against calibrated against counted; medians over valid trials, worst of lateness and rate error."""
     variant_of = {trial: variant for variant, trials in valid_trials(run).items() for trial in trials}
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, ...], dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in run.directory.read_table("links").to_pylist():
         if row["trial"] in variant_of:
-            key = (variant_of[row["trial"]], row["link"], row["direction"], row["profile"], row["realisation"])
-            groups[key].append(row)
-    order = {key[1:3]: number for number, key in reversed(list(enumerate(groups)))}  # links as they came first
-    return [_link_row(key, groups[key]) for key in sorted(groups, key=lambda key: order[key[1], key[2]])]
+            key = (row["link"], row["direction"], row["profile"], row["realisation"])
+            groups[key][variant_of[row["trial"]]].append(row)
+    order = {key[:2]: number for number, key in reversed(list(enumerate(groups)))}  # links as they came first
+    return [
+        LinkGroup(key[0], key[1], key[2], key[3], tuple(_link_row(*item) for item in groups[key].items()))
+        for key in sorted(groups, key=lambda key: order[key[:2]])
+    ]
 
 
-def _link_row(key: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> LinkRow:
-    variant, link, direction, profile, realisation = key
+def _link_row(variant: str, rows: Sequence[Mapping[str, Any]]) -> LinkRow:
     calibrated = [
         quantity(_median(rows, "calibrated_rate_bit_s"), "bit/s"),
         quantity(_median(rows, "calibrated_delay_ns"), "ns"),
         share(_median(rows, "calibrated_loss")) + " lost",
     ]
     known = [text for text in calibrated if not text.startswith(NOT_MEASURED)]
+    used = [row for row in rows if row["packets_arrived"] != 0]  # of no packets nothing is late
     drops = [(name, _median(rows, name)) for name in DROPS]
     counted = [f"{significant(value)} {_drop_word(name)}" for name, value in drops if value]
     return LinkRow(
         variant,
-        link,
-        direction,
-        profile,
-        realisation,
         ", ".join(known) or NOT_MEASURED,
         quantity(_median(rows, "packets_arrived"), ""),
         ", ".join(counted) or ("none" if any(value is not None for _, value in drops) else NOT_MEASURED),
-        quantity(_worst(rows, "lateness_p99_ns"), "ns"),
+        quantity(_worst(used, "lateness_p99_ns"), "ns"),
         share(_worst(rows, "rate_error")),
         "; ".join(sorted({row["check"] for row in rows if row["check"]})) or "in tolerance",
     )
