@@ -10,12 +10,15 @@ import os
 import socket
 from typing import Protocol
 
+from testbed.endpoint.kernel_state import unacknowledged_bytes
 from testbed.endpoint.loop import Loop
 
 READ_BYTES = 256 * 1024
 """Per read. Larger ones do not fit into the cache of one core and get slower again."""
 TURNS = 16
 """Reads or writes before others (timers, the other direction) get their turn."""
+ACKNOWLEDGED_POLL_NS = 1_000_000
+"""Between two looks whether everything is acknowledged; the kernel has no event for that."""
 
 _buffer = bytearray(READ_BYTES)
 _view = memoryview(_buffer)
@@ -64,6 +67,7 @@ class Connection:
         self._reading = False
         self._writing = False
         self._watched = (False, False)
+        self._end_when_acknowledged = False
         self._descriptor = sock.fileno()
 
     def connect(self, address: tuple[str, int]) -> None:
@@ -80,9 +84,15 @@ class Connection:
         self._reading = True
         self._watch()
 
-    def send(self, source: Source) -> None:
-        """From now on, send what ``source`` gives until its end, then end our stream."""
+    def send(self, source: Source, end_when_acknowledged: bool = False) -> None:
+        """From now on, send what ``source`` gives until its end, then end our stream.
+
+        ``end_when_acknowledged``: only when the peer has everything, so that the end of two-way traffic tells that.
+        (Linux 6.18 now and then drains an MPTCP connection whose other stream has ended by its retransmission timer
+        alone, one 64 KiB piece each 200 ms; closing meanwhile would leave the rest to nobody.)
+        """
         self._source = source
+        self._end_when_acknowledged = end_when_acknowledged
         self.send_more()
 
     def send_more(self) -> None:
@@ -169,7 +179,12 @@ class Connection:
                 self._source.sent(count)
 
     def _shut_down(self) -> None:
+        if not self.is_open:
+            return
         try:
+            if self._end_when_acknowledged and unacknowledged_bytes(self.socket):
+                self._loop.at(self._loop.now_ns() + ACKNOWLEDGED_POLL_NS, self._shut_down)
+                return
             self.socket.shutdown(socket.SHUT_WR)
         except OSError as error:
             self._break(error)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import socket
 import struct
+import termios
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,6 +92,12 @@ def endpoints_of(sock: socket.socket) -> Endpoints:
     """Addresses and ports of a connected socket; an IPv4 address stays one on a dual-stack socket."""
     local, remote = sock.getsockname(), sock.getpeername()
     return _plain(local[0]), local[1], _plain(remote[0]), remote[1]
+
+
+def unacknowledged_bytes(sock: socket.socket) -> int:
+    """SIOCOUTQ: bytes that the peer has not acknowledged (for MPTCP: not DATA_ACKed); a FIN counts as one."""
+    count: int = struct.unpack("=i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+    return count
 
 
 def is_mptcp(sock: socket.socket) -> bool:

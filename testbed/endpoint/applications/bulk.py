@@ -41,7 +41,7 @@ class BulkTransfer(SingleConnection):
         """As SingleConnection."""
         if self._source is None:
             return
-        connection.send(self._source)
+        connection.send(self._source, end_when_acknowledged=self._receives)
         if self._source.total is None:
             self.session.at(self.session.deadline_ns, self.stop)
         elif self._settle_ns:
@@ -74,7 +74,7 @@ class BulkTransfer(SingleConnection):
             got, expected = self.received.count, self._expected
             of = f"of {expected} " if expected is not None else ""
             what = f"the peer ended its stream after {got} {of}bytes" if self._receives else "the peer left"
-            self.session.fail("peer", f"{what}, {self.session.now_ns() / 1e9:.3f} s into the trial")
+            self.unless_stopped(f"{what}, {self.session.now_ns() / 1e9:.3f} s into the trial")
         elif not self._sending:
             self.conclude()
 

@@ -71,7 +71,7 @@ class Exchanges(SingleConnection):
         elif self.is_client:
             self._judge()
         elif self._ended_early():
-            self.session.fail("peer", f"the client ended its stream after {self._answered} exchanges")
+            self.unless_stopped(f"the client ended its stream after {self._answered} exchanges")
         else:
             self._end()
 

@@ -1,7 +1,9 @@
 """Many short flows: a new connection per transfer, several at a time; the client records each one's completion time.
 
 A download begins with a request (the client speaks first, as in HTTP), an upload is answered by the server's end of
-stream. Completion is from connect(2) to the last byte and the end of stream, at the client. Flows that are under way
+stream. The client ends nothing before it has everything, and the server closes after it: an early DATA_FIN would take
+the room for SACK blocks, an early close leaves what is unsent to Linux's retransmission timer. Completion is from
+connect(2) to the last byte and the end of stream, at the client. Flows that are under way
 when the duration is over may still complete; then the server, which cannot know how many there are, ends when it has
 been without a connection for a moment, or is stopped.
 """
@@ -37,10 +39,10 @@ class Transfer:
         self._owner = owner
         sends, receives = owner.session.directions
         seed = owner.session.configuration.seed
-        self._source = PatternSource(pattern(seed, sends), owner.sent, 65536, outgoing_bytes, ending=True)
+        self._answers = owner.session.configuration.role == "server"
+        self._source = PatternSource(pattern(seed, sends), owner.sent, 65536, outgoing_bytes, ending=self._answers)
         self._check: Pattern = pattern(seed, receives)
         self._incoming_bytes = incoming_bytes
-        self._answers = owner.session.configuration.role == "server"
 
     def connected(self, connection: Connection) -> None:
         """As User."""
@@ -62,20 +64,15 @@ class Transfer:
             owner.first_byte_ns = owner.last_byte_ns
         if self._check.mismatch(data) is not None:
             owner.session.fail("integrity", f"a byte near {self._check.position} of a short flow is not what was sent")
+        elif self._answers and self._check.position == self._incoming_bytes:
+            connection.send(self._source)
 
     def ended(self, connection: Connection) -> None:
         """As User."""
-        if self._check.position != self._incoming_bytes:
-            self._owner.over(self, failed=True)
-        elif self._answers:
-            connection.send(self._source)
-        else:
-            self._owner.over(self, failed=False)
+        self._owner.over(self, failed=self._check.position != self._incoming_bytes)
 
     def finished(self, connection: Connection) -> None:
         """As User."""
-        if self._answers:
-            self._owner.over(self, failed=False)
 
     def broken(self, connection: Connection, error: OSError) -> None:
         """As User."""

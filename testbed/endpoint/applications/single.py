@@ -137,8 +137,19 @@ class SingleConnection(FlowApplication):
         """Whether an end of the peer's stream comes before the duration can be over there."""
         return not self.session.stopped and self.session.now_ns() < self.session.deadline_ns - SKEW_NS
 
+    def unless_stopped(self, message: str) -> None:
+        """The peer ended early. That is an error, unless it was stopped and our own stop command is still to come."""
+
+        def judge() -> None:
+            if self.session.stopped:
+                self.conclude()
+            else:
+                self.session.fail("peer", message)
+
+        self.session.at(self.session.now_ns() + SKEW_NS, judge)
+
     def conclude(self) -> None:
-        """Everything is over in order: look a last time, end our side, be done."""
+        """Both streams have ended and everything has arrived: look a last time, be done."""
         if self.session.over:
             return
         self.observe()

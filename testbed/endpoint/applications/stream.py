@@ -140,7 +140,7 @@ class ConstantRate(SingleConnection):
         """As User."""
         unfinished = self._sends and not self._finished and not self.session.stopped
         if unfinished or (not self._sends and self.is_early()):
-            self.session.fail("peer", f"the peer ended the stream {self.session.now_ns() / 1e9:.3f} s into the trial")
+            self.unless_stopped(f"the peer ended the stream {self.session.now_ns() / 1e9:.3f} s into the trial")
         else:
             self.conclude()
 
