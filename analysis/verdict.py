@@ -7,6 +7,9 @@ Precedence of the exit code, when several hold: 4 when not one trial could run h
 valid trials are evidence whatever happened to the others; 3 when something could not be measured (an INVALID trial, a
 planned trial that is missing, an expectation without a number); else 0. Trials that are UNSUPPORTED beside others that
 ran do not change it, as skipped tests do not.
+
+Beside the experiment's own expectations stands one that every experiment has: what arrives is what was sent, and a
+conversation on a true network comes to its end. It is mentioned only where a valid trial broke it.
 """
 
 from __future__ import annotations
@@ -38,8 +41,9 @@ class Verdict:
     absolute: float | None
     """The statistic itself."""
     reference: float | None
-    """The statistic of the best variant in ``relative_to``."""
+    """The statistic of the best variant in ``relative_to``, or of the flow in ``relative_to_flow``."""
     reference_variant: str | None
+    """The name of that variant, or flow."""
     n: int
     """Valid trials behind it."""
     reason: str
@@ -49,49 +53,84 @@ class Verdict:
 
 
 def evaluate(run: Run) -> list[Verdict]:
-    """Each expectation of the experiment on variants of the plan, in order."""
+    """Each expectation of the experiment on variants of the plan, in order; then what lost bytes or broke off."""
     flows = run.flows()
     verdicts = {name: set(group["verdict"]) for name, group in run.table("trials").groupby("variant")}
-    return [
+    own = [
         _evaluate_one(expectation, flows, verdicts)
         for expectation in run.experiment.get("expectations", ())
         if expectation["variant"] in run.variants
     ]
+    return [*own, *_broken(flows)]
 
 
 def _evaluate_one(expectation: Mapping[str, Any], flows: pd.DataFrame, verdicts: Mapping[Any, set[str]]) -> Verdict:
-    metric, flow = expectation["metric"], expectation.get("flow", "main")
+    variant, metric, flow = expectation["variant"], expectation["metric"], expectation.get("flow", "main")
     others = tuple(expectation.get("relative_to") or ())
+    other_flow = expectation.get("relative_to_flow")
 
-    def undecided(reason: str, n: int = 0) -> Verdict:
-        involved = (expectation["variant"], *others)
-        excused = any(verdicts.get(name) == {"UNSUPPORTED"} for name in involved)
-        return Verdict(expectation, "not evaluated", None, unit, None, None, None, n, reason, excused)
+    def undecided(reason: str, n: int = 0, outcome: Outcome = "not evaluated") -> Verdict:
+        excused = any(verdicts.get(name) == {"UNSUPPORTED"} for name in (variant, *others))
+        return Verdict(expectation, outcome, None, unit, None, None, None, n, reason, excused)
 
     column = {column.name: column for column in TABLES["flows"].columns}.get(metric)
-    unit = "x" if others else (column.unit if column else "")
+    unit = "x" if others or other_flow else (column.unit if column else "")
     if column is None or column.type == "text":
         return undecided(f"{metric} is not a number of the flows table")
-    values = valid_values(flows, expectation["variant"], flow, metric)
+    if unfinished := _without_value(flows, variant, flow, metric):
+        return undecided(unfinished, outcome="FAILED")
+    values = valid_values(flows, variant, flow, metric)
     if not values:
-        return undecided(_why_no_values(expectation["variant"], metric, verdicts))
+        return undecided(_why_no_values(variant, metric, verdicts))
     statistic = expectation.get("statistic", "median")
-    absolute = reduce(values, statistic)
-    reference, reference_variant = None, None
+    absolute, reference, named = reduce(values, statistic), None, None
     for other in others:
         other_values = valid_values(flows, other, flow, metric)
         if not other_values:
             return undecided(_why_no_values(other, metric, verdicts), len(values))
         candidate = reduce(other_values, statistic)
         if reference is None or candidate > reference:
-            reference, reference_variant = candidate, other
+            reference, named = candidate, other
+    if other_flow:
+        reference, named = reduce(valid_values(flows, variant, other_flow, metric) or [0.0], statistic), other_flow
     if reference == 0:
-        return undecided(f"the reference, {metric} of {reference_variant}, is 0", len(values))
+        return undecided(f"the reference, {metric} of {named}, is 0", len(values))
     value = absolute if reference is None else absolute / reference
+    if other_flow:
+        value = reduce(_ratios(flows, variant, flow, other_flow, metric), statistic)
     low, high = expectation.get("at_least"), expectation.get("at_most")
     met = (low is None or value >= low) and (high is None or value <= high)
     outcome: Outcome = "met" if met else "FAILED"
-    return Verdict(expectation, outcome, value, unit, absolute, reference, reference_variant, len(values), "")
+    return Verdict(expectation, outcome, value, unit, absolute, reference, named, len(values), "")
+
+
+def _broken(flows: pd.DataFrame) -> list[Verdict]:
+    """A FAILED verdict for each variant and flow of which a valid trial lost or changed bytes, or broke off."""
+    valid = flows[flows["verdict"] == "VALID"]
+    broken = valid[(valid["integrity"] == "mismatch") | valid["error"].notna()]
+    found = []
+    for (variant, flow), rows in broken.groupby(["variant", "flow"], sort=False):
+        expectation = {"variant": variant, "flow": flow, "metric": "integrity", "because": "TCP is a reliable protocol"}
+        n = int(((valid["variant"] == variant) & (valid["flow"] == flow)).sum())
+        first = rows.iloc[0]
+        words = first["error"] if isinstance(first["error"], str) else "the bytes received are not the bytes sent"
+        reason = f"{len(rows)} of {n} valid trials; trial {first['trial']}: {words}"
+        found.append(Verdict(expectation, "FAILED", None, "", None, None, None, n, reason))
+    return found
+
+
+def _without_value(flows: pd.DataFrame, variant: str, flow: str, metric: str) -> str:
+    """Why a valid trial has no value although it should: it broke off; empty when none did."""
+    rows = flows[(flows["variant"] == variant) & (flows["flow"] == flow) & (flows["verdict"] == "VALID")]
+    broken = rows[rows[metric].isna() & rows["error"].notna()]
+    return "" if broken.empty else f"trial {broken.iloc[0]['trial']} has none: {broken.iloc[0]['error']}"
+
+
+def _ratios(flows: pd.DataFrame, variant: str, flow: str, other: str, metric: str) -> list[float]:
+    """The metric of one flow over that of another, trial by trial."""
+    rows = flows[(flows["variant"] == variant) & (flows["verdict"] == "VALID")]
+    values = {name: rows[rows["flow"] == name].set_index("trial")[metric].dropna() for name in (flow, other)}
+    return [float(value) for value in (values[flow] / values[other]).dropna()]
 
 
 def valid_values(flows: pd.DataFrame, variant: str, flow: str, metric: str) -> list[float]:

@@ -43,7 +43,8 @@ def sentence_of(verdict: Verdict, repetitions: int = 2) -> Finding:
     """An expectation and what became of it; with one repetition there is no statistic to speak of."""
     expectation = verdict.expectation
     tones: dict[str, Tone] = {"met": "met", "FAILED": "failed", "not evaluated": "open"}
-    statistic = f", {_STATISTICS[expectation.get('statistic', 'median')]} of the trials" if repetitions > 1 else ""
+    several = repetitions > 1 and expectation["metric"] != "integrity"
+    statistic = f", {_STATISTICS[expectation.get('statistic', 'median')]} of the trials" if several else ""
     flow = expectation.get("flow", "main")
     of_flow = "" if flow == "main" else f" of flow {flow}"
     return Finding(
@@ -110,6 +111,8 @@ def _measured(verdict: Verdict) -> str:
 
 def _bound(verdict: Verdict) -> str:
     low, high = verdict.expectation.get("at_least"), verdict.expectation.get("at_most")
+    if low is None and high is None:
+        return "every byte as it was sent, to the end"
     if low is not None and high is not None:
         text = f"exactly {quantity(low, verdict.unit)}" if low == high else interval(low, high, verdict.unit)
     elif low is not None:
@@ -117,6 +120,8 @@ def _bound(verdict: Verdict) -> str:
     else:
         text = f"at most {quantity(high, verdict.unit)}"
     others = verdict.expectation.get("relative_to") or ()
+    if other_flow := verdict.expectation.get("relative_to_flow"):
+        return f"{text} flow {other_flow}"
     if not others:
         return text
     return f"{text} {others[0] if len(others) == 1 else 'the best of ' + ', '.join(others)}"

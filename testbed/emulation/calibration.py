@@ -26,7 +26,7 @@ from testbed.emulation import probes
 from testbed.emulation.binomial import binomial_interval
 from testbed.emulation.probes import DirectionPlan
 from topologies.link_profile import DropList, EveryNth, GilbertElliott, LinkProfile, RandomLoss
-from topologies.quantity import format_rate, format_time
+from topologies.quantity import format_rate
 
 _TIMESPEC = struct.Struct("=qq")
 _PATIENCE_NS = 150_000_000
@@ -56,6 +56,8 @@ class ProbedLink:
     backward: LinkProfile
     a: socket.socket
     b: socket.socket
+    token_bucket: bool = False
+    """The rate is a token bucket's (tc-tbf(8)): a frame that finds tokens is not held for its serialisation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,7 @@ class Measurement:
 
     def describe(self) -> str:
         """One line with the numbers."""
-        delay = "-" if self.delay_median_ns is None else format_time(round(self.delay_median_ns, -3))
+        delay = "-" if self.delay_median_ns is None else _ms(self.delay_median_ns)
         rate = "-" if self.rate_bit_s is None else format_rate(round(self.rate_bit_s, -3))
         numbers = f"delay {delay}, rate {rate}, lost {self.lost} of {self.probes}"
         verdict = "within tolerance" if self.is_within else "OUT OF TOLERANCE: " + "; ".join(self.problems)
@@ -133,17 +135,25 @@ def measure(links: Sequence[ProbedLink], tolerance: Tolerance) -> tuple[Measurem
     _exchange(links, sends, arrivals)
     return tuple(
         judge(links[link].name, ("forward", "backward")[direction], profiles[link][direction], item,
-              arrivals[link, direction], tolerance)
+              arrivals[link, direction], tolerance, token_bucket=links[link].token_bucket)
         for (link, direction), item in plans.items()
     )  # fmt: skip
 
 
 def judge(
-    link: str, direction: str, profile: LinkProfile, plan: DirectionPlan, arrivals: Arrivals, tolerance: Tolerance
+    link: str,
+    direction: str,
+    profile: LinkProfile,
+    plan: DirectionPlan,
+    arrivals: Arrivals,
+    tolerance: Tolerance,
+    *,
+    token_bucket: bool = False,
 ) -> Measurement:
     """Pure: the numbers of one direction, and what is wrong with them."""
     small = {n: times for n, times in arrivals.received.items() if n < plan.probes}
-    serialisation_ns = probes.frame_time_ns(profile.rate_bit_s, probes.SMALL_BYTES) if profile.rate_bit_s else 0
+    serialised = profile.rate_bit_s is not None and not token_bucket
+    serialisation_ns = probes.frame_time_ns(profile.rate_bit_s or 1, probes.SMALL_BYTES) if serialised else 0
     delays = [received - sent - serialisation_ns for sent, received in small.values()]
     measurement = Measurement(
         link=link,
@@ -154,7 +164,7 @@ def judge(
         corrupted=arrivals.corrupted,
         delay_min_ns=min(delays, default=None),
         delay_median_ns=int(statistics.median(delays)) if delays else None,
-        rate_bit_s=_train_rate(plan, arrivals),
+        rate_bit_s=_train_rate(plan, arrivals, _bucket_frames(profile) if token_bucket else 0),
     )
     problems = [
         *_delay_problems(profile, measurement, tolerance),
@@ -166,13 +176,23 @@ def judge(
     return replace(measurement, problems=tuple(problems))
 
 
-def _train_rate(plan: DirectionPlan, arrivals: Arrivals) -> int | None:
-    """Slope of bytes over time through the frames of the train, least squares: one late frame does not decide it."""
-    times = sorted(received for n, (_, received) in arrivals.received.items() if n >= plan.probes)
+def _train_rate(plan: DirectionPlan, arrivals: Arrivals, skipped: int) -> int | None:
+    """Slope of bytes over time through the frames of the train, least squares: one late frame does not decide it.
+
+    The first ``skipped`` frames do not count: a token bucket passes them at once.
+    """
+    times = sorted(received for n, (_, received) in arrivals.received.items() if n >= plan.probes)[
+        min(skipped, plan.train // 2) :
+    ]
     if len(times) < max(4, plan.train // 4):
         return None
     fit = statistics.linear_regression([time_ns - times[0] for time_ns in times], range(len(times)))
     return round(fit.slope * probes.LARGE_BYTES * 8 * 10**9)
+
+
+def _bucket_frames(profile: LinkProfile) -> int:
+    """Frames that a full bucket of ours passes at once: a millisecond's, at least two (``orchestrator/netem.py``)."""
+    return max(2, -(-(profile.rate_bit_s or 0) // (8 * 1000 * probes.LARGE_BYTES)))
 
 
 def _delay_problems(profile: LinkProfile, found: Measurement, tolerance: Tolerance) -> list[str]:

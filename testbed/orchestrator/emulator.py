@@ -27,7 +27,9 @@ class RelayError(InvalidTrial):
     """The relay refused its configuration, died, or said something that it should not."""
 
 
-def relay_configuration(plan: NetworkPlan, seed: int, *, realtime: bool = True) -> Configuration:
+def relay_configuration(
+    plan: NetworkPlan, seed: int, *, realtime: bool = True, cpu: int | None = None
+) -> Configuration:
     """What the relay of this plan is told; each link has a seed of its own, derived from ``seed`` and its name."""
     return Configuration(
         links=tuple(
@@ -44,6 +46,7 @@ def relay_configuration(plan: NetworkPlan, seed: int, *, realtime: bool = True) 
             if shaped.realisation == "relay"
         ),
         realtime=realtime,
+        cpu=cpu,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ def versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = None
     for name, argv in TOOLS.items():
-        said = _output(*argv)
-        found[name] = said.splitlines()[0] if said else None
+        said = re.search(r"\d+(\.\d+)+", _output(*argv) or "")
+        found[name] = said[0] if said else None
     return found
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from testbed.emulation.placement import HOSTS_SYSCTL, Placement
 from testbed.orchestrator.network_plan import NetworkSettings
 from testbed.orchestrator.spec import Endpoint, Experiment, Flow, SpecificationError, Variant
 from topologies.model import Family, Path, Topology
@@ -19,6 +20,12 @@ from topologies.model import Family, Path, Topology
 RELAY_PER_PACKET_BIT_S = 250_000_000
 """Up to this sum of the paths' rates one relay process keeps up packet by packet (benchmarks/emulation.py): offloads
 can stay off, and every packet on the wire has the size of the MTU."""
+
+
+SEND_BUFFER_BYTES = 4 * 2**20
+"""The kernel's default limit (net.ipv4.tcp_wmem)."""
+DRAIN_NS = 5 * 10**9
+LONGEST_DRAIN_NS = 25 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,19 @@ def network_settings(experiment: Experiment, variant: Variant) -> NetworkSetting
         path_manager=variant.path_manager,
         family=flow_family(variant.topology, variant.flows[0]),
     )
+
+
+def steered(settings: NetworkSettings, placed: Placement) -> NetworkSettings:
+    """The settings with the hosts' network stacks kept off the relay's CPU."""
+    mask = {HOSTS_SYSCTL: placed.hosts_mask}
+    groups = {group: {**settings.sysctls.get(group, {}), **mask} for group in ("hosts", "routers")}
+    return replace(settings, sysctls={**settings.sysctls, **groups})
+
+
+def drain_ns(topology: Topology) -> int:
+    """How long after its duration a flow may still deliver what is under way: a send buffer over the slowest path."""
+    rates = [rate for path in topology.paths if (rate := path_rate_bit_s(topology, path)) is not None]
+    return DRAIN_NS + (min(LONGEST_DRAIN_NS, SEND_BUFFER_BYTES * 8 * 10**9 // min(rates)) if rates else 0)
 
 
 def host_sysctls(endpoint: Endpoint) -> dict[str, str]:

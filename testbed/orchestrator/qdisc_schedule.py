@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from testbed.orchestrator import netem
+from testbed.orchestrator import netem, network_commands
 from testbed.orchestrator.network_plan import NetworkPlan
 
 
@@ -48,7 +48,7 @@ class QdiscSchedule:
         return min(0.1, max(0.0, (self.due[0].at_ns - (time.monotonic_ns() - epoch_ns)) / 1e9))
 
 
-def schedule_of(plan: NetworkPlan) -> list[DueChange]:
+def schedule_of(plan: NetworkPlan, seed: int) -> list[DueChange]:
     """Every scheduled change of the links that the kernel realises."""
     due: list[DueChange] = []
     for shaped in plan.shaped:
@@ -59,7 +59,8 @@ def schedule_of(plan: NetworkPlan) -> list[DueChange]:
             ("backward", shaped.link.backward, shaped.a_side),
         ):
             changes = netem.for_direction(shaped.link.changes, "forward" if direction == "forward" else "backward")
-            timed = netem.change_commands(side.name, profile, changes)
+            chance = network_commands.qdisc_seed(shaped, seed, direction)
+            timed = netem.change_commands(side.name, profile, changes, seed=chance)
             words = [change.describe() for change in sorted(changes, key=lambda each: each.at_ns)]
             for (at_ns, commands), what in zip(timed, words, strict=True):
                 due.append(DueChange(at_ns, shaped.link.name, f"{direction}: {what}", commands))

@@ -97,9 +97,9 @@ def _open(request: RunRequest) -> RunDirectory:
         **environment.describe(),
     }
     directory = RunDirectory.create(request.parent, experiment.name, digest, document)
-    for variant in experiment.variants:
+    for number, variant in enumerate(experiment.variants):
         topology = variant.topology.resolved()
-        directory.write_file(f"drawings/{variant.name}.svg", drawing.as_svg(topology, id_prefix=variant.name))
+        directory.write_file(f"drawings/{variant.name}.svg", drawing.as_svg(topology, id_prefix=f"network{number}"))
         directory.write_file(f"drawings/{variant.name}.txt", drawing.as_text(topology))
     return directory
 

@@ -8,6 +8,7 @@ also a transfer that broke or lost bytes on a true network is a valid observatio
 from __future__ import annotations
 
 import datetime
+import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from testbed.emulation import fidelity
 from testbed.emulation.calibration import Measurement, ProbedLink, Tolerance, calibrate
+from testbed.emulation.placement import HOSTS_SYSCTL, placement
 from testbed.emulation.probes import probe_socket
 from testbed.emulation.protocol import Report
 from testbed.endpoint.protocol import Configuration, FlowResult, Start
@@ -36,8 +38,6 @@ from testbed.orchestrator.trial_rows import Row
 from testbed.record.run_directory import TrialRecord
 
 BASE_PORT = 5001
-DRAIN_NS = 5_000_000_000
-"""After the duration: how long what is under way may still arrive."""
 RESULT_SLACK_S = 15.0
 
 Progress = Callable[[str, float], None]
@@ -155,8 +155,14 @@ class _Carrying:
         self.progress("build", 0.5)
         settings = planning.network_settings(self.experiment, self.variant)
         plan = plan_network(self.variant.topology, settings, qdiscs)
+        relay_cpu = None
+        if any(shaped.realisation == "relay" for shaped in plan.shaped):
+            placed = placement(os.sched_getaffinity(0))
+            relay_cpu = placed.relay_cpu
+            if Path("/proc/sys", *HOSTS_SYSCTL.split(".")).exists():  # Linux 6.3 on
+                plan = plan_network(self.variant.topology, planning.steered(settings, placed), qdiscs)
         self.observed.realisation = trial_rows.realisation_of(plan)
-        with MininetLab(plan, run_id=self.run_id, seed=self.trial.seed) as lab:
+        with MininetLab(plan, run_id=self.run_id, seed=self.trial.seed, relay_cpu=relay_cpu) as lab:
             try:
                 self._in(lab, plan, begun_ns)
             finally:
@@ -172,7 +178,7 @@ class _Carrying:
         with ExitStack() as stack:
             collectors = stack.enter_context(TrialCollectors(self.experiment, self.variant, lab, self.directory))
             conversation, pairs = self._start_endpoints(lab)
-            changes = QdiscSchedule(lambda argv: lab.run(EMULATOR, argv), schedule_of(plan))
+            changes = QdiscSchedule(lambda argv: lab.run(EMULATOR, argv), schedule_of(plan, self.trial.seed))
             collectors.before()
             self.observed.setup_ns = time.monotonic_ns() - begun_ns
             self.progress("traffic", self.experiment.duration_ns / 1e9)
@@ -206,9 +212,10 @@ class _Carrying:
                 for node in (shaped.link.a, shaped.link.b):
                     with lab.inside(node):
                         sockets.append(stack.enter_context(probe_socket(lab.interface(node, shaped.link.name))))
-                probed.append(
-                    ProbedLink(shaped.link.name, shaped.link.forward, shaped.link.backward, sockets[0], sockets[1])
-                )
+                link = shaped.link
+                bucket = shaped.realisation == "qdisc"
+                a, b = sockets
+                probed.append(ProbedLink(link.name, link.forward, link.backward, a, b, token_bucket=bucket))
             found = calibrate(probed, tolerance) if probed else ()
         rows = {(item.link, item.direction): _calibration_row(item, plan, tolerance) for item in found}
         if wrong := [item.describe() for item in found if not item.is_within]:
@@ -272,7 +279,7 @@ class _Carrying:
             endpoint=flow.client if is_client else flow.server,
             application=flow.application,
             duration_ns=min(left_ns, flow.duration_ns or left_ns),
-            drain_ns=DRAIN_NS,
+            drain_ns=planning.drain_ns(topology),
             sample_interval_ns=self.experiment.sample_interval_ns,
             seed=self.trial.seed,
         )
@@ -286,7 +293,7 @@ class _Carrying:
             self.progress("", 0.0)
             return changes.carry_out(epoch_ns)
 
-        deadline_s = (self.experiment.duration_ns + DRAIN_NS) / 1e9 + RESULT_SLACK_S
+        deadline_s = (self.experiment.duration_ns + planning.drain_ns(self.variant.topology)) / 1e9 + RESULT_SLACK_S
         conversation.until_results(deadline_s, on_tick)
 
     # --- results ---

@@ -169,7 +169,7 @@ def link_rows(
                 "trial": trial,
                 "link": shaped.link.name,
                 "direction": direction,
-                "realisation": "netem" if shaped.realisation == "qdisc" else shaped.realisation,
+                "realisation": shaped.realisation,
                 "profile": link_profile.describe(profile),
                 **calibrations.get((shaped.link.name, direction), {}),
             }
@@ -208,7 +208,7 @@ def trial_row(base: Row, variant: Variant, flows: Sequence[Row], links: Sequence
 
 def realisation_of(plan: NetworkPlan) -> str | None:
     """How the shaped links were made, in one word; null when there is none."""
-    kinds = {"netem" if shaped.realisation == "qdisc" else "relay" for shaped in plan.shaped}
+    kinds: set[str] = {shaped.realisation for shaped in plan.shaped}
     return None if not kinds else kinds.pop() if len(kinds) == 1 else "mixed"
 
 
@@ -226,11 +226,20 @@ def _counted(report: DirectionReport) -> Row:
         "reordered": report.reordered,
         "queue_max_packets": report.queue_max_packets,
         "queue_max_bytes": report.queue_max_bytes,
+        **_lateness(report),
+        "rate_error": report.rate_error,
+    }
+
+
+def _lateness(report: DirectionReport) -> Row:
+    """Null where nothing was released: no packet was never late."""
+    if not report.delivered_packets:
+        return {}
+    return {
         "lateness_p50_ns": report.late_p50_ns,
         "lateness_p99_ns": report.late_p99_ns,
         "lateness_p999_ns": report.late_p999_ns,
         "lateness_max_ns": report.late_max_ns,
-        "rate_error": report.rate_error,
     }
 
 

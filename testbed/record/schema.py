@@ -85,7 +85,7 @@ TRIALS = Table(
         _text("reason", "Why it does not count, with numbers; empty when VALID."),
         _text("backend", "What ran it: mininet, sim ..."),
         _text(
-            "realisation", "How shaped links were made: netem, relay, mixed; null without shaped links.", nullable=True
+            "realisation", "How shaped links were made: qdisc, relay, mixed; null without shaped links.", nullable=True
         ),
         _text("started_utc", "Start of the trial, ISO 8601, UTC."),
         _time("duration_ns", "Wall time of the whole trial, set-up and tear-down included.", nullable=False),
@@ -229,7 +229,7 @@ LINKS = Table(
         _TRIAL,
         _text("link", "Name of the link."),
         _text("direction", "forward is from the link's a to its b.", choices=_DIRECTION),
-        _text("realisation", "netem or relay."),
+        _text("realisation", "qdisc (netem or tbf of the kernel) or relay."),
         _text("profile", "What was asked for, in words: `20mbit, 10ms, queue 34packets`."),
         _real("calibrated_rate_bit_s", "bit/s", "Rate measured before the traffic."),
         _real("expected_rate_bit_s", "bit/s", "Rate that the same measurement would find on a perfect link."),

@@ -56,7 +56,9 @@ def test_a_run_leaves_tables_reports_captures_and_a_summary(tmp_path: Path) -> N
     assert {"application", "TCP_INFO", "MPTCP_FULL_INFO"} <= sources
     moved = [row for row in run.read_table("counters").to_pylist() if row["counter"] == "MPTcpExtMPJoinSynAckRx"]
     assert any(row["after"] > row["before"] for row in moved)
-    assert all(path.stat().st_size > 24 for path in run.path.glob("captures/*/*.pcap"))
+    pcap_header_bytes = 24  # TCP leaves the second path silent
+    busy = [path for path in run.path.glob("captures/*/*.pcap") if path.stat().st_size > pcap_header_bytes]
+    assert len(busy) >= 2 + 4
     assert "ip link add" in (run.path / "logs" / "0001" / "commands.txt").read_text()
 
 

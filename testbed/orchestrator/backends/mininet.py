@@ -41,6 +41,7 @@ class MininetLab:
         seed: int = 1,
         start_relay: bool = True,
         realtime: bool = True,
+        relay_cpu: int | None = None,
     ) -> None:
         self.plan = plan
         self.run_id = run_id
@@ -50,6 +51,7 @@ class MininetLab:
         """The process that realises links, when there are such."""
         self._start_relay = start_relay
         self._realtime = realtime
+        self._relay_cpu = relay_cpu
         self._log = CommandLog()
         self._built_ns = 0
         self._network = NamespaceNetwork(plan, self._log, seed)
@@ -157,7 +159,7 @@ class MininetLab:
     def _relay(self) -> Relay:
         argv = [sys.executable, "-m", "testbed.emulation"]
         started = self.start(EMULATOR, argv, environment=package_path(), interactive=True)
-        return Relay(started, relay_configuration(self.plan, self.seed, realtime=self._realtime))
+        return Relay(started, relay_configuration(self.plan, self.seed, realtime=self._realtime, cpu=self._relay_cpu))
 
     def _stop_mininet(self) -> None:
         if self._net is not None:

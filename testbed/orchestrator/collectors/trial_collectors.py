@@ -100,7 +100,7 @@ class TrialCollectors:
             path.write_text("".join(f"{_line(message)}\n" for message in messages))
         for message in messages:
             if message.level <= WARNING_LEVEL:
-                collected.events.append(_warning(message.time_ns, "kernel log", message.text))
+                collected.events.append(_warning(message.time_ns, "kernel log of the machine", message.text))
 
 
 def _start_in(lab: Lab) -> Any:
