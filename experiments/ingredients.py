@@ -42,7 +42,6 @@ def tcp(
         topology=topology,
         flows=(flow,),
         path_manager=PathManager(mode="none"),
-        subflows=1,
     )
 
 
@@ -62,7 +61,6 @@ def mptcp(
         topology=topology,
         flows=(Flow(application=application, client=side, server=side),),
         path_manager=path_manager or PathManager(mode="signal"),
-        subflows=len(topology.paths),
     )
 
 

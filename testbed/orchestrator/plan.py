@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from testbed.emulation.placement import HOSTS_SYSCTL, Placement
+from testbed.orchestrator import ip_mptcp
 from testbed.orchestrator.network_plan import NetworkSettings
-from testbed.orchestrator.spec import Endpoint, Experiment, Flow, SpecificationError, Variant
+from testbed.orchestrator.spec import Endpoint, Experiment, Flow, ShortFlows, SpecificationError, Variant
 from topologies.model import Family, Path, Topology
 
 RELAY_PER_PACKET_BIT_S = 250_000_000
@@ -123,6 +124,22 @@ def path_rate_bit_s(topology: Topology, path: Path) -> int | None:
     links = [topology.link(name) for name in path.links]
     rates = [profile.rate_bit_s for link in links for profile in (link.forward, link.backward) if profile.rate_bit_s]
     return min(rates) if rates else None
+
+
+def expected_subflows(variant: Variant) -> int | None:
+    """Subflows that the first flow must have had in all; None: not checked.
+
+    What the variant states, or what its path manager opens between two MPTCP ends; plain TCP has one. A new connection
+    per transfer, and conversations between other hosts, are not checked unless the variant states a number.
+    """
+    if variant.subflows is not None:
+        return variant.subflows or None
+    flow = variant.flows[0]
+    if isinstance(flow.application, ShortFlows) or flow.client_host is not None or flow.server_host is not None:
+        return None
+    if "linux-tcp" in (flow.client.implementation, flow.server.implementation):
+        return 1
+    return ip_mptcp.expected_subflows(variant.topology, variant.path_manager)
 
 
 def flow_family(topology: Topology, flow: Flow) -> Family:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from testbed.endpoint.parameters import (
     Application,
@@ -23,6 +24,7 @@ from testbed.endpoint.parameters import (
     Stream,
 )
 from topologies.model import Topology
+from topologies.quantity import format_time
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -66,6 +68,16 @@ class PathManager:
     ports: int = 2
     """With ``ndiffports``: how many subflows in all."""
 
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(PathManagerMode):
+            raise SpecificationError(
+                f"path_manager.mode is one of {', '.join(get_args(PathManagerMode))}, not {self.mode!r}"
+            )
+        # MPTCP_PM_ADDR_MAX is 8 in net/mptcp/protocol.h: more neither endpoints nor limits can be
+        for name, low, high in (("subflows", 0, 8), ("ports", 1, 9)):
+            if not low <= getattr(self, name) <= high:
+                raise SpecificationError(f"path_manager.{name} is {low} to {high}, not {getattr(self, name)}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
@@ -91,10 +103,12 @@ class Flow:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise SpecificationError(f"flow name {self.name!r} is not a lower-case word")
-        for name in ("start_ns", "duration_ns"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise SpecificationError(f"flow {self.name}: {name} is at least 0, not {value}")
+        if self.start_ns < 0:
+            raise SpecificationError(f"flow {self.name}: start_ns is at least 0, not {self.start_ns}")
+        if self.duration_ns is not None and self.duration_ns <= 0:
+            raise SpecificationError(f"flow {self.name}: duration_ns is above 0, not {self.duration_ns}")
+        if self.client_host is not None and self.client_host == self.server_host:
+            raise SpecificationError(f"flow {self.name}: {self.client_host} is both its client and its server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +121,8 @@ class Variant:
     flows: tuple[Flow, ...]
     path_manager: PathManager = field(default_factory=PathManager)
     subflows: int | None = None
-    """Subflows that the first flow must have had in all, or the trial is INVALID; None: not checked."""
+    """Subflows that the first flow must have had in all, or the trial is INVALID; None: as many as the path manager
+    opens (``plan.expected_subflows``); 0: not checked."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -117,19 +132,25 @@ class Variant:
         names = [flow.name for flow in self.flows]
         if len(set(names)) < len(names):
             raise SpecificationError(f"variant {self.name} has two flows of one name")
+        if self.subflows is not None and self.subflows < 0:
+            raise SpecificationError(f"variant {self.name}: subflows is at least 0, not {self.subflows}")
         paths = {path.name for path in self.topology.paths}
         hosts = {host.name for host in self.topology.hosts}
+        for name in self.path_manager.backup_paths:
+            self._check_known("path_manager.backup_paths", name, paths)
         for flow in self.flows:
-            for key, value, known in (
-                ("path", flow.path, paths),
-                ("client_host", flow.client_host, hosts),
-                ("server_host", flow.server_host, hosts),
-            ):
-                if value is not None and value not in known:
-                    raise SpecificationError(
-                        f"variant {self.name}, flow {flow.name}: {key} {value!r} is not in topology "
-                        f"{self.topology.name}, which has {', '.join(sorted(known))}"
-                    )
+            where = f"flow {flow.name}: "
+            self._check_known(f"{where}path", flow.path, paths)
+            self._check_known(f"{where}client_host", flow.client_host, hosts)
+            self._check_known(f"{where}server_host", flow.server_host, hosts)
+            self._check_known(f"{where}family", flow.family, set(self.topology.families))
+
+    def _check_known(self, key: str, value: object, known: Set[object]) -> None:
+        if value is not None and value not in known:
+            raise SpecificationError(
+                f"variant {self.name}, {key} {value!r} is not in topology {self.topology.name}, "
+                f"which has {', '.join(sorted(map(str, known)))}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,9 +221,32 @@ class Experiment:
         if not names or len(set(names)) < len(names):
             raise SpecificationError(f"{where}: variants have distinct names, and there is at least one")
         for expectation in self.expectations:
-            for name in (expectation.variant, *expectation.relative_to):
-                if name not in names:
-                    raise SpecificationError(f"{where}: an expectation speaks of {name!r}, which is no variant")
+            self._check_expectation(expectation, where)
+        for variant in self.variants:
+            self._check_times(variant, f"{where}, variant {variant.name}")
+
+    def _check_expectation(self, expectation: Expectation, where: str) -> None:
+        known = {variant.name: {flow.name for flow in variant.flows} for variant in self.variants}
+        for name in (expectation.variant, *expectation.relative_to):
+            if name not in known:
+                raise SpecificationError(f"{where}: an expectation speaks of {name!r}, which is no variant")
+        for flow in (expectation.flow, expectation.relative_to_flow):
+            if flow is not None and flow not in known[expectation.variant]:
+                raise SpecificationError(
+                    f"{where}: an expectation speaks of {flow!r}, no flow of {expectation.variant}"
+                )
+
+    def _check_times(self, variant: Variant, where: str) -> None:
+        for flow in variant.flows:
+            if flow.start_ns >= self.duration_ns:
+                raise SpecificationError(f"{where}: flow {flow.name} starts after the end of the trial (duration)")
+        for link in variant.topology.links:
+            late = [change for change in link.changes if change.at_ns >= self.duration_ns]
+            if late:
+                raise SpecificationError(
+                    f"{where}: link {link.name} changes ({late[0].describe()}) at {format_time(late[0].at_ns)}, after the "
+                    f"end of the trial: the duration is {format_time(self.duration_ns)}"
+                )
 
     def variant(self, name: str) -> Variant:
         """The variant of that name. Raises KeyError."""
