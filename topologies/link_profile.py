@@ -374,6 +374,33 @@ def parse_rate(text: str) -> int | None:
     return None if text.strip() == "unlimited" else quantity.parse_rate(text)
 
 
+def parse_changes(text: str) -> tuple[Change, ...]:
+    """``"6s down, 12s up"``, ``"5s rate 5mbit, 8s forward loss 2%"``; ``"none"``. Raises QuantityError."""
+    if text.strip() == "none":
+        return ()
+    return tuple(_parse_change(part) for part in text.split(","))
+
+
+def _parse_change(text: str) -> Change:
+    time_text, _, what = text.strip().partition(" ")
+    match = re.fullmatch(r"\s*(?:(forward|backward|both)\s+)?(?:(down|up)|(rate|delay|loss)\s+(\S.*))", what)
+    if match is None:
+        raise QuantityError(
+            f"{text.strip()!r} is not a change: write '6s down', '12s up', '5s rate 5mbit' or '8s forward loss 2%'"
+        )
+    direction: Any = match[1] or "both"
+    at_ns = quantity.parse_time(time_text)
+    if match[2]:
+        return Change(at_ns=at_ns, direction=direction, down=match[2] == "down")
+    attribute, parse = {
+        "rate": ("rate_bit_s", quantity.parse_rate),
+        "delay": ("delay_ns", quantity.parse_time),
+        "loss": ("loss", parse_loss),
+    }[match[3]]
+    changed: dict[str, Any] = {attribute: parse(match[4].strip())}
+    return Change(at_ns=at_ns, direction=direction, **changed)
+
+
 FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "rate": ("rate_bit_s", parse_rate),
     "queue": ("queue", parse_queue),

@@ -123,9 +123,10 @@ def _print_keys(experiment: Experiment) -> None:
         if head not in links and head not in flows:
             groups.setdefault(head if dot else "", []).append(rest or head)
     print("\nkeys for --set KEY=VALUE (a variant's name in front limits one to it):")
-    for head, words in groups.items():
-        print(f"  {head + '.' if head else ''}{{{', '.join(words)}}}" if head else f"  {', '.join(words)}")
-    print(f"  LINK.{{{', '.join(FIELDS)}}}  or LINK.forward.*, LINK.backward.*; links: {', '.join(sorted(links))}")
+    for head, fields in groups.items():
+        print(f"  {head}.{{{', '.join(fields)}}}" if head else f"  {', '.join(fields)}")
+    words = ", ".join([*FIELDS, "changes"])
+    print(f"  LINK.{{{words}}}  or LINK.forward.*, LINK.backward.*; links: {', '.join(sorted(links))}")
     print(f"  FLOW.* for one flow among several; flows: {', '.join(sorted(flows))}")
 
 

@@ -2,8 +2,9 @@
 
 A key is a field's name without its unit, because the value carries the unit: ``duration=20s``, ``repetitions=5``,
 ``path2.loss=2%``, ``path1.forward.rate=5mbit``, ``client.congestion_control=reno``, ``traffic.size=16MiB``,
-``path_manager.mode=fullmesh``. A variant's name in front limits it to that variant: ``mptcp.path2.delay=50ms``.
-Keys of one flow among several have the flow's name after that: ``cross.client.nodelay=true``.
+``path_manager.mode=fullmesh``, ``families=6``, ``wifi.changes=2s down, 4s up``.
+A variant's name in front limits it to that variant: ``mptcp.path2.delay=50ms``. Keys of one flow among several have the
+flow's name after that: ``cross.client.nodelay=true``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Literal, TypeVar, Union
 from testbed.endpoint.parameters import APPLICATION_KINDS
 from testbed.orchestrator.spec import Experiment, Flow, SpecificationError, Variant
 from topologies import quantity
-from topologies.link_profile import FIELDS, LinkProfile, with_field
+from topologies.link_profile import FIELDS, LinkProfile, parse_changes, with_field
 from topologies.model import Link, Topology
 
 T = TypeVar("T")
@@ -102,10 +103,9 @@ def _changed_variant(variant: Variant, key: str, text: str) -> Variant | None:
 
 def _unknown(experiment: Experiment, key: str) -> str:
     known = keys(experiment)
-    _, _, rest = key.partition(".")
-    head = key.removesuffix(f".{rest}") if rest else key
-    if head in {variant.name for variant in experiment.variants}:
-        key = rest
+    for variant in experiment.variants:
+        key = key.removeprefix(f"{variant.name}.")
+    head = key.partition(".")[0]
     near = difflib.get_close_matches(key, known, n=4, cutoff=0.5)
     siblings = [name for name in known if name.startswith(f"{head}.")]
     hint = ", ".join(near or siblings[:8] or [name for name in known if "." not in name])
@@ -121,6 +121,7 @@ def _experiment_keys(experiment: Experiment) -> Iterator[_Key]:
 
 def _variant_keys(variant: Variant) -> Iterator[_Key]:
     yield _Key("subflows", lambda owner, text: _with_text(owner, "subflows", text))
+    yield _Key("families", _set_families)
     yield from _nested(_field_keys(variant.path_manager, "path_manager."), "path_manager")
     yield from _link_keys(variant.topology)
     for index, flow in enumerate(variant.flows):
@@ -137,10 +138,26 @@ def _link_keys(topology: Topology) -> Iterator[_Key]:
         if path.name not in links and len(shaped) == 1:
             links[path.name] = links[shaped[0]]
     for name, link in links.items():
+        yield _Key(f"{name}.changes", _changes_setter(link.name))
         for word in FIELDS:
             yield _Key(f"{name}.{word}", _link_setter(link.name, ("forward", "backward"), word))
             for direction in ("forward", "backward"):
                 yield _Key(f"{name}.{direction}.{word}", _link_setter(link.name, (direction,), word))
+
+
+def _set_families(variant: Variant, text: str) -> Variant:
+    if not set(text.split(",")) <= {"4", "6"}:
+        raise SpecificationError("families is 4, 6 or 4,6")
+    families: Any = tuple(int(word) for word in text.split(","))
+    return dataclasses.replace(variant, topology=dataclasses.replace(variant.topology, families=families))
+
+
+def _changes_setter(link_name: str) -> Callable[[Variant, str], Variant]:
+    def set_changes(variant: Variant, text: str) -> Variant:
+        link = dataclasses.replace(variant.topology.link(link_name), changes=parse_changes(text))
+        return dataclasses.replace(variant, topology=variant.topology.with_link(link))
+
+    return set_changes
 
 
 def _link_setter(link_name: str, directions: tuple[str, ...], word: str) -> Callable[[Variant, str], Variant]:

@@ -6,6 +6,7 @@ Everything here is frozen, comparable, hashable into a digest, and knows nothing
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -23,6 +24,7 @@ from testbed.endpoint.parameters import (
     ShortFlows,
     Stream,
 )
+from testbed.record.schema import FLOWS
 from topologies.model import Topology
 from topologies.quantity import format_time
 
@@ -44,6 +46,9 @@ __all__ = [
     "Stream",
     "Variant",
 ]
+
+METRICS = tuple(column.name for column in FLOWS.columns if column.type in ("int64", "float64"))
+"""What an expectation may speak of: the numbers of the ``flows`` table."""
 
 PathManagerMode = Literal["none", "signal", "subflow", "fullmesh", "backup", "ndiffports"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
@@ -107,8 +112,6 @@ class Flow:
             raise SpecificationError(f"flow {self.name}: start_ns is at least 0, not {self.start_ns}")
         if self.duration_ns is not None and self.duration_ns <= 0:
             raise SpecificationError(f"flow {self.name}: duration_ns is above 0, not {self.duration_ns}")
-        if self.client_host is not None and self.client_host == self.server_host:
-            raise SpecificationError(f"flow {self.name}: {self.client_host} is both its client and its server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,9 @@ class Variant:
             self._check_known(f"{where}client_host", flow.client_host, hosts)
             self._check_known(f"{where}server_host", flow.server_host, hosts)
             self._check_known(f"{where}family", flow.family, set(self.topology.families))
+            client = flow.client_host or self.topology.client.name
+            if client == (flow.server_host or self.topology.server.name):
+                raise SpecificationError(f"variant {self.name}, {where}{client} is both client and server")
 
     def _check_known(self, key: str, value: object, known: Set[object]) -> None:
         if value is not None and value not in known:
@@ -230,6 +236,9 @@ class Experiment:
         for name in (expectation.variant, *expectation.relative_to):
             if name not in known:
                 raise SpecificationError(f"{where}: an expectation speaks of {name!r}, which is no variant")
+        if expectation.metric not in METRICS:
+            near = ", ".join(difflib.get_close_matches(expectation.metric, METRICS, n=4, cutoff=0.3))
+            raise SpecificationError(f"{where}: {expectation.metric!r} is no number of the flows table; near: {near}")
         for flow in (expectation.flow, expectation.relative_to_flow):
             if flow is not None and flow not in known[expectation.variant]:
                 raise SpecificationError(
@@ -243,9 +252,10 @@ class Experiment:
         for link in variant.topology.links:
             late = [change for change in link.changes if change.at_ns >= self.duration_ns]
             if late:
+                change = f"{late[0].describe()} at {format_time(late[0].at_ns)}"
                 raise SpecificationError(
-                    f"{where}: link {link.name} changes ({late[0].describe()}) at {format_time(late[0].at_ns)}, after the "
-                    f"end of the trial: the duration is {format_time(self.duration_ns)}"
+                    f"{where}: link {link.name} changes ({change}) after the end of the trial, whose duration is "
+                    f"{format_time(self.duration_ns)}; set {link.name}.changes, or a longer duration"
                 )
 
     def variant(self, name: str) -> Variant:

@@ -5,7 +5,7 @@ import pytest
 from testbed.endpoint.parameters import Stream
 from testbed.orchestrator import overrides
 from testbed.orchestrator.spec import Bulk, Endpoint, Experiment, Flow, SpecificationError, Variant
-from topologies.link_profile import EveryNth, NoLoss, RandomLoss
+from topologies.link_profile import Change, EveryNth, NoLoss, RandomLoss
 from topologies.two_path import two_path
 
 
@@ -18,6 +18,7 @@ def _experiment() -> Experiment:
         variants=(
             Variant(name="tcp", summary="one path", topology=two_path(), flows=(tcp,)),
             Variant(name="mptcp", summary="both", topology=two_path(), flows=(Flow(), cross)),
+            Variant(name="mptcp-0.5", summary="both", topology=two_path(), flows=(Flow(),)),
         ),
     )
 
@@ -81,6 +82,16 @@ def test_a_second_flow_is_reached_by_its_name() -> None:
         ("client.implementation=windows", ("linux-tcp",)),
         ("traffic=video", ("bulk", "stream")),
         ("capture=perhaps", ("true or false",)),
+        ("families=5", ("4, 6",)),
+        ("family=6", ("topology two_path", "4")),
+        ("path_manager.subflows=-1", ("0 to 8",)),
+        ("path_manager.backup_paths=cellulr", ("cellulr", "path1")),
+        ("main.start=100s", ("after the end",)),
+        ("main.duration=0s", ("above 0",)),
+        ("client_host=server", ("server",)),
+        ("path1.changes=20s down", ("path1", "duration")),
+        ("path1.changes=down", ("'6s down'",)),
+        ("mptcp-0.5.path1.lss=1%", ("path1.loss",)),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it_and_the_fix(assignment: str, words: tuple[str, ...]) -> None:
@@ -94,6 +105,20 @@ def test_a_mistake_is_one_line_that_names_it_and_the_fix(assignment: str, words:
         assert all(word in message for word in words), message
     else:
         assert "'20'" in message and "ms" in message
+
+
+def test_families_and_schedules_can_be_set() -> None:
+    changed = overrides.apply(
+        _experiment(), ["families=6", "path1.changes=2s down, 4s up, 5s forward rate 5mbit", "family=6"]
+    )
+
+    topology = changed.variant("tcp").topology
+    assert topology.families == (6,)
+    assert topology.link("path1").changes == (
+        Change(at_ns=2 * 10**9, down=True),
+        Change(at_ns=4 * 10**9, down=False),
+        Change(at_ns=5 * 10**9, direction="forward", rate_bit_s=5_000_000),
+    )
 
 
 def test_every_listed_key_is_accepted_or_refuses_only_the_value() -> None:
