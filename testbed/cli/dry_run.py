@@ -1,25 +1,30 @@
-"""``testbed run --dry-run``: what would be done, in order, with every command; needs no root."""
+"""``testbed run --dry-run``: what would be done, in order, with every command and what it reads; needs no root."""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from testbed.orchestrator import features, network_commands, plan
-from testbed.orchestrator.network_plan import NetworkPlan, plan_network
+from testbed.emulation.placement import placement
+from testbed.endpoint import protocol
+from testbed.orchestrator import features, network_commands, plan, qdisc_schedule
+from testbed.orchestrator.collectors import capture
+from testbed.orchestrator.emulator import relay_configuration
+from testbed.orchestrator.netem import QdiscFeatures
+from testbed.orchestrator.network_plan import EMULATOR, NetworkPlan, plan_network
+from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.spec import Experiment, Variant, to_json
 
 
 def print_plan(experiment: Experiment, *, as_json: bool) -> None:
-    """The trials, then the commands of each variant's network and traffic."""
+    """The trials, then the commands of each variant's first trial."""
     trials = plan.trials(experiment)
     qdiscs = features.qdiscs()
-    networks = {
-        variant.name: plan_network(variant.topology, plan.network_settings(experiment, variant), qdiscs)
-        for variant in experiment.variants
-    }
+    networks = {variant.name: _network(experiment, variant, qdiscs) for variant in experiment.variants}
     if as_json:
         print(json.dumps(_as_json(experiment, trials, networks), indent=1))
         return
@@ -32,32 +37,56 @@ def print_plan(experiment: Experiment, *, as_json: bool) -> None:
         print(f"\n# variant {variant.name}: {variant.summary}")
         for shaped in network.shaped:
             print(f"#   link {shaped.link.name}: {shaped.realisation} ({shaped.reason})")
-        for line in commands(experiment, variant, network):
+        for line in commands(experiment, variant, network, _first(trials, variant)):
             print(line)
 
 
-def commands(experiment: Experiment, variant: Variant, network: NetworkPlan) -> list[str]:
-    """Every command of one trial of a variant, as it would be typed."""
-    lines = []
-    for node, argv in network_commands.commands(network):
-        lines.append(shlex.join(argv) if node is None else f"ip netns exec {node} {shlex.join(argv)}")
+def commands(experiment: Experiment, variant: Variant, network: NetworkPlan, trial: Trial) -> Iterator[str]:
+    """Every command of one trial, as it would be typed into bash; ``<<<`` is what the process reads."""
+    cpu = placement(os.sched_getaffinity(0)).relay_cpu
+    for node, argv in network_commands.commands(network, trial.seed):
+        if argv[-2:] == ("-m", "testbed.emulation"):
+            line = relay_configuration(network, trial.seed, cpu=cpu).to_line()
+            yield f"{_typed(node, argv)} <<< {shlex.quote(line.strip())} &"
+        else:
+            yield _typed(node, argv)
     if experiment.capture:
-        from testbed.orchestrator.collectors.capture import command
-
         for host in variant.topology.hosts:
             for end in network.interfaces(host.name):
-                captured = Path("captures") / f"{host.name}-{end.name}.pcap"
-                lines.append(f"ip netns exec {host.name} {shlex.join(command(end.name, captured))} &")
+                captured = Path("captures") / capture.file_name(host.name, end.name)
+                yield f"{_typed(host.name, capture.command(end.name, captured))} &"
     for role in ("server", "client"):
-        for flow in variant.flows:
-            host = getattr(flow, f"{role}_host") or getattr(variant.topology, role).name
-            lines.append(
-                f"ip netns exec {host} python -m testbed.endpoint  # {flow.name}: {role} of {flow.application}"
+        for number, flow in enumerate(variant.flows):
+            side: Any = role
+            configuration = plan.endpoint_configuration(
+                experiment, variant, flow, side, seed=trial.seed, port=plan.BASE_PORT + number
             )
-    return lines
+            host_name = plan.host_of(variant, flow, side)
+            line = protocol.to_line(configuration).decode().strip()
+            yield f"{_typed(host_name, ('python', '-m', 'testbed.endpoint'))} <<< {shlex.quote(line)} &"
+    for change in qdisc_schedule.schedule_of(network, trial.seed):
+        for argv in change.commands:
+            yield f"{_typed(EMULATOR, argv)}  # {change.at_ns / 1e9:g} s after the start"
 
 
-def _as_json(experiment: Experiment, trials: Any, networks: dict[str, NetworkPlan]) -> dict[str, Any]:
+def _network(experiment: Experiment, variant: Variant, qdiscs: QdiscFeatures) -> NetworkPlan:
+    """The network as ``trial.py`` would make it on this machine."""
+    settings = plan.network_settings(experiment, variant)
+    network = plan_network(variant.topology, settings, qdiscs)
+    if any(shaped.realisation == "relay" for shaped in network.shaped):
+        return plan_network(variant.topology, plan.steered(settings, placement(os.sched_getaffinity(0))), qdiscs)
+    return network
+
+
+def _typed(node: str | None, argv: Sequence[str]) -> str:
+    return shlex.join(argv) if node is None else f"ip netns exec {node} {shlex.join(argv)}"
+
+
+def _first(trials: Sequence[Trial], variant: Variant) -> Trial:
+    return next(trial for trial in trials if trial.variant == variant.name)
+
+
+def _as_json(experiment: Experiment, trials: Sequence[Trial], networks: Mapping[str, NetworkPlan]) -> dict[str, Any]:
     return {
         "experiment": to_json(experiment),
         "plan": [trial.as_row() for trial in trials],
@@ -67,7 +96,7 @@ def _as_json(experiment: Experiment, trials: Any, networks: dict[str, NetworkPla
                     shaped.link.name: {"realisation": shaped.realisation, "reason": shaped.reason}
                     for shaped in networks[variant.name].shaped
                 },
-                "commands": commands(experiment, variant, networks[variant.name]),
+                "commands": list(commands(experiment, variant, networks[variant.name], _first(trials, variant))),
             }
             for variant in experiment.variants
         },

@@ -56,6 +56,8 @@ class RunProgress:
     def __call__(self, message: Mapping[str, Any]) -> None:
         """One message."""
         match message["kind"]:
+            case "note":
+                self._print(message["text"])
             case "run":
                 self.path = message["path"]
                 self._clock.begin(message["planned"], message["remaining"])

@@ -16,11 +16,11 @@ from testbed.orchestrator.routing import Route, Rule
 Command = tuple[str | None, tuple[str, ...]]
 
 
-def commands(plan: NetworkPlan) -> Iterator[Command]:
-    """All commands in the order in which they are carried out."""
+def commands(plan: NetworkPlan, seed: int | None = None) -> Iterator[Command]:
+    """All commands in the order in which they are carried out; ``seed`` is the trial's."""
     yield from build(plan)
     for shaped in plan.shaped:
-        for argv in qdisc_commands(shaped):
+        for argv in qdisc_commands(shaped, seed):
             yield EMULATOR, argv
     if any(shaped.realisation == "relay" for shaped in plan.shaped):
         yield EMULATOR, ("python", "-m", "testbed.emulation")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from testbed.emulation.placement import HOSTS_SYSCTL, Placement
+from testbed.endpoint.protocol import Configuration
 from testbed.orchestrator import ip_mptcp
 from testbed.orchestrator.network_plan import NetworkSettings
 from testbed.orchestrator.spec import Endpoint, Experiment, Flow, ShortFlows, SpecificationError, Variant
@@ -22,6 +23,9 @@ RELAY_PER_PACKET_BIT_S = 250_000_000
 """Up to this sum of the paths' rates one relay process keeps up packet by packet (benchmarks/emulation.py): offloads
 can stay off, and every packet on the wire has the size of the MTU."""
 
+
+BASE_PORT = 5001
+"""Of the first flow's server; the next flow has the next one."""
 
 SEND_BUFFER_BYTES = 4 * 2**20
 """The kernel's default limit (net.ipv4.tcp_wmem)."""
@@ -158,6 +162,41 @@ def flow_links(topology: Topology, flow: Flow) -> tuple[str, str]:
     if not way:
         raise SpecificationError(f"flow {flow.name}: no way from {client} to {server} in topology {topology.name}")
     return way[0], way[-1]
+
+
+def endpoint_configuration(
+    experiment: Experiment, variant: Variant, flow: Flow, role: Literal["client", "server"], *, seed: int, port: int
+) -> Configuration:
+    """What the endpoint process of one side is told."""
+    topology = variant.topology
+    client_link, server_link = flow_links(topology, flow)
+    family = flow_family(topology, flow)
+    table = topology.addresses()
+    client = str(table[host_of(variant, flow, "client"), client_link, family].ip)
+    server = str(table[host_of(variant, flow, "server"), server_link, family].ip)
+    left_ns = experiment.duration_ns - flow.start_ns
+    return Configuration(
+        role=role,
+        flow=flow.name,
+        family=family,
+        # a server listens on every address: a join to another one finds no listener that is bound to the first
+        local_address=client if role == "client" else None,
+        remote_address=server if role == "client" else client,
+        port=port,
+        endpoint=flow.client if role == "client" else flow.server,
+        application=flow.application,
+        duration_ns=min(left_ns, flow.duration_ns or left_ns),
+        drain_ns=drain_ns(topology),
+        sample_interval_ns=experiment.sample_interval_ns,
+        seed=seed,
+    )
+
+
+def host_of(variant: Variant, flow: Flow, role: Literal["client", "server"]) -> str:
+    """The host on which that side of a flow runs."""
+    if role == "client":
+        return flow.client_host or variant.topology.client.name
+    return flow.server_host or variant.topology.server.name
 
 
 def path_of(topology: Topology, client_address: str, server_address: str, family: Family) -> str | None:

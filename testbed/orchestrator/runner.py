@@ -20,6 +20,7 @@ from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.run_identity import new_run_id
 from testbed.orchestrator.spec import Experiment
 from testbed.orchestrator.trial import run_trial
+from testbed.record.errors import RecordError
 from testbed.record.run_directory import RunDirectory, unfinished_run
 from topologies import drawing
 
@@ -41,7 +42,7 @@ class RunRequest:
 
 
 OnMessage = Callable[[Mapping[str, Any]], None]
-"""Gets ``run`` (path, trials), ``trial`` (begins), ``phase``, ``tick`` and ``ended`` messages."""
+"""Gets ``note``, ``run`` (path, trials), ``trial`` (begins), ``phase``, ``tick``, ``retry`` and ``ended`` messages."""
 
 
 def why_not_here() -> str | None:
@@ -60,7 +61,11 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
     """
     if reason := why_not_here():
         raise Unsupported(reason)
-    directory = _open(request)
+    for variant in request.experiment.variants:  # a specification error ends it before anything is made
+        planning.network_settings(request.experiment, variant)
+        for flow in variant.flows:
+            planning.flow_links(variant.topology, flow)
+    directory = _open(request, on_message)
     with directory:
         trials = {trial.number: trial for trial in planning.trials(request.experiment)}
         remaining = [trials[number] for number in directory.remaining_trials()]
@@ -80,13 +85,15 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
     return directory
 
 
-def _open(request: RunRequest) -> RunDirectory:
+def _open(request: RunRequest, on_message: OnMessage) -> RunDirectory:
     experiment = request.experiment
     digest = spec.digest(experiment)
-    if request.resume and (path := unfinished_run(request.parent, experiment.name, digest)) is not None:
-        directory = RunDirectory.open(path, writable=True)
-        directory.discard_partial()
-        return directory
+    surroundings = environment.describe()
+    if request.resume:
+        path = unfinished_run(request.parent, experiment.name, digest)
+        if path is not None:
+            return _reopened(path, surroundings)
+        on_message({"kind": "note", "text": f"no unfinished run of exactly this {experiment.name}: a new one begins"})
     document = {
         "experiment": spec.to_json(experiment),
         "plan": [trial.as_row() for trial in planning.trials(experiment)],
@@ -94,13 +101,27 @@ def _open(request: RunRequest) -> RunDirectory:
         "backend": "mininet",
         "command": list(request.command),
         "overrides": dict(request.overrides),
-        **environment.describe(),
+        **surroundings,
     }
     directory = RunDirectory.create(request.parent, experiment.name, digest, document)
     for number, variant in enumerate(experiment.variants):
         topology = variant.topology.resolved()
         directory.write_file(f"drawings/{variant.name}.svg", drawing.as_svg(topology, id_prefix=f"network{number}"))
         directory.write_file(f"drawings/{variant.name}.txt", drawing.as_text(topology))
+    return directory
+
+
+def _reopened(path: Path, surroundings: Mapping[str, Any]) -> RunDirectory:
+    """An unfinished run, to go on with. Raises RecordError when the machine or the testbed is not the same any more."""
+    directory = RunDirectory.open(path, writable=True)
+    for key in ("source", "kernel", "versions", "machine"):
+        before, now = directory.document[key], surroundings[key]
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                directory.close()
+                was = f"{path} was begun with {key} {name} = {before.get(name)}, and now it is {now.get(name)}"
+                raise RecordError(f"{was}: its trials would not be comparable; run without --resume")
+    directory.discard_partial()
     return directory
 
 

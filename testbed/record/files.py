@@ -19,12 +19,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextlib.contextmanager
 def space_needed_for(what: str, path: Path) -> Iterator[None]:
-    """A full disk inside the block becomes a RecordError that says what was lost and how to go on."""
+    """A full disk, or a place that cannot be written, becomes a RecordError that says what was lost and what to do."""
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
-            raise
+            raise RecordError(f"{path} cannot be written for {what}: {error.strerror}; choose another --out") from error
         raise RecordError(
             f"no space left for {what} in {path}: nothing half-written was kept; make room and go on with --resume"
         ) from error

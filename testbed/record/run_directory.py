@@ -223,6 +223,8 @@ class RunDirectory:
     def discard_partial(self) -> tuple[int, ...]:
         """Remove what trials that did not end left behind; returns their numbers."""
         self._refuse_when_complete("discard anything")
+        for file in (*self.path.glob(".*.partial"), *self.path.glob("drawings/.*.partial")):
+            file.unlink()  # of a write that was killed between two system calls
         left = sorted(path for path in (self.path / "trials").iterdir() if _PARTIAL_NAME.fullmatch(path.name))
         for path in left:
             shutil.rmtree(path)
@@ -300,7 +302,10 @@ def unfinished_run(parent: Path, experiment_name: str, digest: str) -> Path | No
         return None
     for path in sorted(folder.iterdir(), reverse=True):
         if (path / "run.json").is_file():
-            run = RunDirectory.open(path)
+            try:
+                run = RunDirectory.open(path)
+            except RecordError:  # damaged, or of a newer version: not what to go on with
+                continue
             if not run.is_complete and run.document["digest"] == digest:
                 return path
     return None
