@@ -46,5 +46,12 @@ def handover() -> Experiment:
                 )
                 for name in ("mptcp", "mptcp-backup")
             ),
+            Expectation(
+                variant="mptcp",
+                metric="goodput_bit_s",
+                at_least=1.2,
+                relative_to=("tcp-wifi",),
+                because="LTE carries on during the outage, and WiFi is used again after it",
+            ),
         ),
     )

@@ -2,6 +2,7 @@
 
 ``tools/testing/selftests/net/mptcp/simult_flows.sh`` sends 16 MiB one way and 80 KiB the other at the same time, over
 two links with the given rates and delays, then the same with the directions exchanged, and bounds the time it takes.
+Its congestion control is the kernel's default, which is CUBIC; it is named here because not every distributor keeps it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ SMALL_BYTES = 81_920
 SETTLE_NS = 200_000_000
 """The selftest's programs wait that long on either side for the join, since a side that has ended takes none."""
 JOIN_NS = 2 * SETTLE_NS
-"""Its allowance for that."""
+"""Its allowance for that. Its own time runs until both programs have ended and so contains some of these pauses; ours
+ends with the last byte."""
 SLACK_NS = 50_000_000
 """The selftest's slack on a kernel without debugging options."""
 
@@ -47,6 +49,12 @@ ROWS: Mapping[str, Mapping[str, int]] = {
 }
 """The rows of the selftest today, and those that it had until 2024 with its formula of today."""
 
+NOT_JUDGED = ("older-30-10-opposed",)
+"""Measured, without a bound: 50 ms of delay on the first subflow alone cost more than the formula's constants allow, and
+the selftest gave these rows up for lower rates and delays ("reduce the number of flakes", 2024)."""
+
+CUBIC = "cubic"
+
 
 def bound_ns(rate1_bit_s: int, rate2_bit_s: int) -> int:
     """The selftest's time limit: the large transfer at 90 % of the sum of the rates, the joins, the slack."""
@@ -68,9 +76,12 @@ def simult_flows() -> Experiment:
                     f"simult_flows row {row}{direction}.",
                     network(**parameters),  # type: ignore[arg-type]  # the rows set no families
                     Bulk(direction="both", size_bytes=upload, reverse_size_bytes=download, settle_ns=SETTLE_NS),
+                    congestion_control=CUBIC,
                     path_manager=PathManager(mode="subflow"),
                 )
             )
+            if row in NOT_JUDGED:
+                continue
             expectations.append(
                 Expectation(
                     variant=name,
