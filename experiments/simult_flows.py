@@ -50,8 +50,8 @@ ROWS: Mapping[str, Mapping[str, int]] = {
 """The rows of the selftest today, and those that it had until 2024 with its formula of today."""
 
 NOT_JUDGED = ("older-30-10-opposed",)
-"""Measured, without a bound: 50 ms of delay on the first subflow alone cost more than the formula's constants allow, and
-the selftest gave these rows up for lower rates and delays ("reduce the number of flakes", 2024)."""
+"""Measured, without a bound: 50 ms of delay on the first subflow alone cost more than the formula's constants allow.
+The selftest gave this row up for lower rates and delays in 2024."""
 
 CUBIC = "cubic"
 
