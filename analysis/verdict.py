@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from analysis.better import best_is
 from analysis.load import Run
 from testbed.record import TABLES
 
@@ -39,9 +40,9 @@ class Verdict:
     unit: str
     """Of ``value``; ``x`` when relative."""
     absolute: float | None
-    """The statistic itself."""
+    """The statistic itself; with ``relative_to_flow`` the metric in trial ``reference_trial``."""
     reference: float | None
-    """The statistic of the best variant in ``relative_to``, or of the flow in ``relative_to_flow``."""
+    """The statistic of the best variant in ``relative_to``, or the metric of ``relative_to_flow`` in that trial."""
     reference_variant: str | None
     """The name of that variant, or flow."""
     n: int
@@ -50,6 +51,8 @@ class Verdict:
     """Why it was not evaluated; empty otherwise."""
     excused: bool = False
     """Not evaluated because the trials are UNSUPPORTED here."""
+    reference_trial: int | None = None
+    """With ``relative_to_flow``: the trial whose ratio is nearest to ``value``; the two flows' numbers are its."""
 
 
 def evaluate(run: Run) -> list[Verdict]:
@@ -83,25 +86,49 @@ def _evaluate_one(expectation: Mapping[str, Any], flows: pd.DataFrame, verdicts:
     if not values:
         return undecided(_why_no_values(variant, metric, verdicts))
     statistic = expectation.get("statistic", "median")
-    absolute, reference, named = reduce(values, statistic), None, None
+    if other_flow:
+        return _against_flow(expectation, flows, undecided)
+    absolute = reduce(values, statistic)
+    candidates: dict[str, float] = {}
     for other in others:
         other_values = valid_values(flows, other, flow, metric)
         if not other_values:
             return undecided(_why_no_values(other, metric, verdicts), len(values))
-        candidate = reduce(other_values, statistic)
-        if reference is None or candidate > reference:
-            reference, named = candidate, other
-    if other_flow:
-        reference, named = reduce(valid_values(flows, variant, other_flow, metric) or [0.0], statistic), other_flow
+        candidates[other] = reduce(other_values, statistic)
+    if not candidates:
+        return Verdict(
+            expectation, _outcome(expectation, absolute), absolute, unit, absolute, None, None, len(values), ""
+        )
+    named = (max if best_is(metric) == "largest" else min)(candidates, key=lambda name: candidates[name])
+    reference = candidates[named]
     if reference == 0:
         return undecided(f"the reference, {metric} of {named}, is 0", len(values))
-    value = absolute if reference is None else absolute / reference
-    if other_flow:
-        value = reduce(_ratios(flows, variant, flow, other_flow, metric), statistic)
+    value = absolute / reference
+    return Verdict(expectation, _outcome(expectation, value), value, unit, absolute, reference, named, len(values), "")
+
+
+def _against_flow(expectation: Mapping[str, Any], flows: pd.DataFrame, undecided: Callable[..., Verdict]) -> Verdict:
+    """The statistic of the ratios of two flows, trial by trial."""
+    flow, other, metric = expectation.get("flow", "main"), expectation["relative_to_flow"], expectation["metric"]
+    rows = flows[(flows["variant"] == expectation["variant"]) & (flows["verdict"] == "VALID")]
+    first, second = _by_trial(rows, flow, metric), _by_trial(rows, other, metric)
+    both = sorted(first.keys() & second.keys())
+    if not both:
+        return undecided(f"no valid trial has {metric} of both {flow} and {other}")
+    if zeros := [trial for trial in both if second[trial] == 0]:
+        return undecided(f"the reference, {metric} of flow {other}, is 0 in trial {zeros[0]}", len(both))
+    ratios = {trial: first[trial] / second[trial] for trial in both}
+    value = reduce(list(ratios.values()), expectation.get("statistic", "median"))
+    shown = min(both, key=lambda trial: abs(ratios[trial] - value))
+    outcome = _outcome(expectation, value)
+    return Verdict(
+        expectation, outcome, value, "x", first[shown], second[shown], other, len(both), "", reference_trial=shown
+    )
+
+
+def _outcome(expectation: Mapping[str, Any], value: float) -> Outcome:
     low, high = expectation.get("at_least"), expectation.get("at_most")
-    met = (low is None or value >= low) and (high is None or value <= high)
-    outcome: Outcome = "met" if met else "FAILED"
-    return Verdict(expectation, outcome, value, unit, absolute, reference, named, len(values), "")
+    return "met" if (low is None or value >= low) and (high is None or value <= high) else "FAILED"
 
 
 def _broken(flows: pd.DataFrame) -> list[Verdict]:
@@ -126,11 +153,10 @@ def _without_value(flows: pd.DataFrame, variant: str, flow: str, metric: str) ->
     return "" if broken.empty else f"trial {broken.iloc[0]['trial']} has none: {broken.iloc[0]['error']}"
 
 
-def _ratios(flows: pd.DataFrame, variant: str, flow: str, other: str, metric: str) -> list[float]:
-    """The metric of one flow over that of another, trial by trial."""
-    rows = flows[(flows["variant"] == variant) & (flows["verdict"] == "VALID")]
-    values = {name: rows[rows["flow"] == name].set_index("trial")[metric].dropna() for name in (flow, other)}
-    return [float(value) for value in (values[flow] / values[other]).dropna()]
+def _by_trial(rows: pd.DataFrame, flow: str, metric: str) -> dict[int, float]:
+    """Trial -> the metric of that flow, where it has one."""
+    known = rows[(rows["flow"] == flow) & rows[metric].notna()]
+    return {int(trial): float(value) for trial, value in zip(known["trial"], known[metric], strict=True)}
 
 
 def valid_values(flows: pd.DataFrame, variant: str, flow: str, metric: str) -> list[float]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.better import best_is
 from analysis.load import Run
 from analysis.report.findings import VariantFinding
 from analysis.report.wording import count, interval, metric_name, quantity
@@ -106,7 +107,8 @@ def _measured(verdict: Verdict) -> str:
     if verdict.reference is None:
         return text
     absolute, reference = quantity(verdict.absolute, column.unit), quantity(verdict.reference, column.unit)
-    return f"{text} ({absolute} against {reference} of {verdict.reference_variant})"
+    where = "" if verdict.reference_trial is None else f"trial {verdict.reference_trial}: "
+    return f"{text} ({where}{absolute} against {reference} of {verdict.reference_variant})"
 
 
 def _bound(verdict: Verdict) -> str:
@@ -121,7 +123,8 @@ def _bound(verdict: Verdict) -> str:
         text = f"at most {quantity(high, verdict.unit)}"
     others = verdict.expectation.get("relative_to") or ()
     if other_flow := verdict.expectation.get("relative_to_flow"):
-        return f"{text} flow {other_flow}"
+        return f"{text} flow {other_flow}, trial by trial"
     if not others:
         return text
-    return f"{text} {others[0] if len(others) == 1 else 'the best of ' + ', '.join(others)}"
+    best = f"the best ({best_is(verdict.expectation['metric'])}) of "
+    return f"{text} {others[0] if len(others) == 1 else best + ', '.join(others)}"

@@ -49,6 +49,7 @@ def _expectation(verdict: Verdict) -> Mapping[str, Any]:
         "absolute": verdict.absolute,
         "reference": verdict.reference,
         "reference_variant": verdict.reference_variant,
+        "reference_trial": verdict.reference_trial,
         "n": verdict.n,
         "reason": verdict.reason,
     }

@@ -119,8 +119,9 @@ FLOWS = Table(
         _real(
             "goodput_bit_s",
             "bit/s",
-            "Application bytes that arrived, from the start of the flow to the last byte, x 8 / time; "
-            "of the main direction, with direction both the sum.",
+            "Application bytes that arrived x 8 / time from the start of the flow to the last byte. A flow that did "
+            "not complete: to its end, with a duration at least that. With direction both the bytes of both, over "
+            "the longer of the two times.",
         ),
         _real("goodput_upload_bit_s", "bit/s", "The same, client to server."),
         _real("goodput_download_bit_s", "bit/s", "The same, server to client."),
@@ -142,14 +143,27 @@ FLOWS = Table(
         _time("connect_time_ns", "From connect() to the established connection, at the client."),
         _time("first_byte_ns", "First application byte at the receiver, since the start of the traffic."),
         _time("completion_time_ns", "From the start of the flow to its last byte at the receiver."),
-        _time("longest_stall_ns", "Longest time without an application byte at the receiver."),
+        _time(
+            "longest_stall_ns",
+            "Longest time without an application byte at the receiver; from the connection on when none ever came.",
+        ),
         _time("longest_stall_start_ns", "When that stall began, since the start of the traffic."),
         _count("subflows", "subflows", "Subflows established in all, at any time; plain TCP has 1.", nullable=True),
         Column("fallback", "bool", "", "Whether an MPTCP connection fell back to TCP.", True),
         _count("retransmits", "segments", "Segments retransmitted by TCP, all subflows, both ends.", nullable=True),
         _count("bytes_retransmitted", "bytes", "Bytes retransmitted by TCP, all subflows, both ends.", nullable=True),
-        _count("operations", "", "Exchanges, blocks or transfers that were completed.", nullable=True),
-        _count("operations_failed", "", "Transfers that broke or did not end in time (short flows).", nullable=True),
+        _count(
+            "operations",
+            "",
+            "Exchanges, blocks or transfers that were completed; null where the application has none (bulk, program).",
+            nullable=True,
+        ),
+        _count(
+            "operations_failed",
+            "",
+            "Exchanges, blocks or transfers that did not complete by the end of the flow.",
+            nullable=True,
+        ),
         *_spread("latency", "time from request to whole answer (request-response)"),
         *_spread("block_delay", "time from when a block was due to its arrival (stream)"),
         *_spread("flow_completion", "completion time of one transfer (short flows)"),
@@ -187,36 +201,46 @@ SAMPLES = Table(
         _time("time_ns", "Since the start of the traffic; negative: before it.", nullable=False),
         _text(
             "subject",
-            "What was observed: `main.server` (flow and side), `main.client.subflow0`, `path1.forward` (link and "
-            "direction), `machine`.",
+            "What was observed: `main.server` (flow and side), `main.client.subflow0`, `main.client.connection1` (the "
+            "first further connection of a flow that has several), `machine`.",
         ),
         _text("metric", "Name of the metric; the kernel's field name where it is one."),
         _real("value", "see unit", "The value.", nullable=False),
         _text("unit", "Unit of the value."),
-        _text("source", "Where it was read: application, TCP_INFO, MPTCP_FULL_INFO, MPTCP_INFO, /proc/stat, relay ..."),
+        _text(
+            "source",
+            "Where it was read: application (kernel for programs), TCP_INFO, MPTCP_INFO, MPTCP_FULL_INFO "
+            "(MPTCP_TCPINFO on older kernels), /proc/stat, /proc/loadavg.",
+        ),
     ),
 )
 
 DISTRIBUTIONS = Table(
     "distributions",
-    "Raw values of the distributions whose percentiles stand in `flows`: one row per exchange, block or transfer.",
+    "Raw values of the distributions whose percentiles stand in `flows`: one row per exchange, block or transfer. One "
+    "that was under way at the end of the flow has the time until then (censored: it would have taken longer).",
     (
         _TRIAL,
         _text("flow", "Name of the flow."),
         _text("metric", "What was timed.", choices=("latency", "block_delay", "flow_completion")),
         _count("index", "", "Number of the exchange, block or transfer, from 0."),
-        _time("time_ns", "When it was complete, since the start of the traffic."),
-        _time("value_ns", "How long it took.", nullable=False),
+        _time("time_ns", "When it was complete or the flow ended, since the start of the traffic."),
+        _time("value_ns", "How long it took, or had taken by the end of the flow.", nullable=False),
     ),
 )
 
 COUNTERS = Table(
     "counters",
-    "Kernel counters of each host before and after the traffic (/proc/net/netstat, snmp, snmp6).",
+    "Kernel counters of each host before and after the traffic (/proc/net/netstat, snmp, snmp6), and those of the "
+    "emulator's qdiscs.",
     (
         _TRIAL,
-        _text("host", "Host whose namespace was read."),
-        _text("counter", "Name of the counter, as nstat(8) prints it: MPTcpExtMPCapableSYNRX ..."),
+        _text("host", "Host whose namespace was read; `emulator` is the node that makes the links."),
+        _text(
+            "counter",
+            "Name of the counter, as nstat(8) prints it: `MPTcpExtMPCapableSYNRX` ...; of a qdisc "
+            "`qdisc.<interface>.<kind>.<handle>.<counter>`, as `tc -s qdisc` counts.",
+        ),
         _count("before", "", "Value before the traffic; null: this kernel has no such counter.", nullable=True),
         _count("after", "", "Value after the traffic; null likewise.", nullable=True),
     ),
@@ -238,8 +262,7 @@ LINKS = Table(
         _time("expected_delay_ns", "One-way delay that the same measurement would find on a perfect link."),
         _time("delay_tolerance_ns", "Largest deviation of the delay accepted."),
         _real("calibrated_loss", "probability", "Share of probes lost before the traffic."),
-        _real("expected_loss", "probability", "Share that the same probes would lose on a perfect link."),
-        _real("loss_tolerance", "probability", "Largest deviation of the loss accepted."),
+        _real("expected_loss", "probability", "Mean loss of the profile, before any scheduled change."),
         _count("packets_arrived", "packets", "Packets that came to the link during the traffic.", nullable=True),
         _count("bytes_arrived", "bytes", "Their bytes, Ethernet header included.", nullable=True),
         _count("packets_delivered", "packets", "Packets that left the link.", nullable=True),
@@ -263,17 +286,20 @@ LINKS = Table(
 
 EVENTS = Table(
     "events",
-    "What happened when: scheduled changes of links, subflows that came and went, phases of the trial, warnings.",
+    "What happened when: scheduled changes of links, subflows that came and went, warnings.",
     (
         _TRIAL,
         _time("time_ns", "Since the start of the traffic; negative: before it.", nullable=False),
         _text(
             "kind",
             "`change` is a scheduled change of a link, at the time it took effect.",
-            choices=("change", "subflow-added", "subflow-removed", "phase", "warning"),
+            choices=("change", "subflow-added", "subflow-removed", "warning"),
         ),
         _text("subject", "The link, subflow or part that it happened to."),
-        _text("detail", "In words: `down`, `up`, `rate 5mbit`, `calibration`."),
+        _text(
+            "detail",
+            "In words: `down`, `up`, `rate 5mbit, loss 2%`; of one direction `forward: down`; of a subflow its ends.",
+        ),
     ),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +141,12 @@ def make_run(
     verdicts: Mapping[int, tuple[str, str]] | None = None,
     stop_after: int | None = None,
     seed: int = 7,
+    alter: Callable[[int, Rows], None] | None = None,
 ) -> Path:
-    """A run directory of ``experiment``; ``verdicts``: trial -> (verdict, reason) of those that are not VALID."""
+    """A run directory of ``experiment``; ``verdicts``: trial -> (verdict, reason) of those that are not VALID.
+
+    ``alter`` may change the rows of a trial before they are stored.
+    """
     document = run_json(experiment)
     run = RunDirectory.create(parent, experiment.name, digest(experiment), document)
     for number, variant in enumerate(experiment.variants):
@@ -154,6 +158,8 @@ def make_run(
         variant = experiment.variant(entry["variant"])
         rng = random.Random(f"{seed} {entry['trial']}")
         tables = trial_tables(experiment, variant, entry, verdict, reason, rng)
+        if alter is not None:
+            alter(entry["trial"], tables)
         folder = run.begin_trial(entry["trial"])
         (folder / "logs" / "client.txt").write_text("connected\n")
         run.store_trial(TrialRecord(entry["trial"], tables))
@@ -256,11 +262,12 @@ def add_series(
 
     download = getattr(flow.application, "direction", "upload") == "download"
     receiver, sender = ("client", "server") if download else ("server", "client")
+    source = "TCP_INFO" if flow.client.implementation == "linux-tcp" else "MPTCP_FULL_INFO"
     totals = dict.fromkeys(used, 0.0)
     for step in range(len(rates[used[0]])):
         now = (step + 1) * STEP
         add(now, f"main.{receiver}", "goodput", sum(rates[path][step] for path in used), "bit/s", "application")
-        add(now, "machine", "cpu_busy", rng.uniform(0.2, 0.4), "ratio", "proc")
+        add(now, "machine", "cpu_busy", rng.uniform(0.2, 0.4), "1", "/proc/stat")
         for index, path in enumerate(used):
             totals[path] += rates[path][step] * STEP / 8e9
             window = 40 + 30 * ((step + 13 * index) % 35) / 35
@@ -268,12 +275,12 @@ def add_series(
             for side in (sender, receiver):
                 subject = f"main.{side}.subflow{index}"
                 if side == receiver:
-                    add(now, subject, "bytes_received", totals[path], "bytes", "tcp_info")
+                    add(now, subject, "bytes_received", totals[path], "bytes", source)
                 else:
-                    add(now, subject, "bytes_acked", totals[path], "bytes", "tcp_info")
-                    add(now, subject, "snd_cwnd", int(window), "segments", "tcp_info")
+                    add(now, subject, "bytes_acked", totals[path], "bytes", source)
+                    add(now, subject, "snd_cwnd", int(window), "segments", source)
                     queueing = max(0.0, window - 42) * 0.6e6
-                    add(now, subject, "rtt", base + queueing + rng.uniform(0, 2e6), "ns", "tcp_info")
+                    add(now, subject, "rtt", base + queueing + rng.uniform(0, 2e6), "ns", source)
     for index, path in enumerate(used):
         number = used.index(path) + 1
         for side in ("client", "server"):
@@ -397,7 +404,6 @@ def link_row(trial: int, link: Link, direction: str, rate_sum: float, rng: rando
         "delay_tolerance_ns": 1_000_000,
         "calibrated_loss": 0.0,
         "expected_loss": 0.0,
-        "loss_tolerance": 0.001,
         "packets_arrived": packets,
         "bytes_arrived": packets * 1514,
         "packets_delivered": packets - drops,
@@ -443,9 +449,6 @@ def add_counters(tables: Rows, trial: int, subflows: int, rng: random.Random) ->
 
 
 def add_events(tables: Rows, trial: int, network: Topology) -> None:
-    tables["events"].append(
-        {"trial": trial, "time_ns": -300_000_000, "kind": "phase", "subject": "trial", "detail": "calibration"}
-    )
     for link in network.links:
         for change in link.changes:
             tables["events"].append(
