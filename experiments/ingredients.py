@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from testbed.orchestrator.spec import Application, Bulk, Endpoint, Flow, PathManager, Variant
 from topologies.link_profile import LinkProfile
 from topologies.model import Topology
+from topologies.two_path import two_path
 
 MBIT = 1_000_000
 MS = 1_000_000
@@ -62,6 +64,22 @@ def mptcp(
         flows=(Flow(application=application, client=side, server=side),),
         path_manager=path_manager or PathManager(mode="signal"),
     )
+
+
+def symmetric_paths() -> Topology:
+    """Two equal paths, 20 Mbit/s and 10 ms one way each: what a sweep starts from."""
+    path = LinkProfile(rate_bit_s=20 * MBIT, delay_ns=10 * MS)
+    return two_path(path1=path, path2=path)
+
+
+def sweep(networks: Mapping[str, Topology], what: str) -> tuple[Variant, ...]:
+    """For each network plain TCP over ``path1`` (``tcp-<key>``) and MPTCP over both (``mptcp-<key>``), with Reno."""
+    variants: list[Variant] = []
+    for key, topology in networks.items():
+        variants.append(tcp(f"tcp-{key}", topology, "path1", congestion_control=RENO))
+        summary = f"MPTCP, {what} {key} on both paths."
+        variants.append(mptcp(f"mptcp-{key}", summary, topology, congestion_control=RENO))
+    return tuple(variants)
 
 
 def on_links(topology: Topology, names: tuple[str, ...], **values: object) -> Topology:

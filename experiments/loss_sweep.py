@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.ingredients import MBIT, MS, RENO, SECOND, mptcp, on_links, tcp
+from experiments.ingredients import SECOND, on_links, sweep, symmetric_paths
 from testbed.orchestrator.spec import Expectation, Experiment
-from topologies.link_profile import LinkProfile, NoLoss, RandomLoss
-from topologies.two_path import two_path
+from topologies.link_profile import NoLoss, RandomLoss
 
 LOSSES = {"0": 0.0, "0.5": 0.005, "1": 0.01, "2": 0.02, "5": 0.05}
 """Percent, as in a variant's name -> probability."""
@@ -13,21 +12,16 @@ LOSSES = {"0": 0.0, "0.5": 0.005, "1": 0.01, "2": 0.02, "5": 0.05}
 
 def loss_sweep() -> Experiment:
     """Reno over 2 x 20 Mbit/s: its rate falls with the square root of the loss (Mathis et al., CCR 1997)."""
-    base = two_path(
-        path1=LinkProfile(rate_bit_s=20 * MBIT, delay_ns=10 * MS),
-        path2=LinkProfile(rate_bit_s=20 * MBIT, delay_ns=10 * MS),
-    )
-    variants = []
-    for percent, probability in LOSSES.items():
-        topology = on_links(base, ("path1", "path2"), loss=RandomLoss(probability) if probability else NoLoss())
-        variants.append(tcp(f"tcp-loss{percent}", topology, "path1", congestion_control=RENO))
-        variants.append(
-            mptcp(f"mptcp-loss{percent}", f"MPTCP, {percent}% loss on both paths.", topology, congestion_control=RENO)
+    networks = {
+        f"loss{percent}": on_links(
+            symmetric_paths(), ("path1", "path2"), loss=RandomLoss(probability) if probability else NoLoss()
         )
+        for percent, probability in LOSSES.items()
+    }
     return Experiment(
         name="loss_sweep",
         question="How does random loss on both paths reduce the goodput of TCP and of MPTCP?",
-        variants=tuple(variants),
+        variants=sweep(networks, "random"),
         repetitions=3,
         duration_ns=6 * SECOND,
         expectations=tuple(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.ingredients import MBIT, MS, RENO, SECOND, mptcp, on_links, tcp
+from experiments.ingredients import SECOND, on_links, sweep, symmetric_paths
 from testbed.orchestrator.spec import Expectation, Experiment
-from topologies.link_profile import LinkProfile, Reordering
-from topologies.two_path import two_path
+from topologies.link_profile import Reordering
 
 DEGREES = {"none": 0.0, "1pct": 0.01, "10pct": 0.1}
 """Word in a variant's name -> probability that a packet skips the delay and overtakes."""
@@ -13,21 +12,16 @@ DEGREES = {"none": 0.0, "1pct": 0.01, "10pct": 0.1}
 
 def reordering() -> Experiment:
     """Packets that skip a 10 ms delay overtake some fifteen others at 20 Mbit/s."""
-    base = two_path(
-        path1=LinkProfile(rate_bit_s=20 * MBIT, delay_ns=10 * MS),
-        path2=LinkProfile(rate_bit_s=20 * MBIT, delay_ns=10 * MS),
-    )
-    variants = []
-    for word, probability in DEGREES.items():
-        topology = on_links(base, ("path1", "path2"), reordering=Reordering(probability) if probability else None)
-        variants.append(tcp(f"tcp-{word}", topology, "path1", congestion_control=RENO))
-        variants.append(
-            mptcp(f"mptcp-{word}", f"MPTCP, reordering {word} on both paths.", topology, congestion_control=RENO)
+    networks = {
+        word: on_links(
+            symmetric_paths(), ("path1", "path2"), reordering=Reordering(probability) if probability else None
         )
+        for word, probability in DEGREES.items()
+    }
     return Experiment(
         name="reordering",
         question="What does reordering within the paths cost TCP and MPTCP?",
-        variants=tuple(variants),
+        variants=sweep(networks, "reordering"),
         repetitions=3,
         duration_ns=6 * SECOND,
         expectations=tuple(
