@@ -72,13 +72,12 @@ def symmetric_paths() -> Topology:
     return two_path(path1=path, path2=path)
 
 
-def sweep(networks: Mapping[str, Topology], what: str) -> tuple[Variant, ...]:
-    """For each network plain TCP over ``path1`` (``tcp-<key>``) and MPTCP over both (``mptcp-<key>``), with Reno."""
+def sweep(networks: Mapping[str, tuple[str, Topology]]) -> tuple[Variant, ...]:
+    """For each network, given with what is special about it, plain TCP over ``path1`` (``tcp-<key>``) and MPTCP over both (``mptcp-<key>``), with Reno."""
     variants: list[Variant] = []
-    for key, topology in networks.items():
+    for key, (words, topology) in networks.items():
         variants.append(tcp(f"tcp-{key}", topology, "path1", congestion_control=RENO))
-        summary = f"MPTCP, {what} {key} on both paths."
-        variants.append(mptcp(f"mptcp-{key}", summary, topology, congestion_control=RENO))
+        variants.append(mptcp(f"mptcp-{key}", f"MPTCP, {words} on both paths.", topology, congestion_control=RENO))
     return tuple(variants)
 
 

@@ -13,15 +13,16 @@ LOSSES = {"0": 0.0, "0.5": 0.005, "1": 0.01, "2": 0.02, "5": 0.05}
 def loss_sweep() -> Experiment:
     """Reno over 2 x 20 Mbit/s: its rate falls with the square root of the loss (Mathis et al., CCR 1997)."""
     networks = {
-        f"loss{percent}": on_links(
-            symmetric_paths(), ("path1", "path2"), loss=RandomLoss(probability) if probability else NoLoss()
+        f"loss{percent}": (
+            f"{percent}% random loss",
+            on_links(symmetric_paths(), ("path1", "path2"), loss=RandomLoss(probability) if probability else NoLoss()),
         )
         for percent, probability in LOSSES.items()
     }
     return Experiment(
         name="loss_sweep",
         question="How does random loss on both paths reduce the goodput of TCP and of MPTCP?",
-        variants=sweep(networks, "random"),
+        variants=sweep(networks),
         repetitions=3,
         duration_ns=6 * SECOND,
         expectations=tuple(

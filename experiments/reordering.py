@@ -13,15 +13,18 @@ DEGREES = {"none": 0.0, "1pct": 0.01, "10pct": 0.1}
 def reordering() -> Experiment:
     """Packets that skip a 10 ms delay overtake some fifteen others at 20 Mbit/s."""
     networks = {
-        word: on_links(
-            symmetric_paths(), ("path1", "path2"), reordering=Reordering(probability) if probability else None
+        word: (
+            f"{probability:.0%} reordering",
+            on_links(
+                symmetric_paths(), ("path1", "path2"), reordering=Reordering(probability) if probability else None
+            ),
         )
         for word, probability in DEGREES.items()
     }
     return Experiment(
         name="reordering",
         question="What does reordering within the paths cost TCP and MPTCP?",
-        variants=sweep(networks, "reordering"),
+        variants=sweep(networks),
         repetitions=3,
         duration_ns=6 * SECOND,
         expectations=tuple(
