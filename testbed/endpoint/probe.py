@@ -10,11 +10,8 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
 from testbed.endpoint.kernel_state import IPPROTO_MPTCP
-
-_SYSCTL = Path("/proc/sys/net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,41 +47,3 @@ def explain(number: int, family: int = 4) -> Verdict:
     if number == errno.EAFNOSUPPORT:
         return Verdict(False, f"this kernel has no IPv{family}", "boot a kernel with CONFIG_IPV6=y")
     return Verdict(False, f"socket(2) failed with {errno.errorcode.get(number, number)}", "see socket(2)")
-
-
-def probe_congestion_control(name: str) -> Verdict:
-    """Whether a TCP connection of this namespace can use a congestion control."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
-        except OSError as error:
-            known = _words("ipv4/tcp_available_congestion_control")
-            if error.errno == errno.EPERM:
-                return Verdict(
-                    False,
-                    f"congestion control {name} is only for root here",
-                    "run as root, or add it to net.ipv4.tcp_allowed_congestion_control",
-                )
-            return Verdict(
-                False,
-                f"this kernel has no congestion control {name}, only {', '.join(known)}",
-                f"modprobe tcp_{name}, or choose another",
-            )
-    return Verdict(True)
-
-
-def probe_scheduler(name: str) -> Verdict:
-    """Whether MPTCP's packet scheduler of that name is there."""
-    known = _words("mptcp/available_schedulers")
-    if not known:
-        return Verdict(False, "this kernel has no choice of schedulers", "boot Linux 6.6 or later")
-    if name not in known:
-        return Verdict(
-            False, f"this kernel has no MPTCP scheduler {name}, only {', '.join(known)}", "load its BPF program first"
-        )
-    return Verdict(True)
-
-
-def _words(path: str) -> list[str]:
-    file = _SYSCTL / path
-    return file.read_text().split() if file.exists() else []

@@ -2,7 +2,8 @@
 
 ``/proc/sys/net`` shows the namespace of the thread that opens it, so these functions are called inside the namespace
 (:func:`testbed.orchestrator.namespaces.inside`). A value that did not stick is an error with both values: the kernel
-rounds, clamps and sometimes ignores. Sources: proc_sys(5), Documentation/networking/{ip,mptcp}-sysctl.rst.
+rounds, clamps and sometimes ignores. A name that this kernel does not have (of a congestion control, of a scheduler) is
+Unsupported instead, with the names that it has. Sources: proc_sys(5), Documentation/networking/{ip,mptcp}-sysctl.rst.
 """
 
 from __future__ import annotations
@@ -29,6 +30,19 @@ GLOBAL_ONLY = (
 """Parameters under ``net`` that no namespace has for itself: absent or read-only there (a selection, for the
 message)."""
 
+AVAILABLE: Mapping[str, str] = {
+    "net.ipv4.tcp_congestion_control": "net.ipv4.tcp_available_congestion_control",
+    "net.mptcp.scheduler": "net.mptcp.available_schedulers",
+    "net.mptcp.path_manager": "net.mptcp.available_path_managers",
+}
+"""Parameter whose value names a part of the kernel -> the parameter that lists those that are there."""
+
+_REMEDIES: Mapping[str, str] = {
+    "net.ipv4.tcp_congestion_control": "load its module (modprobe tcp_NAME)",
+    "net.mptcp.scheduler": "load its BPF program",
+    "net.mptcp.path_manager": "boot a kernel that has it",
+}
+
 
 class SysctlError(InvalidTrial):
     """A parameter could not be set, or holds another value than the one written."""
@@ -43,7 +57,11 @@ def read(key: str) -> str:
 
 
 def write(key: str, value: str) -> None:
-    """Set ``key`` and read it back. Raises SysctlError when the kernel refuses or holds another value."""
+    """Set ``key`` and read it back.
+
+    Raises SysctlError when the kernel refuses or holds another value; Unsupported when the parameter does not exist
+    here, or its value names a congestion control, scheduler or path manager that cannot be had here.
+    """
     wanted = " ".join(value.split())
     path = _path(key)
     if not path.exists():  # asked first, for the kernel also says ENOENT for a value that names nothing
@@ -52,9 +70,9 @@ def write(key: str, value: str) -> None:
         with path.open("w") as file:
             file.write(wanted)
     except OSError as error:
-        raise SysctlError(
-            f"sysctl {key} cannot be set to {wanted!r}: {error.strerror}{_why_refused(key, error)}"
-        ) from None
+        if key in AVAILABLE and error.errno in (errno.ENOENT, errno.EINVAL, errno.EPERM):
+            raise Unsupported(f"sysctl {key} cannot be set to {wanted!r}: {_why_not_had(key, wanted)}") from None
+        raise SysctlError(f"sysctl {key} cannot be set to {wanted!r}: {error.strerror}") from None
     held = read(key)
     if held != wanted:
         raise SysctlError(f"sysctl {key} was set to {wanted!r} and holds {held!r}")
@@ -80,12 +98,15 @@ def _why_absent(key: str) -> str:
     return " in this kernel"
 
 
-def _why_refused(key: str, error: OSError) -> str:
-    if key == "net.ipv4.tcp_congestion_control" and error.errno in (errno.ENOENT, errno.EPERM):
-        known = read("net.ipv4.tcp_available_congestion_control")
-        allowed = read("net.ipv4.tcp_allowed_congestion_control")
+def _why_not_had(key: str, wanted: str) -> str:
+    """What there is instead, and how to get the wanted one. A namespace may set fewer congestion controls than are."""
+    known = read(AVAILABLE[key]).split()
+    if wanted not in known:
+        return f"this kernel has no such one, only {', '.join(known)}; {_REMEDIES[key].replace('NAME', wanted)}"
+    if key == "net.ipv4.tcp_congestion_control":
+        allowed = ", ".join(read("net.ipv4.tcp_allowed_congestion_control").split())
         return (
-            f" (a namespace may set only allowed ones: {allowed}; available: {known}; allow it for the machine with"
-            " sysctl net.ipv4.tcp_allowed_congestion_control, or choose it per socket with TCP_CONGESTION)"
+            f"a namespace may set only allowed ones: {allowed}; allow it for the machine with"
+            " sysctl net.ipv4.tcp_allowed_congestion_control, or choose it per socket with TCP_CONGESTION"
         )
-    return ""
+    return "the kernel refuses it although it lists it"

@@ -16,12 +16,11 @@ import pytest
 
 from testbed.orchestrator import namespaces, offloads, rtnetlink
 from testbed.orchestrator.backends.mininet import MininetLab
-from testbed.orchestrator.errors import CommandFailed
+from testbed.orchestrator.errors import CommandFailed, Unsupported
 from testbed.orchestrator.netlink import SO_RCVBUFFORCE, Netlink, NetlinkError
 from testbed.orchestrator.network_plan import EMULATOR, NetworkSettings, plan_network
 from testbed.orchestrator.readiness import wait_until
 from testbed.orchestrator.run_identity import new_run_id, start_ticks
-from testbed.orchestrator.sysctl import SysctlError
 from topologies import catalog
 from topologies.link_profile import LinkProfile, QueueLimit, RandomLoss
 from topologies.model import Family, Topology
@@ -97,7 +96,7 @@ def test_leaving_gives_back_everything_also_after_an_exception() -> None:
 def test_a_build_that_fails_leaves_nothing() -> None:
     before, fds = here(), open_files()
     settings = NetworkSettings(sysctls={"server": {"net.ipv4.tcp_congestion_control": "no-such"}})
-    with pytest.raises(SysctlError, match="no-such"), lab_of(two_path(WIRE, WIRE), settings):
+    with pytest.raises(Unsupported, match="no-such"), lab_of(two_path(WIRE, WIRE), settings):
         pass
     settings = NetworkSettings(mtu_bytes=20)
     with pytest.raises(NetlinkError, match=r"ip link add client-eth0"), lab_of(two_path(WIRE, WIRE), settings):

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from testbed.endpoint.probe import explain, probe, probe_congestion_control, probe_scheduler
+from testbed.endpoint.probe import explain, probe
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,3 @@ def test_each_reason_is_told_apart_and_has_a_remedy(number: int, word: str) -> N
 
 def test_tcp_is_there() -> None:
     assert probe("linux-tcp").available
-
-
-def test_reno_is_always_there_and_an_invented_one_never() -> None:
-    assert probe_congestion_control("reno").available
-    verdict = probe_congestion_control("nosuch")
-    assert not verdict.available
-    assert "reno" in verdict.reason
-
-
-@pytest.mark.needs_mptcp
-def test_an_unknown_scheduler_is_named() -> None:
-    verdict = probe_scheduler("nosuch")
-    assert not verdict.available
-    assert "nosuch" in verdict.reason or "no choice" in verdict.reason

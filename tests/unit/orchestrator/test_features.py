@@ -67,10 +67,36 @@ def test_sysctls_are_read_back_and_refusals_explained() -> None:
         sysctl.write("net.ipv4.tcp_rmem", "4096  131072\t6291456")
         with pytest.raises(SysctlError, match="tcp_syn_retries cannot be set to 'many'"):
             sysctl.write("net.ipv4.tcp_syn_retries", "many")
-        with pytest.raises(SysctlError, match=r"no-such.*allowed ones"):
-            sysctl.write("net.ipv4.tcp_congestion_control", "no-such")
         with pytest.raises(Unsupported, match=r"net\.ipv4\.no_such does not exist"):
             sysctl.write("net.ipv4.no_such", "1")
         with pytest.raises(SysctlError, match="not a name"):
             sysctl.write("../etc/passwd", "1")
+    namespaces.close_all(fds)
+
+
+@pytest.mark.needs_root
+def test_a_congestion_control_that_the_kernel_lacks_or_keeps_to_itself_is_unsupported() -> None:
+    available, allowed = (
+        sysctl.read(f"net.ipv4.tcp_{which}_congestion_control").split() for which in ("available", "allowed")
+    )
+    fds = namespaces.make_namespaces(1)
+    with namespaces.inside(fds[0]):
+        with pytest.raises(Unsupported, match=rf"no-such.*only {', '.join(available)}; .*modprobe tcp_no-such"):
+            sysctl.write("net.ipv4.tcp_congestion_control", "no-such")
+        for name in set(available) - set(allowed) - {sysctl.read("net.ipv4.tcp_congestion_control")}:
+            with pytest.raises(Unsupported, match=rf"{name}.*only allowed ones: {', '.join(allowed)}"):
+                sysctl.write("net.ipv4.tcp_congestion_control", name)
+    namespaces.close_all(fds)
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_mptcp
+@pytest.mark.parametrize("what", ["scheduler", "path_manager"])
+def test_a_scheduler_or_path_manager_that_the_kernel_lacks_is_unsupported(what: str) -> None:
+    if not Path("/proc/sys/net/mptcp", what).exists():
+        pytest.skip(f"this kernel has no choice of {what}s")
+    available = ", ".join(sysctl.read(f"net.mptcp.available_{what}s").split())
+    fds = namespaces.make_namespaces(1)
+    with namespaces.inside(fds[0]), pytest.raises(Unsupported, match=rf"no-such.*only {available}"):
+        sysctl.write(f"net.mptcp.{what}", "no-such")
     namespaces.close_all(fds)
