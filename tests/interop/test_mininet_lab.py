@@ -16,7 +16,9 @@ import pytest
 
 from testbed.orchestrator import namespaces, offloads, rtnetlink
 from testbed.orchestrator.backends.mininet import MininetLab
-from testbed.orchestrator.errors import CommandFailed, Unsupported
+from testbed.orchestrator.emulator import Relay
+from testbed.orchestrator.errors import CommandFailed, NotReady, Unsupported
+from testbed.orchestrator.isolation import StopRequested
 from testbed.orchestrator.netlink import SO_RCVBUFFORCE, Netlink, NetlinkError
 from testbed.orchestrator.network_plan import EMULATOR, NetworkSettings, plan_network
 from testbed.orchestrator.readiness import wait_until
@@ -93,6 +95,20 @@ def test_leaving_gives_back_everything_also_after_an_exception() -> None:
     assert open_files() == fds
 
 
+def test_a_failing_teardown_does_not_swallow_a_stop_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(relay: Relay) -> None:
+        raise NotReady("the relay does not hang up")
+
+    monkeypatch.setattr(Relay, "end", refuses)
+    with pytest.raises(StopRequested) as caught, lab_of(two_path(QUICK, QUICK), RELAY) as lab:
+        child = lab.start("client", ["sleep", "1000"])
+        raise StopRequested("SIGINT arrived")
+    assert "does not hang up" in "".join(caught.value.__notes__)
+    assert start_ticks(child.pid) is None
+    with pytest.raises(NotReady, match="does not hang up"), lab_of(two_path(QUICK, QUICK), RELAY):
+        pass
+
+
 def test_a_build_that_fails_leaves_nothing() -> None:
     before, fds = here(), open_files()
     settings = NetworkSettings(sysctls={"server": {"net.ipv4.tcp_congestion_control": "no-such"}})
@@ -131,7 +147,6 @@ def test_names_and_addresses_can_be_asked_for() -> None:
         assert lab.interface("client", "access2") == "client-eth1"
         assert lab.address("server", "path2") == "10.0.4.2"
         assert lab.address("server", "path2", 6) == "fd00:4::2"
-        assert lab.emulator_interfaces("path1") == ("path1-a", "path1-b")
 
 
 @pytest.mark.parametrize(("setting", "largest"), [("off", 1514), ("on", 65535)])
@@ -176,9 +191,8 @@ def test_a_rate_without_delay_is_realised_by_the_kernels_token_bucket() -> None:
     with MininetLab(plan, run_id=new_run_id()) as lab:
         assert lab.relay is None
         assert lab.check() == ()
-        for link in ("path1", "path2"):
-            for interface in lab.emulator_interfaces(link):
-                netem.check(interface, profile, (), lab.run(EMULATOR, ["tc", "-j", "qdisc", "show", "dev", interface]))
+        for end in lab.plan.interfaces(EMULATOR):
+            netem.check(end.name, profile, (), lab.run(EMULATOR, ["tc", "-j", "qdisc", "show", "dev", end.name]))
 
 
 def test_a_killed_relay_is_noticed() -> None:

@@ -54,6 +54,3 @@ class Lab(Protocol):
 
     def address(self, node: str, link: str, family: Family = 4) -> str:
         """The node's address on that link."""
-
-    def emulator_interfaces(self, link: str) -> tuple[str, str]:
-        """The two interfaces of the emulator node between which a shaped link is realised: towards a, towards b."""

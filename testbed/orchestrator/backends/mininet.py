@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import testbed
@@ -63,15 +64,16 @@ class MininetLab:
         with ExitStack() as stack:
             self._built_ns = time.monotonic_ns()
             stack.enter_context(self._network)
-            stack.callback(self._end_processes)
-            stack.callback(self._stop_mininet)
+            stack.push(self._take_down)
             if self._start_relay and any(shaped.realisation == "relay" for shaped in self.plan.shaped):
                 self.relay = self._relay()
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._stack.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, reason: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, reason, trace)
 
     @property
     def net(self) -> Any:
@@ -139,11 +141,6 @@ class MininetLab:
         """The node's address on that link. Raises KeyError."""
         return str(self.plan.topology.addresses()[node, link, family].ip)
 
-    def emulator_interfaces(self, link: str) -> tuple[str, str]:
-        """The emulator's two interfaces of a shaped link: towards a, towards b. Raises KeyError."""
-        shaped = {each.link.name: each for each in self.plan.shaped}[link]
-        return shaped.a_side.name, shaped.b_side.name
-
     def check(self, *, probe_paths: bool = True) -> tuple[Finding, ...]:
         """Look at the network as it really is, for everything that would leave a connection with fewer subflows."""
         findings = check(self.plan, self._network, probe_paths=probe_paths)
@@ -165,6 +162,19 @@ class MininetLab:
         if self._net is not None:
             self._net.stop()
             self._net = None
+
+    def _take_down(self, kind: object, reason: BaseException | None, trace: object) -> None:
+        """Also when Mininet does not stop. What goes wrong here never takes the place of ``reason``, for which the lab
+        is left: a stop request that got lost would let the next trial begin. It is noted there instead."""
+        try:
+            try:
+                self._stop_mininet()
+            finally:
+                self._end_processes()
+        except Exception as error:
+            if reason is None:
+                raise
+            reason.add_note(f"while the lab was taken down: {type(error).__name__}: {error}")
 
     def _end_processes(self) -> None:
         """The last started first, so the relay is there until all that speak through it are gone."""
