@@ -11,8 +11,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import socket
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,8 +22,6 @@ CLONE_NEWUTS = 0x0400_0000
 CLONE_NEWIPC = 0x0800_0000
 CLONE_NEWPID = 0x2000_0000
 CLONE_NEWNET = 0x4000_0000
-
-SO_NETNS_COOKIE = 71
 
 CURRENT_NET = "/proc/thread-self/ns/net"
 
@@ -97,12 +93,6 @@ def close_all(fds: list[int]) -> None:
 def identity(fd: int) -> int:
     """The inode number of the namespace: equal numbers, same namespace."""
     return os.fstat(fd).st_ino
-
-
-def cookie(fd: int) -> int:
-    """A number that no other network namespace has had since boot (SO_NETNS_COOKIE); inode numbers are used again."""
-    with inside(fd), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
 
 
 def _make(count: int) -> list[int]:

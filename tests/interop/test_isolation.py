@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -130,6 +131,13 @@ def marked_processes(run_id: str) -> list[int]:
     return found
 
 
+def cookie(fd: int) -> int:
+    """A number that no other network namespace has had since boot; inode numbers are used again."""
+    so_netns_cookie = 71
+    with namespaces.inside(fd), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, so_netns_cookie, 8), sys.byteorder)
+
+
 def net_namespaces(pids: list[int] | None = None) -> set[int]:
     """The cookies of the namespaces that these processes (None: all) are in."""
     if pids is None:
@@ -142,7 +150,7 @@ def net_namespaces(pids: list[int] | None = None) -> set[int]:
             continue
         inode = namespaces.identity(fd)
         if inode not in cookies:
-            cookies[inode] = namespaces.cookie(fd)
+            cookies[inode] = cookie(fd)
         os.close(fd)
     return set(cookies.values())
 
