@@ -48,6 +48,8 @@ class QdiscFeatures:
     netem: bool = False
     netem_seed: bool = False
     """netem takes a seed (Linux 6.7 with iproute2 6.8), so that the same packets are lost again."""
+    unknown: str = ""
+    """Why nobody could ask, ``not known without root``; empty when the other fields are answers."""
 
 
 class QdiscMismatch(InvalidTrial):
@@ -116,14 +118,18 @@ def qdisc_commands(
 
 
 def change_commands(
-    interface: str, profile: LinkProfile, changes: Sequence[Change], *, seed: int | None = None
+    interface: str, profile: LinkProfile, changes: Sequence[Change], *, seeds: Sequence[int] | None = None
 ) -> tuple[tuple[int, tuple[tuple[str, ...], ...]], ...]:
-    """(time in ns, commands) of each scheduled change of this direction, in order of time."""
+    """(time in ns, commands) of each scheduled change of this direction, in order of time.
+
+    ``seeds``, one per change: netem starts its sequence anew with every change, so each needs another one.
+    """
     shape = _shape(profile, changes)
     current, down, timed = profile, False, []
-    for change in sorted(changes, key=lambda each: each.at_ns):
+    for index, change in enumerate(sorted(changes, key=lambda each: each.at_ns)):
         current = change.applied_to(current)
         down = down if change.down is None else change.down
+        seed = seeds[index] if seeds is not None else None
         commands = []
         if shape.netem:
             commands.append(
@@ -136,9 +142,35 @@ def change_commands(
     return tuple(timed)
 
 
-def check(interface: str, profile: LinkProfile, changes: Sequence[Change], shown: str) -> None:
-    """Compare the output of ``tc -j qdisc show dev INTERFACE`` with the profile. Raises QdiscMismatch naming both."""
+def reseed_commands(
+    interface: str, profile: LinkProfile, changes: Sequence[Change], *, seed: int | None
+) -> tuple[tuple[str, ...], ...]:
+    """Start netem's sequence from its seed again; none without netem or seed.
+
+    Right before the traffic: probes have drawn from it, and how many did differs from trial to trial.
+    """
+    if seed is None or not _shape(profile, changes).netem:
+        return ()
+    return (("tc", "qdisc", "change", "dev", interface, "root", "handle", "1:", *_netem(profile, seed=seed)),)
+
+
+def burst_bytes(rate_bit_s: int) -> int:
+    """The bucket that a TBF of ours has: one millisecond, at least two frames."""
+    return max(2 * _FRAME_BYTES, rate_bit_s // 8 // 1000)
+
+
+def check(interface: str, profile: LinkProfile, changes: Sequence[Change], shown: str, *, done: int = 0) -> None:
+    """Compare the output of ``tc -j qdisc show dev INTERFACE`` with the profile. Raises QdiscMismatch naming both.
+
+    ``done``: how many of the changes, in order of time, have been carried out.
+    """
     shape = _shape(profile, changes)
+    down = False
+    for change in sorted(changes, key=lambda each: each.at_ns)[:done]:
+        profile = change.applied_to(profile)
+        down = down if change.down is None else change.down
+    if down:
+        profile = dataclasses.replace(profile, loss=RandomLoss(1.0))
     held: Mapping[str, Mapping[str, Any]] = {entry["kind"]: entry.get("options", {}) for entry in json.loads(shown)}
     for kind, needed in (("netem", shape.netem), ("tbf", shape.tbf)):
         if needed != (kind in held):
@@ -208,7 +240,7 @@ def _loss(profile: LinkProfile) -> list[str]:
 def _tbf(profile: LinkProfile) -> tuple[str, ...]:
     """A bucket of one millisecond, at least two frames: bursts stay small and high rates are reached."""
     rate = profile.rate_bit_s or 0
-    burst = max(2 * _FRAME_BYTES, rate // 8 // 1000)
+    burst = burst_bytes(rate)
     in_bytes = profile.queue.size_bytes if profile.queue is not None else None
     limit = in_bytes or _FRAME_BYTES * (profile.queue.packets or 1 if profile.queue is not None else 1)
     return ("tbf", "rate", f"{rate}bit", "burst", str(burst), "limit", str(max(limit, burst)))

@@ -112,8 +112,28 @@ def qdisc_commands(shaped: ShapedLink, seed: int | None = None) -> tuple[tuple[s
     )
 
 
+def reseed_commands(shaped: ShapedLink, seed: int | None) -> tuple[tuple[str, ...], ...]:
+    """What makes netem of both directions begin its sequence again; see ``netem.reseed_commands``."""
+    if shaped.realisation != "qdisc":
+        return ()
+    link = shaped.link
+    return tuple(
+        argv
+        for direction, profile, side in (
+            ("forward", link.forward, shaped.b_side),
+            ("backward", link.backward, shaped.a_side),
+        )
+        for argv in netem.reseed_commands(
+            side.name,
+            profile,
+            netem.for_direction(link.changes, "forward" if direction == "forward" else "backward"),
+            seed=qdisc_seed(shaped, seed, direction),
+        )
+    )
+
+
 def qdisc_seed(shaped: ShapedLink, seed: int | None, direction: str) -> int | None:
-    """What netem of one direction is given, at the start and with every change (a change without one seeds it anew)."""
+    """What netem of one direction is given at the start; a scheduled change derives its own from it."""
     if seed is None or not shaped.seeded:
         return None
     return derived_seed(seed, f"link {shaped.link.name} {direction}")

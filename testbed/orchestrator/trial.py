@@ -3,6 +3,10 @@
 A trial ends VALID, INVALID (the testbed did not do what was asked: the numbers say what) or UNSUPPORTED (this machine
 cannot: the reason says what is missing). What a valid trial achieved is for the analysis to judge, not for this file:
 also a transfer that broke or lost bytes on a true network is a valid observation.
+
+INVALID has two sources. A disturbance is the testbed's own doing (calibration, fidelity, relay, readiness): such one
+may be carried out again. A problem is what the endpoints did (a number of subflows, a fallback, an error): trying that
+again would select results.
 """
 
 from __future__ import annotations
@@ -12,28 +16,27 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from testbed.emulation import fidelity
-from testbed.emulation.calibration import Measurement, ProbedLink, Tolerance, calibrate
-from testbed.emulation.placement import HOSTS_SYSCTL, placement
-from testbed.emulation.probes import probe_socket
-from testbed.emulation.protocol import Report
+from testbed.emulation.placement import HOSTS_SYSCTL, claimed_placement
 from testbed.endpoint.protocol import Configuration, FlowResult, Start
-from testbed.orchestrator import endpoint_process, trial_rows
+from testbed.orchestrator import endpoint_process, network_commands, qdisc_check, trial_links, trial_rows
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.backends.base import plan_network
 from testbed.orchestrator.backends.mininet import MininetLab, package_path
 from testbed.orchestrator.collectors.trial_collectors import TrialCollectors
+from testbed.orchestrator.emulator import RelayError
 from testbed.orchestrator.endpoint_process import Conversation, EndpointFailed, EndpointProcess
-from testbed.orchestrator.errors import InvalidTrial, Unsupported
+from testbed.orchestrator.errors import InvalidTrial, NotReady, Unsupported
 from testbed.orchestrator.netem import QdiscFeatures
 from testbed.orchestrator.network_plan import EMULATOR, NetworkPlan
 from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.qdisc_schedule import QdiscSchedule, schedule_of
-from testbed.orchestrator.spec import Experiment, Flow, ShortFlows, Variant
+from testbed.orchestrator.spec import Experiment, Flow, Variant
 from testbed.orchestrator.trial_rows import Row
 from testbed.record.run_directory import TrialRecord
 
@@ -51,6 +54,8 @@ class Outcome:
     verdict: str
     reason: str
     record: TrialRecord
+    disturbed: bool = False
+    """INVALID by the testbed itself, whatever the endpoints did: only then may it be carried out again."""
 
     def with_earlier_attempts(self, reasons: Sequence[str]) -> TrialRecord:
         """The record that also tells of the attempts before this one, which were INVALID."""
@@ -69,6 +74,29 @@ class Outcome:
         return TrialRecord(self.record.trial, tables)
 
 
+class _EndpointProblem(InvalidTrial):
+    """An endpoint died or had no result in time."""
+
+
+class _AllHeard(InvalidTrial):
+    """Whoever can still say something has said it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """What a trial has while its traffic runs."""
+
+    lab: MininetLab
+    plan: NetworkPlan
+    calibrations: trial_links.Calibrations
+    collectors: TrialCollectors
+    conversation: Conversation
+    changes: QdiscSchedule
+    before_ns: int
+    """CLOCK_MONOTONIC, before the counters were read for the first time."""
+    epoch_ns: int
+
+
 @dataclass(slots=True)
 class _Observed:
     """Rows gathered on the way; whatever there is when a trial ends early is kept."""
@@ -80,7 +108,10 @@ class _Observed:
     counters: list[Row] = field(default_factory=list)
     links: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
+    disturbances: list[str] = field(default_factory=list)
+    """What the testbed did not do as asked."""
     problems: list[str] = field(default_factory=list)
+    """What the endpoints did that makes the trial another one than asked for."""
     setup_ns: int | None = None
     realisation: str | None = None
 
@@ -101,13 +132,16 @@ def run_trial(
     observed = _Observed()
     verdict, reason = "VALID", ""
     try:
-        _Carrying(experiment, variant, trial, run_id, directory, progress, observed).out(qdiscs)
-        if observed.problems:
-            verdict, reason = "INVALID", "; ".join(observed.problems)
+        try:
+            _Carrying(experiment, variant, trial, run_id, directory, progress, observed).out(qdiscs)
+        except (EndpointFailed, _EndpointProblem) as error:
+            observed.problems.insert(0, str(error))
+        except InvalidTrial as error:
+            observed.disturbances.insert(0, str(error))
+        if reasons := [*observed.disturbances, *observed.problems]:
+            verdict, reason = "INVALID", "; ".join(reasons)
     except Unsupported as error:
         verdict, reason = "UNSUPPORTED", str(error)
-    except InvalidTrial as error:
-        verdict, reason = "INVALID", "; ".join([str(error), *observed.problems])
     except Exception as error:  # a defect of the testbed: this trial does not count, the others may
         (directory / "logs" / "traceback.txt").write_text(traceback.format_exc())
         verdict, reason = "INVALID", f"internal error, see logs/traceback.txt: {type(error).__name__}: {error}"
@@ -134,7 +168,8 @@ def run_trial(
         "links": observed.links,
         "events": observed.events,
     }
-    return Outcome(verdict, reason, TrialRecord(trial.number, tables))
+    disturbed = verdict == "INVALID" and bool(observed.disturbances)
+    return Outcome(verdict, reason, TrialRecord(trial.number, tables), disturbed)
 
 
 @dataclass(slots=True)
@@ -155,82 +190,98 @@ class _Carrying:
         self.progress("build", 0.5)
         settings = planning.network_settings(self.experiment, self.variant)
         plan = plan_network(self.variant.topology, settings, qdiscs)
-        relay_cpu = None
-        if any(shaped.realisation == "relay" for shaped in plan.shaped):
-            placed = placement(os.sched_getaffinity(0))
-            relay_cpu = placed.relay_cpu
-            if Path("/proc/sys", *HOSTS_SYSCTL.split(".")).exists():  # Linux 6.3 on
-                plan = plan_network(self.variant.topology, planning.steered(settings, placed), qdiscs)
         self.observed.realisation = trial_rows.realisation_of(plan)
-        with MininetLab(plan, run_id=self.run_id, seed=self.trial.seed, relay_cpu=relay_cpu) as lab:
+        with ExitStack() as stack:
+            placed, steered = None, False
+            if self.observed.realisation in ("relay", "mixed"):
+                placed = stack.enter_context(claimed_placement(os.sched_getaffinity(0)))
+                steered = Path("/proc/sys", *HOSTS_SYSCTL.split(".")).exists()  # Linux 6.3 on
+                if steered:
+                    plan = plan_network(self.variant.topology, planning.steered(settings, placed), qdiscs)
+            cpu = placed.relay_cpu if placed is not None else None
+            lab = stack.enter_context(MininetLab(plan, run_id=self.run_id, seed=self.trial.seed, relay_cpu=cpu))
+            if lab.relay is not None:
+                self._note("relay", trial_links.how_it_ran(lab.relay.ready, placed, steered))
             try:
                 self._in(lab, plan, begun_ns)
             finally:
                 log = self.directory / "logs" / "commands.txt"
                 log.write_text("".join(f"{command}\n" for command in lab.commands))
 
+    def _note(self, subject: str, detail: str) -> None:
+        row = {"trial": self.trial.number, "time_ns": 0, "kind": "note", "subject": subject, "detail": detail}
+        self.observed.events.append(row)
+
     def _in(self, lab: MininetLab, plan: NetworkPlan, begun_ns: int) -> None:
         self.progress("check", 0.3)
         if findings := lab.check():
             raise InvalidTrial("pre-flight: " + "; ".join(str(finding) for finding in findings))
         self.progress("calibrate", 0.6)
-        calibrations = self._calibrate(lab, plan)
+        calibrations, wrong = trial_links.measured(lab, plan)
+        self.observed.links += trial_rows.link_rows(self.trial.number, plan, calibrations, None)
+        if wrong:
+            raise InvalidTrial("calibration: " + "; ".join(wrong))
         with ExitStack() as stack:
             collectors = stack.enter_context(TrialCollectors(self.experiment, self.variant, lab, self.directory))
             conversation, pairs = self._start_endpoints(lab)
             changes = QdiscSchedule(lambda argv: lab.run(EMULATOR, argv), schedule_of(plan, self.trial.seed))
+            before_ns = time.monotonic_ns()
             collectors.before()
+            for shaped in plan.shaped:
+                for argv in network_commands.reseed_commands(shaped, self.trial.seed):
+                    lab.run(EMULATOR, argv)
             self.observed.setup_ns = time.monotonic_ns() - begun_ns
             self.progress("traffic", self.experiment.duration_ns / 1e9)
             epoch_ns = lab.relay.begin().monotonic_ns if lab.relay is not None else time.monotonic_ns()
+            traffic = _Traffic(lab, plan, calibrations, collectors, conversation, changes, before_ns, epoch_ns)
             collectors.start(epoch_ns)
             for endpoint, flow in pairs:
                 endpoint.say(Start(epoch_monotonic_ns=epoch_ns, start_ns=flow.start_ns))
-            self._hear(conversation, lab, changes, epoch_ns)
+            failure: InvalidTrial | None = None
+            try:
+                self._hear(traffic)
+            except InvalidTrial as error:
+                failure = error
+                _hear_last_words(conversation)
             self.progress("collect", 0.5)
-            report = lab.relay.report() if lab.relay is not None else None
-            collected = collectors.finish()
-        number = self.trial.number
-        self.observed.counters += [{"trial": number, **row} for row in collected.counters]
-        self.observed.samples += trial_rows.sample_rows(number, collected.samples)
-        self.observed.events += [{"trial": number, **row} for row in (*collected.events, *changes.events)]
-        self.observed.links += trial_rows.link_rows(number, plan, calibrations, report)
-        if report is not None:
-            self.observed.events += trial_rows.change_events(number, report)
-            self._judge(report)
-        self._take_results(conversation)
+            for gather in (self._take_collected, self._take_links, self._take_results):
+                try:
+                    gather(traffic)
+                except InvalidTrial as error:  # the rest is kept all the same
+                    self.observed.disturbances.append(str(error))
+        if failure is not None:
+            raise failure
 
-    # --- calibration ---
+    def _take_collected(self, traffic: _Traffic) -> None:
+        number, observed = self.trial.number, self.observed
+        observed.events += [{"trial": number, **row} for row in traffic.changes.events]
+        collected = traffic.collectors.finish()
+        observed.counters += [{"trial": number, **row} for row in collected.counters]
+        observed.samples += trial_rows.sample_rows(number, collected.samples)
+        observed.events += [{"trial": number, **row} for row in collected.events]
 
-    def _calibrate(self, lab: MininetLab, plan: NetworkPlan) -> dict[tuple[str, str], Row]:
-        """Measure every shaped link before the traffic. Raises InvalidTrial with what is out of tolerance."""
-        tolerance = Tolerance()
-        with ExitStack() as stack:
-            probed = []
-            for shaped in plan.shaped:
-                sockets = []
-                for node in (shaped.link.a, shaped.link.b):
-                    with lab.inside(node):
-                        sockets.append(stack.enter_context(probe_socket(lab.interface(node, shaped.link.name))))
-                link = shaped.link
-                bucket = shaped.realisation == "qdisc"
-                a, b = sockets
-                probed.append(ProbedLink(link.name, link.forward, link.backward, a, b, token_bucket=bucket))
-            found = calibrate(probed, tolerance) if probed else ()
-        rows = {(item.link, item.direction): _calibration_row(item, plan, tolerance) for item in found}
-        if wrong := [item.describe() for item in found if not item.is_within]:
-            self.observed.links += trial_rows.link_rows(self.trial.number, plan, rows, None)
-            raise InvalidTrial("calibration: " + "; ".join(wrong))
-        return rows
-
-    def _judge(self, report: Report) -> None:
-        """The check after the traffic."""
-        for violation in fidelity.violations(report):
-            self.observed.problems.append(f"emulation: {violation}")
-            where, _, _ = violation.partition(":")
-            for row in self.observed.links:
-                if f"{row['link']} {row['direction']}" == where:
-                    row["check"] = "; ".join(filter(None, [row.get("check"), violation]))
+    def _take_links(self, traffic: _Traffic) -> None:
+        """The check after the traffic, of both realisations."""
+        number, observed, lab = self.trial.number, self.observed, traffic.lab
+        problems = list(traffic.changes.problems)
+        if lab.relay is not None and lab.relay.is_running():
+            report = lab.relay.report()
+            observed.links = trial_rows.link_rows(number, traffic.plan, traffic.calibrations, report)
+            observed.events += trial_rows.change_events(number, report)
+            problems += fidelity.violations(report)
+        rows, found = qdisc_check.check(
+            traffic.plan,
+            observed.counters,
+            done=traffic.changes.done,
+            lead_ns=traffic.epoch_ns - traffic.before_ns,
+            elapsed_ns=time.monotonic_ns() - traffic.before_ns,
+            show=lambda interface: lab.run(EMULATOR, ("tc", "-j", "qdisc", "show", "dev", interface)),
+        )
+        for row in observed.links:
+            row |= rows.get((row["link"], row["direction"]), {})
+        problems += found
+        trial_links.mark(observed.links, problems)
+        observed.disturbances += [f"emulation: {problem}" for problem in problems]
 
     # --- endpoints ---
 
@@ -255,6 +306,10 @@ class _Carrying:
             if error.result.error_kind == "unsupported":
                 raise Unsupported(str(error)) from error
             raise
+        except NotReady:
+            raise
+        except InvalidTrial as error:
+            raise _EndpointProblem(str(error)) from error
         return conversation, pairs
 
     def _configuration(self, flow: Flow, role: str, port: int) -> tuple[str, Configuration]:
@@ -284,34 +339,47 @@ class _Carrying:
             seed=self.trial.seed,
         )
 
-    def _hear(self, conversation: Conversation, lab: MininetLab, changes: QdiscSchedule, epoch_ns: int) -> None:
-        """Until every endpoint has its result."""
+    def _hear(self, traffic: _Traffic) -> None:
+        """Until every endpoint has its result. Raises RelayError for the network, _EndpointProblem for an endpoint."""
+        relay = traffic.lab.relay
 
         def on_tick() -> float:
-            if lab.relay is not None and not lab.relay.is_running():
-                raise InvalidTrial(f"the relay (pid {lab.relay.process.pid}) died during the traffic")
+            if relay is not None and not relay.is_running():
+                raise RelayError(f"the relay (pid {relay.process.pid}) died during the traffic")
             self.progress("", 0.0)
-            return changes.carry_out(epoch_ns)
+            try:
+                return traffic.changes.carry_out(traffic.epoch_ns)
+            except InvalidTrial as error:
+                raise RelayError(f"a scheduled change was not carried out: {error}") from error
 
         deadline_s = (self.experiment.duration_ns + planning.drain_ns(self.variant.topology)) / 1e9 + RESULT_SLACK_S
-        conversation.until_results(deadline_s, on_tick)
+        try:
+            traffic.conversation.until_results(deadline_s, on_tick)
+        except RelayError:
+            raise
+        except InvalidTrial as error:
+            raise _EndpointProblem(str(error)) from error
 
     # --- results ---
 
-    def _take_results(self, conversation: Conversation) -> None:
+    def _take_results(self, traffic: _Traffic) -> None:
+        """What each end has said; after an early end perhaps not everyone has a result."""
         topology, number = self.variant.topology, self.trial.number
         for flow in self.variant.flows:
-            ends = [item for item in conversation.endpoints if item.configuration.flow == flow.name]
-            results = {item.configuration.role: item.result for item in ends}
-            client, server = results["client"], results["server"]
-            assert client is not None and server is not None  # until_results() returns no sooner
-            self.observed.flows.append(trial_rows.flow_row(number, topology, flow, client, server))
-            self.observed.subflows += trial_rows.subflow_rows(number, topology, flow, (client, server))
-            self.observed.distributions += trial_rows.distribution_rows(number, flow.name, (client, server))
+            ends = [item for item in traffic.conversation.endpoints if item.configuration.flow == flow.name]
             for item in ends:
                 self.observed.samples += trial_rows.sample_rows(number, item.samples)
                 self.observed.events += trial_rows.subflow_events(number, item.name, item.subflows)
-            self._judge_results(flow, client, server)
+            there = {item.configuration.role: item.result for item in ends if item.result is not None}
+            if not there:
+                continue
+            client, server = (there.get(role) or _no_result(flow, role) for role in ("client", "server"))
+            row = trial_rows.flow_row(number, topology, flow, client, server)
+            self.observed.flows.append(row | _unknown(set(there)))
+            self.observed.subflows += trial_rows.subflow_rows(number, topology, flow, list(there.values()))
+            self.observed.distributions += trial_rows.distribution_rows(number, flow.name, list(there.values()))
+            if len(there) == 2:
+                self._judge_results(flow, client, server)
 
     def _judge_results(self, flow: Flow, client: FlowResult, server: FlowResult) -> None:
         for result in (client, server):
@@ -319,25 +387,62 @@ class _Carrying:
                 raise Unsupported(f"{flow.name}.{result.role}: {result.error}")
             if result.error_kind in ("connect", "program", "configuration", "stopped"):
                 self.observed.problems.append(f"{flow.name}.{result.role}: {result.error}")
-        expected = self.variant.subflows
-        one_connection = flow is self.variant.flows[0] and not isinstance(flow.application, ShortFlows)
-        if expected is not None and one_connection and client.subflows_seen != expected:
-            fell_back = ", the connection fell back to TCP" if client.fallback or server.fallback else ""
-            self.observed.problems.append(
-                f"{flow.name}: {client.subflows_seen} subflows were established instead of {expected}{fell_back}"
-            )
+        expected = planning.expected_subflows(self.variant)
+        if expected is not None and flow is self.variant.flows[0]:
+            self.observed.problems += subflow_problems(flow, client, server, expected)
 
 
-def _calibration_row(found: Measurement, plan: NetworkPlan, tolerance: Tolerance) -> Row:
-    shaped = next(item for item in plan.shaped if item.link.name == found.link)
-    profile = shaped.link.forward if found.direction == "forward" else shaped.link.backward
-    return {
-        "calibrated_rate_bit_s": found.rate_bit_s,
-        "expected_rate_bit_s": profile.rate_bit_s,
-        "rate_tolerance": tolerance.rate,
-        "calibrated_delay_ns": found.delay_median_ns,
-        "expected_delay_ns": profile.delay_ns,
-        "delay_tolerance_ns": tolerance.delay_ns,
-        "calibrated_loss": found.lost / found.probes if found.probes else None,
-        "check": "; ".join(found.problems) or None,
+def subflow_problems(flow: Flow, client: FlowResult, server: FlowResult, expected: int) -> list[str]:
+    """Whether the connection was the one asked for: as many subflows at both ends, and MPTCP if both asked for it."""
+    problems = []
+    asked_for_mptcp = flow.client.implementation == flow.server.implementation == "linux"
+    if asked_for_mptcp and (client.fallback or server.fallback):
+        problems.append(f"{flow.name}: both ends asked for MPTCP and the connection fell back to TCP")
+    if client.subflows_seen != expected:
+        problems.append(f"{flow.name}: {client.subflows_seen} subflows were established instead of {expected}")
+    elif server.subflows_seen != expected:
+        problems.append(
+            f"{flow.name}: the client had {expected} subflows established, the server only {server.subflows_seen}"
+            if server.subflows_seen < expected
+            else f"{flow.name}: the server had {server.subflows_seen} subflows established instead of {expected}"
+        )
+    return problems
+
+
+def _hear_last_words(conversation: Conversation) -> None:
+    """After an early end: ask everyone to stop and hear the results of those that live."""
+    silent_ticks = 0
+
+    def on_tick() -> float:
+        nonlocal silent_ticks
+        left = [item for item in conversation.endpoints if item.result is None]
+        silent_ticks = silent_ticks + 1 if all(item.process.exit_code is not None for item in left) else 0
+        if silent_ticks > 1:  # what the dead had said before was read in the tick between
+            raise _AllHeard
+        return 0.05
+
+    with suppress(InvalidTrial):  # the trial is INVALID already, and who said nothing gets a row that tells so
+        conversation.until_results(0.0, on_tick)
+
+
+def _no_result(flow: Flow, role: Literal["client", "server"]) -> FlowResult:
+    asked = flow.client if role == "client" else flow.server
+    return FlowResult(
+        role=role,
+        flow=flow.name,
+        implementation=asked.implementation,
+        implementation_in_force=None,
+        fallback=False,
+        complete=False,
+        stopped=False,
+        error="it ended without a result",
+    )
+
+
+def _unknown(there: set[str]) -> Row:
+    """The columns of ``flows`` that only an end without a result could have told."""
+    columns = {
+        "client": ("bytes_sent_upload", "bytes_received_download", "subflows", "fallback"),
+        "server": ("bytes_sent_download", "bytes_received_upload", "fallback"),
     }
+    return {name: None for role, names in columns.items() if role not in there for name in names}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 ColumnType = Literal["int64", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float."""
@@ -292,8 +292,8 @@ EVENTS = Table(
         _time("time_ns", "Since the start of the traffic; negative: before it.", nullable=False),
         _text(
             "kind",
-            "`change` is a scheduled change of a link, at the time it took effect.",
-            choices=("change", "subflow-added", "subflow-removed", "warning"),
+            "`change` is a scheduled change of a link, at the time it took effect; `note` says how the testbed ran.",
+            choices=("change", "subflow-added", "subflow-removed", "note", "warning"),
         ),
         _text("subject", "The link, subflow or part that it happened to."),
         _text(

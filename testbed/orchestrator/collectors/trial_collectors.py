@@ -30,8 +30,7 @@ class Collected:
     counters: list[dict[str, Any]] = field(default_factory=list)
     samples: list[SampleRow] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    """What makes the observation itself doubtful."""
+    """Warnings: a capture that lacks packets, a kernel log that could not be read, what the kernel logged."""
 
 
 class TrialCollectors:
@@ -62,6 +61,7 @@ class TrialCollectors:
     def before(self) -> None:
         """What takes a moment, before the clock of the trial starts."""
         if self._capture is not None:
+            self._stack.callback(self._capture.close)
             self._capture.start(0)
         self._counters.start(0)
         if self._qdisc is not None:
@@ -69,6 +69,7 @@ class TrialCollectors:
 
     def start(self, epoch_ns: int) -> None:
         """The traffic begins now."""
+        self._stack.callback(self._log.stop)
         self._log.start(epoch_ns)
         self._host.start(epoch_ns)
         self._stack.callback(self._host.stop)
@@ -78,7 +79,6 @@ class TrialCollectors:
         counters = self._counters.stop()
         if self._qdisc is not None:
             counters += self._qdisc.stop()
-        self._stack.pop_all()
         collected = Collected(
             counters=[
                 {"host": row.host, "counter": row.counter, "before": row.before, "after": row.after} for row in counters
@@ -95,6 +95,11 @@ class TrialCollectors:
 
     def _take_log(self, collected: Collected) -> None:
         messages = self._log.stop()
+        if self._log.reason:
+            collected.events.append(_warning(0, "kernel log of the machine", self._log.reason))
+        if self._log.overwritten:
+            text = "the kernel's buffer was too small: the oldest messages of this trial are lost"
+            collected.events.append(_warning(0, "kernel log of the machine", text))
         if messages:
             path = self._directory / "logs" / "kernel.txt"
             path.write_text("".join(f"{_line(message)}\n" for message in messages))

@@ -1,0 +1,157 @@
+"""Links that qdiscs realise: seeds, lateness of scheduled changes, what is read back after the traffic."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from testbed.orchestrator import network_commands, qdisc_check, qdisc_schedule
+from testbed.orchestrator.netem import QdiscFeatures
+from testbed.orchestrator.network_plan import NetworkPlan, plan_network
+from testbed.orchestrator.qdisc_schedule import LATEST_NS, DueChange, QdiscSchedule, schedule_of
+from topologies.link_profile import (
+    Change,
+    DropList,
+    EveryNth,
+    GilbertElliott,
+    LinkProfile,
+    NoLoss,
+    QueueLimit,
+    RandomLoss,
+    outage,
+)
+from topologies.two_path import two_path
+
+ALL = QdiscFeatures(tbf=True, netem=True, netem_seed=True)
+RATE = LinkProfile(rate_bit_s=20_000_000, queue=QueueLimit(packets=34))
+LOSSY = LinkProfile(rate_bit_s=20_000_000, queue=QueueLimit(packets=34), loss=RandomLoss(0.01))
+S = 10**9
+
+
+def plan(profile: LinkProfile, changes: tuple[Change, ...] = ()) -> NetworkPlan:
+    topology = two_path(profile, profile)
+    changed = dataclasses.replace(topology.link("path1"), changes=changes)
+    return plan_network(topology.with_link(changed), qdiscs=ALL)
+
+
+def show(profile: LinkProfile, loss: float) -> str:
+    entries = [
+        {"kind": "netem", "options": {"limit": 1_000_000, "loss-random": {"loss": loss}}},
+        {"kind": "tbf", "options": {"rate": (profile.rate_bit_s or 0) / 8}},
+        {"kind": "pfifo", "options": {"limit": 34}},
+    ]
+    return json.dumps(entries if loss else entries[1:])
+
+
+def counters(interface: str, kind: str, **values: int) -> list[dict[str, object]]:
+    return [
+        {"counter": f"qdisc.{interface}.{kind}.1:.{name}", "before": 7, "after": 7 + value}
+        for name, value in values.items()
+    ]
+
+
+def test_netem_begins_its_sequence_again_right_before_the_traffic() -> None:
+    shaped = plan(LOSSY).shaped[0]
+    seed = network_commands.qdisc_seed(shaped, 5, "forward")
+    first = network_commands.reseed_commands(shaped, 5)[0]
+    assert first[:8] == ("tc", "qdisc", "change", "dev", shaped.b_side.name, "root", "handle", "1:")
+    assert first[-2:] == ("seed", str(seed))
+    assert "1%" in first
+    assert network_commands.reseed_commands(plan(RATE).shaped[0], 5) == ()
+    assert network_commands.reseed_commands(shaped, None) == ()
+
+
+def test_each_scheduled_change_has_a_seed_of_its_own() -> None:
+    due = schedule_of(plan(LOSSY, outage(S, S)), 5)
+    seeds = [command[command.index("seed") + 1] for change in due for command in change.commands]
+    shaped = plan(LOSSY).shaped[0]
+    assert len(seeds) == len(set(seeds)) == 4
+    assert str(network_commands.qdisc_seed(shaped, 5, "forward")) not in seeds
+
+
+@pytest.mark.parametrize(("late_ns", "problems"), [(LATEST_NS - 1, 0), (LATEST_NS + 1, 1)])
+def test_a_change_that_the_kernel_takes_too_late_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch, late_ns: int, problems: int
+) -> None:
+    monkeypatch.setattr(qdisc_schedule.time, "monotonic_ns", lambda: 5 * S + late_ns)
+    ran: list[Sequence[str]] = []
+    schedule = QdiscSchedule(ran.append, [DueChange(5 * S, "path1", "forward", "down", (("tc",),))])
+    schedule.carry_out(0)
+    assert ran == [("tc",)]
+    assert schedule.events[0]["detail"] == "forward: down"
+    assert schedule.done["path1", "forward"] == 1
+    assert len(schedule.problems) == problems
+    assert all("path1 forward: down of 5 s was in force 20.0 ms late" in text for text in schedule.problems)
+
+
+def test_counts_come_from_the_root_and_overflow_from_the_bucket() -> None:
+    moved = {"netem.packets": 90, "netem.bytes": 9000, "netem.drops": 10, "tbf.drops": 4, "pfifo.drops": 4}
+    assert qdisc_check.counted(LOSSY, (), moved) == {
+        "packets_arrived": 100,
+        "packets_delivered": 90,
+        "bytes_delivered": 9000,
+        "dropped_queue": 4,
+        "dropped_loss": 6,
+        "dropped_outage": 0,
+    }
+    assert "dropped_loss" not in qdisc_check.counted(LOSSY, outage(S, S), moved)
+    assert qdisc_check.counted(LinkProfile(), (), {}) == {}
+
+
+def check(sent: int, *, held: float = 0.0, done: int = 0, changes: tuple[Change, ...] = ()) -> list[str]:
+    planned = plan(LOSSY if held else RATE, changes)
+    rows = counters(planned.shaped[0].b_side.name, "tbf", packets=sent // 1000, bytes=sent, drops=0, qlen=0)
+    _, problems = qdisc_check.check(
+        planned,
+        rows,
+        done={("path1", "forward"): done},
+        lead_ns=S // 10,
+        elapsed_ns=S,
+        show=lambda interface: show(RATE, held),
+    )
+    return [text for text in problems if text.startswith("path1 forward")]
+
+
+def test_more_bytes_than_the_rate_allows_are_found() -> None:
+    assert check(2_500_000) == []
+    assert "2550000 bytes passed in 1.000 s where the rate allows" in check(2_550_000)[0]
+
+
+def test_a_rate_that_changes_allows_what_both_rates_allow() -> None:
+    slower = (Change(at_ns=4 * S // 10, rate_bit_s=10_000_000),)  # 0.5 s at 20 Mbit/s, 0.5 s at 10 Mbit/s
+    allowed = qdisc_check.most_bytes(RATE, slower, S // 10, S)
+    assert allowed is not None
+    assert 1_875_000 <= allowed <= 1_950_000
+    assert qdisc_check.most_bytes(LinkProfile(), (), 0, S) is None
+
+
+def test_values_that_the_kernel_does_not_hold_after_the_traffic_are_found() -> None:
+    assert check(0, held=0.01) == []
+    assert "loss was set to 0.01 and the kernel holds 0.5" in check(0, held=0.5)[0]
+
+
+def test_what_is_read_back_is_the_profile_as_the_schedule_left_it() -> None:
+    changes = (Change(at_ns=S, loss=RandomLoss(0.5)), *outage(2 * S, S))
+    assert check(0, held=0.01, done=0, changes=changes) == []
+    assert check(0, held=0.5, done=1, changes=changes) == []
+    assert check(0, held=1.0, done=2, changes=changes) == []
+    assert check(0, held=0.5, done=3, changes=changes) == []
+    assert check(0, held=1.0, done=3, changes=changes) != []
+
+
+@pytest.mark.parametrize(
+    ("loss", "mean"),
+    [
+        (NoLoss(), 0.0),
+        (RandomLoss(0.02), 0.02),
+        (RandomLoss(0.02, 0.5), None),
+        (GilbertElliott(0.05, 0.2), 0.2),
+        (EveryNth(4), 0.25),
+        (DropList((3,)), None),
+    ],
+)
+def test_the_mean_loss_is_known_where_the_model_has_one(loss: object, mean: float | None) -> None:
+    assert qdisc_check.mean_loss(loss) == pytest.approx(mean) if mean else qdisc_check.mean_loss(loss) == mean  # type: ignore[arg-type]
