@@ -73,7 +73,10 @@ def symmetric_paths() -> Topology:
 
 
 def sweep(networks: Mapping[str, tuple[str, Topology]]) -> tuple[Variant, ...]:
-    """For each network, given with what is special about it, plain TCP over ``path1`` (``tcp-<key>``) and MPTCP over both (``mptcp-<key>``), with Reno."""
+    """TCP over ``path1`` (``tcp-<key>``) and MPTCP over both paths (``mptcp-<key>``), with Reno, for each network.
+
+    A network is given with what is special about it.
+    """
     variants: list[Variant] = []
     for key, (words, topology) in networks.items():
         variants.append(tcp(f"tcp-{key}", topology, "path1", congestion_control=RENO))
