@@ -16,17 +16,22 @@ import struct
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
+from testbed.endpoint import probe as endpoint_probe
 from testbed.orchestrator import namespaces, netlink, process, rtnetlink
 from testbed.orchestrator.errors import TestbedError, Unsupported
 from testbed.orchestrator.netem import QdiscFeatures
 from testbed.orchestrator.netlink import Message, Netlink, NetlinkError
 
-IPPROTO_MPTCP = 262
 RTM_NEWQDISC = 36
 TC_H_ROOT = 0xFFFF_FFFF
 TCA_KIND, TCA_OPTIONS = 1, 2
 _LOOPBACK = 1
+_WITHOUT_ROOT = "not known without root"
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 TOOLS: Mapping[str, tuple[str, str]] = {
     "ip": ("looking around by hand, the commands of a dry run", "apt install iproute2"),
@@ -65,7 +70,10 @@ def probe_features() -> tuple[Feature, ...]:
 
 
 def qdiscs() -> QdiscFeatures:
-    """The qdiscs that links can be made of here; none without root."""
+    """The qdiscs that links can be made of here; without root nobody can ask, and the answer says so."""
+    namespace = network_namespaces()
+    if not namespace.available:
+        return QdiscFeatures(unknown=namespace.detail if os.geteuid() == 0 else _WITHOUT_ROOT)
     has_netem = netem().available
     return QdiscFeatures(tbf=tbf().available, netem=has_netem, netem_seed=has_netem and _tc_knows_seed())
 
@@ -84,33 +92,32 @@ def root() -> Feature:
 
 def network_namespaces() -> Feature:
     """Whether namespaces can be made."""
+    remedy = "run as root on a kernel with CONFIG_NET_NS"
     return _tried(
-        "network namespaces", "the Mininet backend", "run as root on a kernel with CONFIG_NET_NS", _in_namespace
+        "network namespaces", "the Mininet backend", remedy, lambda: _in_new_namespace(lambda: "one was made")
     )
 
 
 def mptcp() -> Feature:
-    """Whether the kernel gives us an MPTCP socket; the reasons why not are told apart."""
-    needed_by = "the implementation linux"
-    try:
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
-    except OSError as error:
-        reason, remedy = _why_no_mptcp(error.errno or 0)
-        return Feature(name="MPTCP", available=False, detail=reason, needed_by=needed_by, remedy=remedy)
-    return Feature(name="MPTCP", available=True, detail="a socket was opened", needed_by=needed_by)
+    """Whether a lab's host gets an MPTCP socket; the reasons why not are told apart (``endpoint.probe``).
 
-
-def _why_no_mptcp(number: int) -> tuple[str, str]:
-    """The errno tells the state of the kernel (mptcp.dev, implementation guide)."""
-    match number:
-        case errno.ENOPROTOOPT:
-            return "switched off (net.mptcp.enabled=0)", "sysctl -w net.mptcp.enabled=1"
-        case errno.EPROTONOSUPPORT:
-            return "this kernel is built without MPTCP", "boot a kernel with CONFIG_MPTCP=y"
-        case errno.EINVAL:
-            return "this kernel is older than MPTCP (5.6)", "boot a kernel of 5.6 or later; 6.1 or later is better"
-        case _:
-            return f"socket(IPPROTO_MPTCP): {os.strerror(number)}", "boot a kernel with CONFIG_MPTCP=y"
+    Asked in a namespace of its own, as hosts have: ``net.mptcp.enabled`` belongs to each namespace and is 1 in a new
+    one, so MPTCP that is off for the machine is on in a lab. Without root only the machine's own can be asked.
+    """
+    outside = endpoint_probe.probe("linux")
+    where, found = "in this machine's own network namespace", outside
+    if network_namespaces().available:
+        where, found = "in a new network namespace, as labs have", _in_new_namespace(endpoint_probe.probe, "linux")
+    detail = f"a socket was opened {where}" if found.available else f"{found.reason} ({where})"
+    if found.available and not outside.available:
+        detail += f"; outside of labs: {outside.reason}"
+    return Feature(
+        name="MPTCP",
+        available=found.available,
+        detail=detail,
+        needed_by="the implementation linux",
+        remedy=found.remedy,
+    )
 
 
 def path_manager() -> Feature:
@@ -221,19 +228,31 @@ def tool(name: str) -> Feature:
     )
 
 
+class _NobodyCanAsk(Unsupported):
+    """The answer needs privileges that we lack: it is not no."""
+
+
 def _tried(name: str, needed_by: str, remedy: str, probe: Callable[[], str]) -> Feature:
     try:
         detail = probe()
+    except _NobodyCanAsk as error:
+        return Feature(name=name, available=False, detail=str(error), needed_by=needed_by, remedy="ask again as root")
     except (OSError, TestbedError) as error:
         return Feature(name=name, available=False, detail=str(error), needed_by=needed_by, remedy=remedy)
     return Feature(name=name, available=True, detail=detail, needed_by=needed_by, remedy=remedy)
 
 
-def _in_namespace(probe: Callable[[], str] = lambda: "one was made") -> str:
+def _in_namespace(probe: Callable[[], str]) -> str:
+    if os.geteuid() != 0:
+        raise _NobodyCanAsk(_WITHOUT_ROOT)
+    return _in_new_namespace(probe)
+
+
+def _in_new_namespace(probe: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     fds = namespaces.make_namespaces(1)
     try:
         with namespaces.inside(fds[0]):
-            return probe()
+            return probe(*args, **kwargs)
     finally:
         namespaces.close_all(fds)
 

@@ -33,6 +33,8 @@ looks as if it were its own peer, and it handles the carrier of those up to a se
 NAME_BYTES = 15
 """IFNAMSIZ - 1."""
 
+_EVERY_QDISC = QdiscFeatures(tbf=True, netem=True, netem_seed=True)
+
 NodeKind = Literal["host", "router", "emulator"]
 Realisation = Literal["relay", "qdisc"]
 
@@ -266,13 +268,16 @@ def _realisation(
         (link.forward, netem.for_direction(link.changes, "forward")),
         (link.backward, netem.for_direction(link.changes, "backward")),
     ]
-    obstacle = next((why for each in directions if (why := netem.inexpressible(*each, qdiscs))), None)
+    offered = _EVERY_QDISC if qdiscs.unknown else qdiscs  # what no qdisc can do is known without asking the kernel
+    obstacle = next((why for each in directions if (why := netem.inexpressible(*each, offered))), None)
     if settings.realisation == "netem":
         if obstacle is not None:
             raise Unsupported(f"{topology.name}: link {link.name} cannot be realised by qdiscs: {obstacle}")
-        return "qdisc", "asked for"
+        return "qdisc", f"asked for; whether this kernel can: {qdiscs.unknown}" if qdiscs.unknown else "asked for"
     if obstacle is not None:
         return "relay", obstacle
+    if qdiscs.unknown:
+        return "relay", f"{qdiscs.unknown}: relay assumed"
     if any(netem.is_random(*each) for each in directions) and not qdiscs.netem_seed:
         return "relay", "this kernel's netem takes no seed, so its losses could not be repeated"
     return "qdisc", "the kernel's qdiscs express the profile"

@@ -2,36 +2,19 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
+import pickle
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import pytest
 
+from testbed.endpoint.probe import explain
 from testbed.orchestrator import features, namespaces, sysctl
 from testbed.orchestrator.errors import Unsupported
+from testbed.orchestrator.netem import QdiscFeatures
 from testbed.orchestrator.sysctl import SysctlError
-
-
-@pytest.mark.parametrize(
-    ("number", "detail", "remedy"),
-    [
-        (errno.ENOPROTOOPT, "switched off", "sysctl -w net.mptcp.enabled=1"),
-        (errno.EPROTONOSUPPORT, "built without MPTCP", "CONFIG_MPTCP"),
-        (errno.EINVAL, "older than MPTCP", "5.6"),
-    ],
-)
-def test_the_reasons_why_there_is_no_mptcp_are_told_apart(
-    number: int, detail: str, remedy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(*args: object) -> NoReturn:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(socket, "socket", refused)
-    feature = features.mptcp()
-    assert not feature.available
-    assert detail in feature.detail
-    assert remedy in feature.remedy
 
 
 def test_every_feature_says_what_needs_it_and_how_to_get_it() -> None:
@@ -49,13 +32,54 @@ def test_asking_leaves_this_process_where_it_was() -> None:
 
 @pytest.mark.needs_root
 @pytest.mark.needs_mptcp
-def test_mptcp_that_is_switched_off_is_recognised_in_a_real_namespace() -> None:
+def test_mptcp_that_is_off_for_the_machine_is_there_in_a_lab_and_both_is_said() -> None:
     fds = namespaces.make_namespaces(1)
     with namespaces.inside(fds[0]):
         sysctl.write("net.mptcp.enabled", "0")
         feature = features.mptcp()
     namespaces.close_all(fds)
-    assert (feature.available, feature.detail) == (False, "switched off (net.mptcp.enabled=0)")
+    assert feature.available
+    assert "as labs have" in feature.detail
+    assert "outside of labs: MPTCP is switched off" in feature.detail
+
+
+def test_a_kernel_without_mptcp_is_explained_in_the_words_of_the_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = explain(errno.EPROTONOSUPPORT)
+    monkeypatch.setattr("testbed.endpoint.probe.probe", lambda implementation: verdict)
+    feature = features.mptcp()
+    assert not feature.available
+    assert verdict.reason in feature.detail
+    assert feature.remedy == verdict.remedy
+
+
+def as_nobody(function: Callable[[], Any]) -> Any:
+    """What the function returns to a user without privileges; the process that changed its user ends."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            os.write(writer, pickle.dumps(function()))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return pickle.loads(answer)
+
+
+@pytest.mark.needs_root
+def test_without_root_a_qdisc_is_not_known_instead_of_not_there() -> None:
+    assert as_nobody(features.qdiscs) == QdiscFeatures(unknown="not known without root")
+    tbf = as_nobody(features.tbf)
+    assert (tbf.available, tbf.detail, tbf.remedy) == (False, "not known without root", "ask again as root")
+    assert "CONFIG_NET_NS" in as_nobody(features.network_namespaces).remedy
+    assert not features.qdiscs().unknown
 
 
 @pytest.mark.needs_root

@@ -83,6 +83,17 @@ def test_auto_takes_the_qdiscs_that_express_the_profile(
         assert shaped.reason
 
 
+def test_a_kernel_that_nobody_could_ask_is_not_said_to_lack_anything() -> None:
+    unknown = QdiscFeatures(unknown="not known without root")
+    assumed = plan_network(two_path(RATE_ONLY, RATE_ONLY), qdiscs=unknown).shaped[0]
+    assert (assumed.realisation, assumed.reason) == ("relay", "not known without root: relay assumed")
+    asked = plan_network(two_path(LOSSY, LOSSY), NetworkSettings(realisation="netem"), unknown).shaped[0]
+    assert asked.realisation == "qdisc"
+    assert "not known without root" in asked.reason
+    never = LinkProfile(loss=EveryNth(7))
+    assert "netem has no loss" in plan_network(two_path(never, never), qdiscs=unknown).shaped[0].reason
+
+
 def test_netem_gets_a_seed_of_its_own_for_each_link_and_direction() -> None:
     plan = plan_network(two_path(LOSSY, LOSSY), qdiscs=ALL)
     seeds = [qdisc_seed(shaped, 7, direction) for shaped in plan.shaped for direction in ("forward", "backward")]
