@@ -150,7 +150,7 @@ def _carry_out(
     while True:
         folder = directory.begin_trial(trial.number)
         outcome = run_trial(experiment, trial, run_id=run_id, directory=folder, qdiscs=qdiscs, progress=progress)
-        if outcome.verdict != "INVALID" or len(earlier) == experiment.retries:
+        if not outcome.disturbed or len(earlier) == experiment.retries:
             break
         earlier.append(outcome.reason)
         messages.send("retry", reason=outcome.reason, **identity)
