@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from testbed.endpoint.kernel_state import ConnectionState, read_connection
 from testbed.endpoint.protocol import Event, InForce, SampleRow
-from testbed.endpoint.subflows import BackupFlag, SubflowRegistry
+from testbed.endpoint.subflows import SubflowFlags, SubflowRegistry
 from testbed.endpoint.tcp_info import UNITS_OF_MPTCP_INFO, UNITS_OF_TCP_INFO, Info
 
 NOT_SAMPLED = frozenset(
@@ -50,14 +50,14 @@ class Observer:
     ``<subject>.connection<n>``; subflows are ``.subflow<index>`` below that.
     """
 
-    def __init__(self, subject: str, asked_for: str, emit: Callable[[Event], None], backup_flag: BackupFlag) -> None:
+    def __init__(self, subject: str, asked_for: str, emit: Callable[[Event], None], flags: SubflowFlags) -> None:
         self.in_force: InForce | None = None
         """Of the connection that was looked at last."""
         self.fallback = False
         self._subject = subject
         self._asked_for = asked_for
         self._emit = emit
-        self._backup_flag = backup_flag
+        self._flags = flags
         self.main: SubflowRegistry | None = None
         """Of the first connection."""
         self._registries: dict[object, SubflowRegistry] = {}
@@ -77,7 +77,7 @@ class Observer:
             raise
         if key not in self._registries:
             self._numbers[key] = len(self._registries) + self._retired.connections
-            self._registries[key] = SubflowRegistry(self._backup_flag)
+            self._registries[key] = SubflowRegistry(self._flags)
         registry = self._registries[key]
         self.main = self.main or registry
         changed = registry.update(state, now_ns)

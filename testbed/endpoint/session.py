@@ -24,7 +24,7 @@ from testbed.endpoint.protocol import (
     Start,
 )
 from testbed.endpoint.sockets import implementation_in_force, options_in_force
-from testbed.endpoint.subflow_flags import backup_flag
+from testbed.endpoint.subflow_flags import subflow_flags
 
 
 class FlowApplication(ABC):
@@ -74,7 +74,7 @@ class Session:
         self.loop = loop
         self.emit = emit
         self.subject = f"{configuration.flow}.{configuration.role}"
-        self.observer = Observer(self.subject, configuration.endpoint.implementation, emit, backup_flag)
+        self.observer = Observer(self.subject, configuration.endpoint.implementation, emit, subflow_flags)
         self.in_force: dict[str, str | int | bool | None] = {}
         self.start_ns: int | None = None
         """When the flow started; None: not yet."""

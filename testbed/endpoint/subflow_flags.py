@@ -22,8 +22,10 @@ _MPTCP_ATTR_FLAGS = 8
 _ALL_STATES = 0xFFFFFFFF
 _NO_COOKIE = 0xFFFFFFFF
 _ATTRIBUTE_TYPE_MASK = 0x3FFF
-_BACKUP_REMOTE, _BACKUP_LOCAL = 1 << 4, 1 << 5
+BACKUP_REMOTE, BACKUP_LOCAL = 1 << 4, 1 << 5
 """MPTCP_SUBFLOW_FLAG_BKUP_REM, _LOC: who asked for it."""
+FULLY_ESTABLISHED = 1 << 6
+"""MPTCP_SUBFLOW_FLAG_FULLY_ESTABLISHED: of a join, that this end knows that the other took it."""
 
 _HEADER = struct.Struct("=IHHII")
 _DIAG_MESSAGE_BYTES = 72
@@ -32,8 +34,12 @@ _DIAG_MESSAGE_BYTES = 72
 
 def backup_flag(endpoints: Endpoints) -> bool | None:
     """True when either end made this subflow a backup; None when the kernel does not tell."""
-    flags = subflow_flags(endpoints)
-    return None if flags is None else bool(flags & (_BACKUP_REMOTE | _BACKUP_LOCAL))
+    return is_backup(subflow_flags(endpoints))
+
+
+def is_backup(flags: int | None) -> bool | None:
+    """The same, of flags that are known already."""
+    return None if flags is None else bool(flags & (BACKUP_REMOTE | BACKUP_LOCAL))
 
 
 def subflow_flags(endpoints: Endpoints) -> int | None:

@@ -21,6 +21,8 @@ INFINITE_SSTHRESH = 0x7FFFFFFF
 OPTION_TIMESTAMPS, OPTION_SACK, OPTION_WSCALE, OPTION_ECN = 1, 2, 4, 8
 """Bits of tcpi_options (TCPI_OPT_*): what was negotiated."""
 
+TCP_SYN_SENT, TCP_SYN_RECV = 2, 3
+"""tcpi_state of a subflow whose handshake goes on; MPTCP_FULL_INFO lists it, too."""
 TCP_CLOSE = 7
 """tcpi_state of a subflow that has ended; its addresses are all zero then, its counts are final."""
 
