@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from testbed.endpoint.protocol import Distribution
@@ -25,13 +26,15 @@ class Recorder:
         self._times.append(time_ns)
         self._values.append(value_ns)
 
-    def distribution(self) -> Distribution:
-        """All of them, in order of completion."""
-        ordered = sorted(self._values)
+    def distribution(self, end_ns: int = 0, under_way_ns: Iterable[int] = ()) -> Distribution:
+        """All of them, in order of completion; then what began at ``under_way_ns``, with the time until ``end_ns``."""
+        unfinished = [end_ns - since_ns for since_ns in under_way_ns]
+        values = [*self._values, *unfinished]
+        ordered = sorted(values)
         return Distribution(
             metric=self._metric,
-            time_ns=tuple(self._times),
-            value_ns=tuple(self._values),
+            time_ns=(*self._times, *(end_ns for _ in unfinished)),
+            value_ns=tuple(values),
             p50_ns=quantile(ordered, 50),
             p95_ns=quantile(ordered, 95),
             p99_ns=quantile(ordered, 99),

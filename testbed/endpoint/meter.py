@@ -31,6 +31,8 @@ class Received:
         self.count = 0
         self.first_ns: int | None = None
         self.last_ns: int | None = None
+        self.opened_ns: int | None = None
+        """When bytes could come; None: they could not yet, or are not meant to."""
         self.longest_stall_ns = 0
         self.longest_stall_start_ns: int | None = None
         self.first_mismatch: int | None = None
@@ -38,9 +40,14 @@ class Received:
         self._expected = expected
         self._hash = hashlib.sha256()
 
+    def opened(self, now_ns: int) -> None:
+        """The connection stands. The silence from here to the first byte is no stall, unless none ever comes."""
+        self.opened_ns = now_ns
+
     def add(self, view: memoryview, now_ns: int) -> None:
         """These bytes were read at ``now_ns``."""
-        self._silence_until(now_ns)
+        if self.last_ns is not None:
+            self._silence(self.last_ns, now_ns)
         if self.first_ns is None:
             self.first_ns = now_ns
         self.last_ns = now_ns
@@ -53,13 +60,15 @@ class Received:
 
     def end(self, now_ns: int) -> None:
         """Reading stops at ``now_ns`` although more could have come: the silence until then counts."""
-        self._silence_until(now_ns)
+        since_ns = self.opened_ns if self.last_ns is None else self.last_ns
+        if since_ns is not None:
+            self._silence(since_ns, now_ns)
 
     def sha256(self) -> str:
         """Hex digest of everything so far."""
         return self._hash.hexdigest()
 
-    def _silence_until(self, now_ns: int) -> None:
-        if self.last_ns is not None and now_ns - self.last_ns > self.longest_stall_ns:
-            self.longest_stall_ns = now_ns - self.last_ns
-            self.longest_stall_start_ns = self.last_ns
+    def _silence(self, since_ns: int, now_ns: int) -> None:
+        if now_ns - since_ns > self.longest_stall_ns:
+            self.longest_stall_ns = now_ns - since_ns
+            self.longest_stall_start_ns = since_ns

@@ -160,6 +160,13 @@ APPLICATION_KINDS: Mapping[str, type[Any]] = {
 }
 
 
+def is_for_duration(application: Application) -> bool:
+    """Whether it goes on until its time is over, rather than until a size or a count is reached."""
+    if isinstance(application, Bulk):
+        return application.size_bytes is None
+    return isinstance(application, Stream | Program) or application.count is None
+
+
 def application_from_dict(data: Mapping[str, Any]) -> Application:
     """The application that ``dataclasses.asdict`` wrote, told by its ``kind``. Raises ParameterError."""
     kind = str(data.get("kind"))

@@ -199,11 +199,15 @@ class SubflowResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """Individual values and their quantiles (nearest rank); all times in ns."""
+    """Individual values and their quantiles (nearest rank); all times in ns.
+
+    What was under way when the flow ended is in it with the time until then, after what was complete. That is a lower
+    bound (right-censored), and left out it would make a flow that died look fast.
+    """
 
     metric: Literal["latency", "block_delay", "flow_completion"]
     time_ns: tuple[int, ...]
-    """When each was complete."""
+    """When each was complete; for one that never was, when the flow ended."""
     value_ns: tuple[int, ...]
     p50_ns: int | None
     p95_ns: int | None
@@ -245,17 +249,21 @@ class FlowResult:
     completion_time_ns: int | None = None
     """From the start to the end of everything, the peer's end of stream included; None when not ``complete``."""
     goodput_bit_s: float | None = None
-    """8 x bytes_received / (last_byte_ns - start_ns)."""
+    """8 x bytes_received / goodput_time_ns; None at a side that was to receive nothing or was never connected."""
+    goodput_time_ns: int | None = None
+    """From the start to the last arrival. When not ``complete``: to the end of the flow, and of a flow for a duration
+    that was not stopped at least the duration, so that one that dies early does not keep the rate it had."""
     longest_stall_ns: int | None = None
-    """Longest time without an arrival between the first byte and the end of the stream (bulk and stream only)."""
+    """Longest time without an arrival between the first byte and the end of the stream (bulk and stream only); when no
+    byte ever came, from the connection to the end of the flow."""
     longest_stall_start_ns: int | None = None
     distributions: tuple[Distribution, ...] = ()
     transfers: int = 0
     """Exchanges, blocks or short flows that were completed at this end."""
     transfers_failed: int = 0
-    """Short flows that broke or did not end in time."""
+    """Exchanges and short flows that were begun, and blocks that were due, but were not complete at the end."""
     subflows_seen: int = 0
-    """Distinct subflows that this end has had; for TCP 1."""
+    """Distinct subflows that this end has had established (subflows.py says when); for TCP 1."""
     subflows: tuple[SubflowResult, ...] = ()
     retransmits: int | None = None
     """Sum of tcpi_total_retrans (segments) over all subflows, as last seen."""

@@ -11,7 +11,7 @@ from typing import Any
 from testbed.endpoint.kernel_state import endpoints_of
 from testbed.endpoint.loop import Loop, Timer
 from testbed.endpoint.observer import Observer
-from testbed.endpoint.parameters import Direction
+from testbed.endpoint.parameters import Direction, is_for_duration
 from testbed.endpoint.protocol import (
     Configuration,
     Connected,
@@ -32,6 +32,8 @@ class FlowApplication(ABC):
 
     counts_source = "application"
     """Where :meth:`byte_counts` come from."""
+    receiving = False
+    """Whether a connection stands, or has stood, over which data was to arrive at this side."""
 
     @abstractmethod
     def prepare(self) -> int | None:
@@ -79,6 +81,8 @@ class Session:
         self.start_ns: int | None = None
         """When the flow started; None: not yet."""
         self.over = False
+        self.ended_ns = 0
+        """When it was over."""
         self.stopped = False
         self._epoch_ns = 0
         self._application: FlowApplication | None = None
@@ -144,13 +148,15 @@ class Session:
         """Nothing more to do; ``complete``: everything arrived and ended in order, at ``at_ns`` (None: now)."""
         if not self.over:
             self.over = True
+            self.ended_ns = self.now_ns() if at_ns is None else at_ns
             if complete:
-                self._completed_ns = self.now_ns() if at_ns is None else at_ns
+                self._completed_ns = self.ended_ns
 
     def fail(self, kind: ErrorKind, message: str) -> None:
         """End with an error; only the first one counts."""
         if not self.over:
             self.over = True
+            self.ended_ns = self.now_ns()
             self._failure = Failure(kind=kind, message=message)
             self.emit(self._failure)
 
@@ -162,6 +168,7 @@ class Session:
         findings = dict(application.findings()) if application else {}
         failed = self._failure is not None
         completed = self._completed_ns is not None and not failed
+        goodput_bit_s, goodput_time_ns = self._goodput(findings, completed)
         own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
         return FlowResult(
             role=configuration.role,
@@ -175,7 +182,8 @@ class Session:
             error_kind=self._failure.kind if self._failure else None,
             start_ns=self.start_ns,
             completion_time_ns=(self._completed_ns or 0) - (self.start_ns or 0) if completed else None,
-            goodput_bit_s=self._goodput(findings),
+            goodput_bit_s=goodput_bit_s,
+            goodput_time_ns=goodput_time_ns,
             subflows_seen=observer.subflows_seen(),
             subflows=tuple(subflow.result() for subflow in main.subflows) if main else (),
             retransmits=observer.total("total_retrans"),
@@ -187,12 +195,17 @@ class Session:
             **findings,
         )
 
-    def _goodput(self, findings: dict[str, Any]) -> float | None:
-        given: float | None = findings.pop("goodput_bit_s", None)
-        last_ns, start_ns = findings.get("last_byte_ns"), self.start_ns
-        if given is not None or last_ns is None or start_ns is None or last_ns <= start_ns:
+    def _goodput(self, findings: dict[str, Any], completed: bool) -> tuple[float | None, int | None]:
+        """And the time that it is over; taken out of the findings of an application that knows better."""
+        given = findings.pop("goodput_bit_s", None), findings.pop("goodput_time_ns", None)
+        if self._application is None or not self._application.receiving:
             return given
-        return float(8e9 * findings["bytes_received"] / (last_ns - start_ns))
+        end_ns = findings["last_byte_ns"] if completed else None
+        if end_ns is None:  # the silence at the end is part of what the application got
+            lasts = is_for_duration(self.configuration.application) and not self.stopped
+            end_ns = max(self.ended_ns, self.deadline_ns) if lasts else self.ended_ns
+        time_ns = end_ns - (self.start_ns or 0)
+        return (8e9 * findings["bytes_received"] / time_ns, time_ns) if time_ns > 0 else (None, None)
 
     def _start(self, application: FlowApplication, start_ns: int) -> None:
         self.start_ns = start_ns

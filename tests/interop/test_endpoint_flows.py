@@ -349,10 +349,12 @@ def test_an_unmodified_iperf3_speaks_the_protocol_that_was_asked_for(
         c, s = client.result(), server.result()
         assert (client.exit_code(), server.exit_code()) == (EXIT_OK, EXIT_OK)
     assert c.implementation_in_force == s.implementation_in_force == implementation
-    assert c.goodput_bit_s == s.goodput_bit_s is not None
+    assert c.goodput_bit_s is None
+    assert (s.goodput_bit_s or 0) > 0
     assert c.program is not None
     assert c.program["exit_code"] == 0
-    assert c.bytes_received == s.bytes_received > 0
+    assert c.bytes_sent >= s.bytes_received > 0
+    assert c.bytes_received == s.bytes_sent == 0
     subjects = {row[1] for row in client.rows()}
     assert {"main.client", "main.client.subflow0"} <= subjects
     netstat = process.run(["cat", "/proc/thread-self/net/netstat"], namespace_fd=namespace)

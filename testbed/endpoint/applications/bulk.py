@@ -33,7 +33,7 @@ class BulkTransfer(SingleConnection):
             ending = size is not None and not bulk.settle_ns
             self._source = PatternSource(pattern(seed, outgoing), self.sent, bulk.write_bytes, size, ending)
         self._settle_ns = bulk.settle_ns
-        self._receives = bulk.direction in (incoming, "both")
+        self.receives = bulk.direction in (incoming, "both")
         self._peer_ended = False
         self._sending = self._source is not None
 
@@ -41,7 +41,7 @@ class BulkTransfer(SingleConnection):
         """As SingleConnection."""
         if self._source is None:
             return
-        connection.send(self._source, end_when_acknowledged=self._receives)
+        connection.send(self._source, end_when_acknowledged=self.receives)
         if self._source.total is None:
             self.session.at(self.session.deadline_ns, self.stop)
         elif self._settle_ns:
@@ -73,14 +73,14 @@ class BulkTransfer(SingleConnection):
         if self._ended_early():
             got, expected = self.received.count, self._expected
             of = f"of {expected} " if expected is not None else ""
-            what = f"the peer ended its stream after {got} {of}bytes" if self._receives else "the peer left"
+            what = f"the peer ended its stream after {got} {of}bytes" if self.receives else "the peer left"
             self.unless_stopped(f"{what}, {self.session.now_ns() / 1e9:.3f} s into the trial")
         elif not self._sending:
             self.conclude()
 
     def out_of_time(self) -> None:
         """A fixed size that did not arrive is an error; with a duration, what did not drain is left behind."""
-        if self._expected is not None and self._receives and self.received.count < self._expected:
+        if self._expected is not None and self.receives and self.received.count < self._expected:
             self._late(f"{self.received.count} of {self._expected} bytes arrived")
         elif self._source is not None and self._source.total is not None and not self._source.exhausted:
             self._late(f"{self.sent.count} of {self._source.total} bytes were sent")
@@ -91,14 +91,14 @@ class BulkTransfer(SingleConnection):
         """As FlowApplication."""
         return {
             **super().findings(),
-            "longest_stall_ns": self.received.longest_stall_ns if self._receives else None,
+            "longest_stall_ns": self.received.longest_stall_ns if self.receiving else None,
             "longest_stall_start_ns": self.received.longest_stall_start_ns,
         }
 
     def _ended_early(self) -> bool:
         if self.session.stopped:
             return False
-        if not self._receives:
+        if not self.receives:
             return self._sending
         if self._expected is not None:
             return self.received.count < self._expected

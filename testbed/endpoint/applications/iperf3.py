@@ -9,8 +9,10 @@ from typing import Any
 def read_iperf3(text: str) -> dict[str, Any] | None:
     """Totals of a report of either side; None when ``text`` is not one.
 
-    ``received_bytes`` and ``goodput_bit_s`` are the receiver's figures, whichever side that was; ``retransmits`` is
-    the sender's and None where the sender's kernel did not tell; ``error`` is iperf3's message or None.
+    All of this side alone: ``sent_bytes`` are 0 at a receiver, ``received_bytes`` 0 and ``goodput_bit_s`` and
+    ``receive_time_ns`` None at a sender; with ``--bidir`` it is both. iperf3 repeats the other side's figures in its
+    report, and marks with ``sender`` whose a pair of totals is; without that mark the bytes are None. ``retransmits``
+    is the sender's and None where its kernel did not tell; ``error`` is iperf3's message or None.
     """
     try:
         report = json.loads(text)
@@ -19,14 +21,19 @@ def read_iperf3(text: str) -> dict[str, Any] | None:
     if not isinstance(report, dict) or "start" not in report or "end" not in report:
         return None
     end = report["end"]
-    sent, received = end.get("sum_sent", {}), end.get("sum_received", {})
+    pairs = [(end.get("sum_sent" + kind, {}), end.get("sum_received" + kind, {})) for kind in ("", "_bidir_reverse")]
+    sent: dict[str, Any] = next((total for total, _ in pairs if total.get("sender") is True), {})
+    received: dict[str, Any] = next((total for _, total in pairs if total.get("sender") is False), {})
+    seconds = received.get("seconds")
+    marked = any("sender" in total for total, _ in pairs)
     return {
         "version": report["start"].get("version"),
         "error": report.get("error"),
-        "sent_bytes": int(sent.get("bytes", 0)),
-        "received_bytes": int(received.get("bytes", 0)),
-        "goodput_bit_s": received.get("bits_per_second") or None,
-        "retransmits": sent.get("retransmits"),
+        "sent_bytes": int(sent.get("bytes", 0)) if marked else None,
+        "received_bytes": int(received.get("bytes", 0)) if marked else None,
+        "goodput_bit_s": received.get("bits_per_second"),
+        "receive_time_ns": None if seconds is None else round(1e9 * seconds),
+        "retransmits": next((each["retransmits"] for each, _ in pairs if "retransmits" in each), None),
         "sender_congestion_control": end.get("sender_tcp_congestion"),
         "receiver_congestion_control": end.get("receiver_tcp_congestion"),
     }

@@ -117,22 +117,23 @@ class UnmodifiedProgram(FlowApplication):
         return self.session.observer.payload()
 
     def findings(self) -> Mapping[str, Any]:
-        """As FlowApplication; bytes and goodput are from iperf3's own report where the program is one."""
+        """As FlowApplication; bytes and goodput of this side are from iperf3's report where the program is one."""
         child = self._child
         texts = {name: output.decode(errors="replace") for name, output in self._outputs.items()}
         program: dict[str, Any] = {"argv": self._argv, "exit_code": child.returncode if child else None, **texts}
         report = read_iperf3(texts["stdout"])
         if report is not None:
             program["iperf3"] = report
-        if report is None or report["error"]:
+        if report is None or report["error"] or report["sent_bytes"] is None:
             sent, received = self.session.observer.payload() or (0, 0)
-            goodput = report["goodput_bit_s"] if report else None
-            return {"program": program, "bytes_sent": sent, "bytes_received": received, "goodput_bit_s": goodput}
+        else:
+            sent, received = report["sent_bytes"], report["received_bytes"]
         return {
             "program": program,
-            "bytes_sent": report["sent_bytes"],
-            "bytes_received": report["received_bytes"],
-            "goodput_bit_s": report["goodput_bit_s"],
+            "bytes_sent": sent,
+            "bytes_received": received,
+            "goodput_bit_s": report["goodput_bit_s"] if report else None,
+            "goodput_time_ns": report["receive_time_ns"] if report else None,
         }
 
     def _command(self, words: tuple[str, ...]) -> list[str]:

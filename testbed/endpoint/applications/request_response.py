@@ -81,7 +81,7 @@ class Exchanges(SingleConnection):
             self.conclude()
 
     def out_of_time(self) -> None:
-        """Without a count, an exchange that was not answered is no error, but the flow is not complete either."""
+        """Without a count, an unanswered request is no error, but it counts as failed and the flow is not complete."""
         if self.is_client and self._too_few():
             self._judge()
         else:
@@ -89,8 +89,12 @@ class Exchanges(SingleConnection):
 
     def findings(self) -> Mapping[str, Any]:
         """As FlowApplication."""
-        own = {"distributions": (self._latencies.distribution(),)} if self.is_client else {}
-        return {**super().findings(), **own, "transfers": self._answered}
+        findings = {**super().findings(), "transfers": self._answered}
+        if self.is_client:
+            unanswered = [self._asked_ns] if self._asked > self._answered else []
+            findings["transfers_failed"] = len(unanswered)
+            findings["distributions"] = (self._latencies.distribution(self.session.ended_ns, unanswered),)
+        return findings
 
     def _judge(self) -> None:
         """The client's end: were there as many exchanges as it was asked for?"""

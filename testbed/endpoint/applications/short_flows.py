@@ -3,9 +3,11 @@
 A download begins with a request (the client speaks first, as in HTTP), an upload is answered by the server's end of
 stream. The client ends nothing before it has everything, and the server closes after it: an early DATA_FIN would take
 the room for SACK blocks, an early close leaves what is unsent to Linux's retransmission timer. Completion is from
-connect(2) to the last byte and the end of stream, at the client. Flows that are under way
-when the duration is over may still complete; then the server, which cannot know how many there are, ends when it has
-been without a connection for a moment, or is stopped.
+connect(2) to the last byte and the end of stream, at the client. Flows that are under way when the duration is over may
+still complete; then the server, which cannot know how many there are, ends when it has been without a connection for a
+moment, or is stopped. Those that have not completed by the end of the flow's time failed, and their time until then is
+in the distribution. One that broke or was refused only counts as failed: how soon it broke says nothing about how long
+it would have taken.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Transfer:
         self._answers = owner.session.configuration.role == "server"
         self._source = PatternSource(pattern(seed, sends), owner.sent, 65536, outgoing_bytes, ending=self._answers)
         self._check: Pattern = pattern(seed, receives)
-        self._incoming_bytes = incoming_bytes
+        self.incoming_bytes = incoming_bytes
 
     def connected(self, connection: Connection) -> None:
         """As User."""
@@ -64,12 +66,12 @@ class Transfer:
             owner.first_byte_ns = owner.last_byte_ns
         if self._check.mismatch(data) is not None:
             owner.session.fail("integrity", f"a byte near {self._check.position} of a short flow is not what was sent")
-        elif self._answers and self._check.position == self._incoming_bytes:
+        elif self._answers and self._check.position == self.incoming_bytes:
             connection.send(self._source)
 
     def ended(self, connection: Connection) -> None:
         """As User."""
-        self._owner.over(self, failed=self._check.position != self._incoming_bytes)
+        self._owner.over(self, failed=self._check.position != self.incoming_bytes)
 
     def finished(self, connection: Connection) -> None:
         """As User."""
@@ -96,6 +98,7 @@ class ManyShortFlows(FlowApplication):
         self._completions = Recorder("flow_completion")
         self._completed = 0
         self._ending = False
+        self._stood = False
         self._last_end_ns: int | None = None
         self._connect_time_ns: int | None = None
 
@@ -123,9 +126,12 @@ class ManyShortFlows(FlowApplication):
 
     def expire(self) -> None:
         """As FlowApplication."""
-        self._failed += len(self._open)
         wanted = self._parameters.count
-        if self.session.configuration.role == "client" and wanted is not None and self._completed < wanted:
+        is_client = self.session.configuration.role == "client"
+        if is_client and self._open and not self._stood:
+            where = f"{self.session.configuration.remote_address} port {self.session.configuration.port}"
+            self.session.fail("connect", f"no connection with {where} within the flow's time")
+        elif is_client and wanted is not None and self._completed < wanted:
             self.session.fail("deadline", f"{self._completed} of {wanted} short flows were complete in time")
         else:
             self.session.done(complete=not self._open)
@@ -149,6 +155,7 @@ class ManyShortFlows(FlowApplication):
     def findings(self) -> Mapping[str, Any]:
         """As FlowApplication."""
         is_client = self.session.configuration.role == "client"
+        under_way = sorted(transfer.started_ns for transfer in self._open)
         return {
             "bytes_sent": self.sent.count,
             "bytes_received": self.received_bytes,
@@ -156,12 +163,14 @@ class ManyShortFlows(FlowApplication):
             "first_byte_ns": self.first_byte_ns,
             "last_byte_ns": self.last_byte_ns,
             "transfers": self._completed,
-            "transfers_failed": self._failed,
-            "distributions": (self._completions.distribution(),) if is_client else (),
+            "transfers_failed": self._failed + len(self._open),
+            "distributions": (self._completions.distribution(self.session.ended_ns, under_way),) if is_client else (),
         }
 
     def announce(self, transfer: Transfer, sock: socket.socket, connect_time_ns: int | None) -> None:
         """A connection stands; the first one is told."""
+        self._stood = True
+        self.receiving = transfer.incoming_bytes > 0
         self.session.observer.look(sock, self.session.now_ns(), transfer)
         if self.session.in_force.get("congestion_control") is None:
             self._connect_time_ns = connect_time_ns
@@ -214,7 +223,7 @@ class ManyShortFlows(FlowApplication):
             return
         wanted = self._parameters.count
         if self._listener is None and self._failed and not self._completed:
-            self.session.fail("connect", f"all of {self._failed} short flows failed")
+            self._fail(f"all of {self._failed} short flows failed")
         elif self._listener is None and wanted is not None and self._begun < wanted and not self.session.stopped:
             self.session.fail("deadline", f"{self._begun} of {wanted} short flows were begun in the flow's time")
         else:
@@ -224,8 +233,12 @@ class ManyShortFlows(FlowApplication):
         """Nothing has ever worked: rather end than fill the log of a refusing server."""
         if self._completed or self._failed < HOPELESS:
             return False
-        self.session.fail("connect", f"the first {self._failed} short flows all failed")
+        self._fail(f"the first {self._failed} short flows all failed")
         return True
+
+    def _fail(self, message: str) -> None:
+        """Nothing was ever complete: because nobody was reached, or because all broke."""
+        self.session.fail("peer" if self._stood else "connect", message)
 
     def _upload_bytes(self) -> int:
         return self._parameters.size_bytes if self._parameters.direction in ("upload", "both") else REQUEST_BYTES

@@ -26,6 +26,8 @@ class SingleConnection(FlowApplication):
         self.is_client = session.configuration.role == "client"
         self.sent = Sent()
         self.received = received
+        self.receives = True
+        """Whether data is meant to come to this side."""
         self.connection: Connection | None = None
         """While it stands."""
         self._listener: Listener | None = None
@@ -61,12 +63,11 @@ class SingleConnection(FlowApplication):
 
     def expire(self) -> None:
         """As FlowApplication."""
-        now_ns = self.session.now_ns()
         if not self._established:
             who = f"{self.configuration.remote_address} port {self.configuration.port}" if self.is_client else "client"
             self.session.fail("connect", f"no connection with {who} within the flow's time")
             return
-        self.received.end(now_ns)
+        self.received.end(self.session.now_ns())
         self.out_of_time()
 
     def out_of_time(self) -> None:
@@ -139,6 +140,7 @@ class SingleConnection(FlowApplication):
 
     def unless_stopped(self, message: str) -> None:
         """The peer ended early. That is an error, unless it was stopped and our own stop command is still to come."""
+        self.received.end(self.session.now_ns())
 
         def judge() -> None:
             if self.session.stopped:
@@ -169,6 +171,9 @@ class SingleConnection(FlowApplication):
 
     def _announce(self, connection: Connection) -> None:
         self._established = True
+        self.receiving = self.receives
+        if self.receives:
+            self.received.opened(self.session.now_ns())
         self.session.announce(connection.socket, self._connect_time_ns)
         self.observe()
         connection.receive()

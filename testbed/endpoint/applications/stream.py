@@ -1,7 +1,11 @@
 """A stream at a constant rate: each block carries its number and when it was due; the receiver records its delay.
 
 The delay is from the due time, not from when the sender could write: a block that waited behind a full send buffer is
-late for whoever watches the stream. Nothing is skipped. Both ends read CLOCK_MONOTONIC of one machine.
+late for whoever watches the stream. Nothing is skipped before the end of the duration. Both ends read CLOCK_MONOTONIC
+of one machine.
+
+What was due by then and never arrived, sent or not, the receiver knows from the due time of any block. A stream that
+was stopped has no such blocks: where its sender ended is not known at the receiver.
 """
 
 from __future__ import annotations
@@ -101,11 +105,12 @@ class ConstantRate(SingleConnection):
         outgoing, _ = session.directions
         self._filler = _filler(session.configuration.seed, parameters.block_bytes)
         self._sends = parameters.direction == outgoing
+        self.receives = not self._sends
         self._interval_ns = parameters.block_bytes * 8 * 10**9 // parameters.rate_bit_s
         self._delays = Recorder("block_delay")
         self._reader = BlockReader(self._filler, self._block_arrived)
         self._source: BlockSource | None = None
-        self._peer_ended = False
+        self._first_due_ns: int | None = None
         self._finished = False
 
     def begin(self, connection: Connection) -> None:
@@ -146,15 +151,25 @@ class ConstantRate(SingleConnection):
 
     def findings(self) -> Mapping[str, Any]:
         """As FlowApplication."""
-        if self._source is not None:
-            return {**super().findings(), "transfers": self._source.blocks}
+        if self._sends:
+            return {**super().findings(), "transfers": self._source.blocks if self._source is not None else 0}
+        missing_ns = self._missing_due_ns()
         return {
             **super().findings(),
             "transfers": len(self._delays),
-            "longest_stall_ns": self.received.longest_stall_ns,
+            "transfers_failed": len(missing_ns),
+            "longest_stall_ns": self.received.longest_stall_ns if self.receiving else None,
             "longest_stall_start_ns": self.received.longest_stall_start_ns,
-            "distributions": (self._delays.distribution(),),
+            "distributions": (self._delays.distribution(self.session.ended_ns, missing_ns),),
         }
+
+    def _missing_due_ns(self) -> range:
+        """When the blocks were due that have not arrived. Without any block: as if the first was due at once."""
+        first_ns = self.received.opened_ns if self._first_due_ns is None else self._first_due_ns
+        if first_ns is None or self.session.stopped:
+            return range(0)
+        end_ns = min(self.session.deadline_ns, self.session.ended_ns)
+        return range(first_ns + len(self._delays) * self._interval_ns, end_ns, self._interval_ns)
 
     def _block_due(self) -> None:
         if self._source is None or self._source.ending or self.connection is None:
@@ -164,8 +179,10 @@ class ConstantRate(SingleConnection):
         due_ns, now_ns = self._source.next_due_ns(), self.session.now_ns()
         self.session.at(due_ns if due_ns > now_ns else now_ns + self._interval_ns, self._block_due)
 
-    def _block_arrived(self, _number: int, due_ns: int) -> None:
+    def _block_arrived(self, number: int, due_ns: int) -> None:
         now_ns = self.session.now_ns()
+        if self._first_due_ns is None:
+            self._first_due_ns = due_ns - number * self._interval_ns
         self._delays.add(now_ns, now_ns - due_ns)
 
 

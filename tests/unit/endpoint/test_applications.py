@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -103,14 +105,36 @@ def test_placeholders_are_replaced_and_other_braces_stay(word: str, result: str)
     assert replaced(word, {"port": "5001"}) == result
 
 
-def test_a_report_of_iperf3_gives_the_receivers_figures() -> None:
-    report = read_iperf3(
-        '{"start": {"version": "iperf 3.12"}, "end": {"sum_sent": {"bytes": 10, "retransmits": 3},'
-        ' "sum_received": {"bytes": 9, "bits_per_second": 72.0}, "sender_tcp_congestion": "reno"}}'
+def report(**end: object) -> dict[str, Any]:
+    found = read_iperf3(json.dumps({"start": {"version": "iperf 3.12"}, "end": end}))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("sender", [True, False])
+def test_a_report_of_iperf3_gives_the_figures_of_the_side_that_wrote_it(sender: bool) -> None:
+    sent = {"bytes": 10, "retransmits": 3, "sender": sender}
+    received = {"bytes": 9, "seconds": 1.5, "bits_per_second": 48.0, "sender": sender}
+    found = report(sum_sent=sent, sum_received=received, sender_tcp_congestion="reno")
+    assert (found["sent_bytes"], found["received_bytes"]) == ((10, 0) if sender else (0, 9))
+    assert found["goodput_bit_s"] == (None if sender else 48.0)
+    assert found["receive_time_ns"] == (None if sender else 1_500_000_000)
+    assert (found["retransmits"], found["sender_congestion_control"], found["error"]) == (3, "reno", None)
+
+
+def test_a_report_of_iperf3_in_both_directions_gives_what_this_side_sent_and_received() -> None:
+    found = report(
+        sum_sent={"bytes": 10, "sender": True},
+        sum_received={"bytes": 9, "bits_per_second": 1.0, "sender": True},
+        sum_sent_bidir_reverse={"bytes": 20, "sender": False},
+        sum_received_bidir_reverse={"bytes": 19, "bits_per_second": 2.0, "sender": False},
     )
-    assert report is not None
-    assert (report["sent_bytes"], report["received_bytes"], report["goodput_bit_s"]) == (10, 9, 72.0)
-    assert (report["retransmits"], report["sender_congestion_control"], report["error"]) == (3, "reno", None)
+    assert (found["sent_bytes"], found["received_bytes"], found["goodput_bit_s"]) == (10, 19, 2.0)
+
+
+def test_a_report_of_iperf3_that_does_not_say_who_sent_gives_no_bytes() -> None:
+    found = report(sum_sent={"bytes": 10}, sum_received={"bytes": 9, "bits_per_second": 1.0})
+    assert (found["sent_bytes"], found["received_bytes"], found["goodput_bit_s"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "hello", "[]", "{}", '{"start": {}}'])
@@ -119,6 +143,6 @@ def test_other_output_is_no_report(text: str) -> None:
 
 
 def test_a_report_with_an_error_says_so() -> None:
-    report = read_iperf3('{"start": {}, "end": {}, "error": "unable to connect"}')
-    assert report is not None
-    assert (report["error"], report["goodput_bit_s"], report["received_bytes"]) == ("unable to connect", None, 0)
+    found = read_iperf3('{"start": {}, "end": {}, "error": "unable to connect"}')
+    assert found is not None
+    assert (found["error"], found["goodput_bit_s"], found["received_bytes"]) == ("unable to connect", None, None)

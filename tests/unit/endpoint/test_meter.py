@@ -28,9 +28,22 @@ def test_the_longest_stall_is_the_longest_gap_the_open_one_included(gaps: list[i
 
 def test_silence_before_the_first_byte_is_no_stall() -> None:
     received = Received()
-    received.end(5)
+    received.opened(5)
     received.add(memoryview(b"x"), 7)
     assert received.longest_stall_ns == 0
+
+
+def test_a_connection_that_never_brought_a_byte_was_one_stall_from_its_beginning() -> None:
+    received = Received()
+    received.opened(5)
+    received.end(105)
+    assert (received.longest_stall_ns, received.longest_stall_start_ns) == (100, 5)
+
+
+def test_without_a_connection_there_is_no_stall() -> None:
+    received = Received()
+    received.end(105)
+    assert (received.longest_stall_ns, received.longest_stall_start_ns) == (0, None)
 
 
 @given(st.lists(st.binary(max_size=50)))
@@ -63,3 +76,10 @@ def test_a_quantile_is_the_smallest_value_that_so_many_do_not_exceed(values: lis
 def test_a_distribution_without_values_has_no_quantiles() -> None:
     empty = Recorder("latency").distribution()
     assert (empty.value_ns, empty.p50_ns, empty.max_ns) == ((), None, None)
+
+
+def test_what_was_under_way_at_the_end_is_in_the_distribution_with_the_time_until_then() -> None:
+    recorder = Recorder("latency")
+    recorder.add(10, 3)
+    found = recorder.distribution(end_ns=100, under_way_ns=[40])
+    assert (found.time_ns, found.value_ns, found.p50_ns, found.max_ns) == ((10, 100), (3, 60), 3, 60)
