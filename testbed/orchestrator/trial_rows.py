@@ -9,7 +9,7 @@ from testbed.emulation.protocol import DirectionReport, Report
 from testbed.endpoint.protocol import FlowResult, SampleRow, SubflowSeen
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.network_plan import NetworkPlan
-from testbed.orchestrator.spec import Bulk, Flow, ShortFlows, Stream, Variant
+from testbed.orchestrator.spec import Bulk, Flow, Program, ShortFlows, Stream, Variant
 from topologies import link_profile
 from topologies.model import Topology
 
@@ -20,9 +20,12 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
     """The row of ``flows``."""
     direction = flow_direction(flow)
     upload, download = direction in ("upload", "both"), direction in ("download", "both", "exchange")
+    if direction == "program":  # which side received is only known from what it has to say
+        upload, download = server.goodput_bit_s is not None, client.goodput_bit_s is not None
     receivers = [side for side, used in ((server, upload), (client, download)) if used] or [client]
     stall = max(receivers, key=lambda side: side.longest_stall_ns or 0)
-    rates = [side.goodput_bit_s for side in receivers if side.goodput_bit_s is not None]
+    unconnected = isinstance(flow.application, Program) and not flow.application.server  # there is no server process
+    ends = (client,) if unconnected else (client, server)
     row: Row = {
         "trial": trial,
         "flow": flow.name,
@@ -37,7 +40,7 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
         "in_force": client.implementation_in_force,
         "congestion_control": _text(client.in_force.get("congestion_control")),
         "scheduler": _text(client.in_force.get("scheduler")),
-        "goodput_bit_s": sum(rates) if rates else None,
+        "goodput_bit_s": goodput(receivers),
         "goodput_upload_bit_s": server.goodput_bit_s if upload else None,
         "goodput_download_bit_s": client.goodput_bit_s if download else None,
         "bytes_sent_upload": client.bytes_sent,
@@ -52,10 +55,9 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
         "longest_stall_start_ns": stall.longest_stall_start_ns,
         "subflows": client.subflows_seen,
         "fallback": client.fallback or server.fallback,
-        "retransmits": _total(client.retransmits, server.retransmits),
-        "bytes_retransmitted": _total(client.bytes_retrans, server.bytes_retrans),
-        "operations": max(client.transfers, server.transfers) or None,
-        "operations_failed": max(client.transfers_failed, server.transfers_failed) or None,
+        "retransmits": _total([side.retransmits for side in ends]),
+        "bytes_retransmitted": _total([side.bytes_retrans for side in ends]),
+        **_operations(flow, client, server),
         "complete": client.complete and server.complete,
         "sample_lateness_max_ns": max(client.sample_lateness_max_ns, server.sample_lateness_max_ns),
         "error_kind": client.error_kind or server.error_kind,
@@ -76,22 +78,26 @@ def flow_direction(flow: Flow) -> str:
     return "exchange" if application.kind == "request-response" else "program"
 
 
+def goodput(receivers: Sequence[FlowResult]) -> float | None:
+    """Bytes of all receivers x 8 / the longest of their times; null when one of them has none."""
+    known = [(side, side.goodput_bit_s, side.goodput_time_ns) for side in receivers]
+    if len(known) == 1:
+        return known[0][1]
+    if any(rate is None or time_ns is None for _, rate, time_ns in known):
+        return None
+    return 8e9 * sum(side.bytes_received for side in receivers) / max(time_ns or 0 for *_, time_ns in known)
+
+
 def integrity(client: FlowResult, server: FlowResult) -> str:
-    """Whether what one end received is what the other sent: SHA-256 of both directions, and the known payload."""
-    if client.first_mismatch is not None or server.first_mismatch is not None:
+    """Whether what one end received is what the other sent: SHA-256 of both directions, and the known payload.
+
+    ``unchecked``: a direction that carried bytes has no hashes, or not all of it arrived and a side knows that.
+    """
+    if any(side.first_mismatch is not None or side.error_kind == "integrity" for side in (client, server)):
         return "mismatch"
-    pairs = (
-        (client.sha256_sent, server.sha256_received, client.bytes_sent, server.bytes_received),
-        (server.sha256_sent, client.sha256_received, server.bytes_sent, client.bytes_received),
-    )
-    compared = [
-        (sent, received)
-        for sent, received, bytes_sent, bytes_received in pairs
-        if sent is not None and received is not None and bytes_sent == bytes_received
-    ]
-    if any(sent != received for sent, received in compared):
-        return "mismatch"
-    return "ok" if compared and client.complete and server.complete else "unchecked"
+    complete = client.complete and server.complete
+    verdicts = {_compared(*ends, complete) for ends in ((client, server), (server, client))}
+    return next((word for word in ("mismatch", "unchecked", "ok") if word in verdicts), "unchecked")
 
 
 def error_of(client: FlowResult, server: FlowResult) -> str | None:
@@ -253,13 +259,34 @@ def _completion_ns(receivers: Sequence[FlowResult]) -> int | None:
     return max(times) if len(times) == len(receivers) else None
 
 
+def _compared(sender: FlowResult, receiver: FlowResult, complete: bool) -> str | None:
+    """Integrity of one direction; None when it carried nothing. A side that is complete claims to have everything."""
+    if not sender.bytes_sent and not receiver.bytes_received:
+        return None
+    if sender.sha256_sent is None or receiver.sha256_received is None:
+        return "unchecked"
+    if sender.bytes_sent == receiver.bytes_received:
+        return "ok" if sender.sha256_sent == receiver.sha256_received else "mismatch"
+    return "mismatch" if complete or receiver.bytes_received > sender.bytes_sent else "unchecked"
+
+
+def _operations(flow: Flow, client: FlowResult, server: FlowResult) -> Row:
+    """Counted where they are complete: at the receiver of a stream, else at the client; null without operations."""
+    if isinstance(flow.application, Bulk | Program):
+        return {"operations": None, "operations_failed": None}
+    upload = isinstance(flow.application, Stream) and flow.application.direction == "upload"
+    side = server if upload else client
+    return {"operations": side.transfers, "operations_failed": side.transfers_failed}
+
+
 def _least(values: Iterator[int | None]) -> int | None:
     return min((value for value in values if value is not None), default=None)
 
 
-def _total(*values: int | None) -> int | None:
+def _total(values: Sequence[int | None]) -> int | None:
+    """Null when one is not known: a part of a sum is no sum."""
     known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    return sum(known) if len(known) == len(values) else None
 
 
 def _text(value: object) -> str | None:
