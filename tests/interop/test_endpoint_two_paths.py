@@ -94,6 +94,22 @@ def test_a_backup_subflow_carries_its_flag_at_both_ends() -> None:
     assert flags == [[False, True], [False, True]]
 
 
+@pytest.mark.parametrize("refusal", ["rejected", "unanswered"])
+def test_a_join_that_is_not_taken_is_not_counted_at_either_end(refusal: str) -> None:
+    with lab(PathManager(mode="subflow")) as built:
+        if refusal == "rejected":
+            built.run("server", ["ip", "mptcp", "limits", "set", "subflows", "0"])
+        else:
+            with built.inside("client"):
+                path = built.interface("client", "access2")
+            chain = "add table inet box; add chain inet box out { type filter hook output priority 0; };"
+            built.run("client", ["nft", f"{chain} add rule inet box out oifname {path} tcp flags syn drop"])
+        with transfer(built, Bulk(size_bytes=2_000_000, settle_ns=300_000_000)) as (client, server):
+            c, s = client.result(), server.result()
+    assert (c.subflows_seen, s.subflows_seen) == (1, 1)
+    assert [event.index for event in client.subflow_events() if event.change == "added"] == [0]
+
+
 def test_counters_and_captures_of_a_transfer_agree_with_it(tmp_path: Path) -> None:
     with lab(PathManager(mode="signal")) as built:
         counters = CounterCollector(("client", "server"), built.inside)
