@@ -203,8 +203,8 @@ class Experiment:
     realisation: Literal["auto", "netem", "relay"] = "auto"
     """How shaped links become real: the kernel's qdiscs, our relay, or whichever can express the profile."""
     retries: int = 1
-    """How often a trial that the testbed itself disturbed is tried again (never for what the stack did); each attempt is
-    told in its events."""
+    """How often a trial that the testbed itself disturbed is tried again (never for what the stack did); each attempt
+    is told in its events."""
     capture: bool = False
     """Headers of all packets at the interfaces of both ends, in ``captures/``."""
     sample_interval_ns: int = 100_000_000
