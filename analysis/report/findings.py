@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.load import Run
 from analysis.metrics import aggregation_benefit, fill_rate, jain_index
+from analysis.report.wording import count
 from analysis.statistics import Interval, median_interval
 from testbed.record import TABLES
 
@@ -49,6 +50,15 @@ class VariantFinding:
     """``aggregation_benefit``, ``fill_rate``, ``jain_index``, where they are defined."""
     alone: tuple[str, ...] = ()
     """The single-path variants that the aggregation benefit compares with."""
+    fallbacks: tuple[int, ...] = ()
+    """Valid trials in which a flow asked for MPTCP and was plain TCP, from the start or later."""
+
+    @property
+    def fallback_text(self) -> str:
+        """``"fell back to TCP in 1 of 3 valid trials"``; empty when none did."""
+        if not self.fallbacks:
+            return ""
+        return f"fell back to TCP in {len(self.fallbacks)} of {count(self.counts['VALID'], 'valid trial')}"
 
     def metric(self, column: str, flow: str | None = None) -> Metric | None:
         """The metric of a flow (None: the first one); None when no valid trial has it."""
@@ -74,10 +84,16 @@ def find(run: Run) -> list[VariantFinding]:
             counts=verdicts[name] + Counter(missing=planned[name] - verdicts[name].total()),
             flows=_metrics(rows[name]),
             first_flow=variant["flows"][0]["name"],
+            fallbacks=tuple(dict.fromkeys(row["trial"] for row in rows[name] if _fell_back(row))),
         )
         for name, variant in run.variants.items()
     ]
     return [_with_derived(finding, run, findings, rows[finding.name]) for finding in findings]
+
+
+def _fell_back(row: Row) -> bool:
+    """Whether a flow whose client asked for MPTCP was plain TCP."""
+    return not row["implementation"].endswith("-tcp") and (bool(row["fallback"]) or row["in_force"] == "fallback")
 
 
 def _metrics(rows: Iterable[Row]) -> Mapping[str, Mapping[str, Metric]]:
@@ -130,12 +146,14 @@ def is_single_path(variant: Mapping[str, Any]) -> bool:
 
 
 def _single_path_goodputs(variant: Mapping[str, Any], run: Run, findings: Sequence[VariantFinding]) -> dict[str, float]:
-    """Variant -> median goodput of plain TCP on each path of the same network under the same application, alone."""
+    """Variant -> median goodput of plain TCP on each path of the same network under the same application, alone.
+
+    Empty unless every path of the network has one: the sum of some of the paths says nothing about all of them.
+    """
     flow = variant["flows"][0]
     if is_single_path(variant) or len(variant["flows"]) > 1 or flow["application"]["kind"] not in GREEDY:
         return {}
-    found: dict[str, float] = {}
-    taken = set()
+    found: dict[str, tuple[str, float]] = {}
     for other in findings:
         candidate = run.variants[other.name]
         first = candidate["flows"][0]
@@ -143,10 +161,15 @@ def _single_path_goodputs(variant: Mapping[str, Any], run: Run, findings: Sequen
         goodput = other.metric("goodput_bit_s")
         if not (same and is_single_path(candidate) and len(candidate["flows"]) == 1 and goodput):
             continue
-        if first["path"] not in taken and goodput.interval.estimate > 0:
-            taken.add(first["path"])
-            found[other.name] = goodput.interval.estimate
-    return found
+        if goodput.interval.estimate > 0:
+            found.setdefault(first_path(candidate), (other.name, goodput.interval.estimate))
+    paths = [path["name"] for path in variant["topology"]["paths"]]
+    return dict(found[path] for path in paths) if set(paths) <= found.keys() else {}
+
+
+def first_path(variant: Mapping[str, Any]) -> str:
+    """The path of the first subflow of its first flow: the topology's first one unless it names another."""
+    return str(variant["flows"][0]["path"] or variant["topology"]["paths"][0]["name"])
 
 
 def path_capacities(variant: Mapping[str, Any]) -> list[float]:
@@ -177,7 +200,7 @@ def path_capacities(variant: Mapping[str, Any]) -> list[float]:
                 limited.append(name)
         if not rates:
             return []
-        if not is_single_path(variant) or path["name"] == (flow["path"] or variant["topology"]["paths"][0]["name"]):
+        if not is_single_path(variant) or path["name"] == first_path(variant):
             capacities.append(float(min(rates)))
     return capacities if len(set(limited)) == len(limited) else []
 

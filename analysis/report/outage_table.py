@@ -9,8 +9,9 @@ from typing import Any
 
 from analysis.load import Run
 from analysis.metrics import OutageResponse, outage_response
+from analysis.report.changes import changes_of, outages
 from analysis.report.findings import VariantFinding
-from analysis.report.time_figures import AllSeries, outages
+from analysis.report.time_figures import AllSeries
 from analysis.report.wording import NOT_MEASURED, interval, quantity
 
 NEVER = "not before the end"
@@ -47,11 +48,11 @@ def outage_rows(
         labels: dict[int, str] = {}
         for trial in stalls.trials if stalls else ():
             goodput = series.get((trial, f"{finding.first_flow}.{side}", "goodput"))
-            changes = [event for event in events.get(trial, ()) if event["kind"] == "change"]
+            changes = changes_of(events.get(trial, ()))
             end_ns = float(goodput[0][-1]) if goodput else 0.0
-            for number, (link, start, end) in enumerate(outages(changes, end_ns)):
-                labels[number] = f"{link}, {_seconds(start)} to {_seconds(end)}"
-                response = outage_response(*goodput, start, end) if goodput else None
+            for number, outage in enumerate(outages(changes, end_ns)):
+                labels[number] = f"{outage.link}, {_seconds(outage.start_ns)} to {_seconds(outage.end_ns)}"
+                response = outage_response(*goodput, outage.start_ns, outage.end_ns) if goodput else None
                 responses.setdefault(number, []).extend([response] if response else [])
         for number, label in labels.items():
             stall = f"{quantity(stalls.interval.estimate, 'ns')}" if stalls else NOT_MEASURED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from markupsafe import Markup
 from analysis.load import Run
 from analysis.report import dot_plot, tables
 from analysis.report.answer import Finding, Tone, headline, medians, sentence_of, trial_line
+from analysis.report.carried import CarriedTable, carried_tables
 from analysis.report.distribution_figures import DistributionFigure, distribution_figures
 from analysis.report.findings import Metric, VariantFinding
 from analysis.report.outage_table import OutageRow, outage_rows
@@ -55,6 +56,7 @@ class PlotRow:
     method: str
     n: int
     extra: tuple[str, ...]
+    fallback: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Page:
     plots: tuple[MetricPlot, ...]
     benefit_against: Mapping[str, tuple[str, ...]]
     outages: tuple[OutageRow, ...]
+    carried: tuple[CarriedTable, ...]
     figures: tuple[TimeFigure, ...]
     other_figures: tuple[TimeFigure, ...]
     others_left_out: int
@@ -154,7 +157,8 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
     everything = sum(map(len, valid.values())) <= MOST_OTHER_TRIALS
     chosen = [trial for trials in valid.values() for trial in trials] if everything else list(representative.values())
     series = run.series(METRICS, [trial for trial in chosen if trial is not None])
-    figures, others = _time_figures(run, valid, representative, events, series)
+    curves = _curves(run, valid, series)
+    figures, others = _time_figures(run, valid, representative, events, curves)
     source = run.document["source"]
     return Page(
         experiment=run.experiment["name"],
@@ -176,6 +180,16 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         plots=tuple(_plots(findings, verdicts)),
         benefit_against={finding.name: finding.alone for finding in findings if finding.alone},
         outages=tuple(outage_rows(run, findings, events, series)),
+        carried=tuple(
+            carried_tables(
+                {
+                    name: curves[trial]
+                    for name, trial in representative.items()
+                    if trial is not None and trial in curves
+                },
+                events,
+            )
+        ),
         figures=tuple(figures),
         other_figures=tuple(others),
         others_left_out=0 if everything else sum(map(len, valid.values())) - len(figures),
@@ -183,12 +197,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         links=tuple(tables.link_groups(run)),
         counters=tables.counter_table(run),
         trials=tuple(_trial_rows(run)),
-        warnings=tuple(
-            (trial, event["subject"], event["detail"])
-            for trial, found in sorted(events.items())
-            for event in found
-            if event["kind"] == "warning"
-        ),
+        warnings=tuple(_warnings(events)),
         environment=tuple(tables.environment(run)),
         sysctls=tuple(tables.sysctls(run)),
         command=tables.command_line(run),
@@ -196,6 +205,17 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         dirty=bool(source.get("dirty")),
         small_n=any(len(trials) < SMALLEST_BOOTSTRAP for trials in valid.values()),
     )
+
+
+def _warnings(events: Mapping[int, Sequence[Mapping[str, Any]]]) -> list[tuple[int, str, str]]:
+    """(trial, subject, text) of each warning; one that came several times in a trial once, with how often."""
+    seen = Counter(
+        (trial, str(event["subject"]), str(event["detail"]))
+        for trial, found in sorted(events.items())
+        for event in found
+        if event["kind"] == "warning"
+    )
+    return [(trial, of, text if times == 1 else f"{text} ({times} times)") for (trial, of, text), times in seen.items()]
 
 
 def _representative(finding: VariantFinding, trials: Sequence[int]) -> int | None:
@@ -237,7 +257,9 @@ def _plot(name: str, unit: str, values: Sequence[float], findings: Sequence[Vari
 
 def _plot_row(finding: VariantFinding, metric: Metric | None, drawing: Markup, extra: tuple[str, ...]) -> PlotRow:
     if metric is None:
-        return PlotRow(finding.name, finding.summary, drawing, NOT_MEASURED, NOT_MEASURED, "no valid trial", 0, extra)
+        return PlotRow(
+            finding.name, finding.summary, drawing, NOT_MEASURED, NOT_MEASURED, "no valid trial", 0, extra, ""
+        )
     found = metric.interval
     return PlotRow(
         finding.name,
@@ -248,6 +270,7 @@ def _plot_row(finding: VariantFinding, metric: Metric | None, drawing: Markup, e
         found.in_words(),
         found.n,
         extra,
+        finding.fallback_text,
     )
 
 
@@ -258,25 +281,29 @@ def _derived_text(key: str, metric: Metric | None) -> str:
     return share(estimate) if key == "fill_rate" else significant(estimate)
 
 
-def _time_figures(
-    run: Run,
-    valid: Mapping[str, Sequence[int]],
-    representative: Mapping[str, int | None],
-    events: Mapping[int, Sequence[Mapping[str, Any]]],
-    series: AllSeries,
-) -> tuple[list[TimeFigure], list[TimeFigure]]:
+def _curves(run: Run, valid: Mapping[str, Sequence[int]], series: AllSeries) -> dict[int, TrialCurves]:
+    """Trial -> its curves, of the valid trials that have series."""
     subflows = subflows_of(run)
     flows: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for row in run.directory.read_table("flows").to_pylist():
         flows[row["trial"]].append(row)
-    repetition = {entry["trial"]: entry["repetition"] for entry in run.document["plan"]}
     with_series = {trial for trial, _, _ in series}
-    curves: dict[int, TrialCurves] = {
+    return {
         trial: curves_of(trial, flows[trial], subflows, series)
         for trials in valid.values()
         for trial in trials
         if trial in with_series
     }
+
+
+def _time_figures(
+    run: Run,
+    valid: Mapping[str, Sequence[int]],
+    representative: Mapping[str, int | None],
+    events: Mapping[int, Sequence[Mapping[str, Any]]],
+    curves: Mapping[int, TrialCurves],
+) -> tuple[list[TimeFigure], list[TimeFigure]]:
+    repetition = {entry["trial"]: entry["repetition"] for entry in run.document["plan"]}
     peak = max((found.peak() for found in curves.values()), default=0.0)
     main: list[TimeFigure] = []
     others: list[TimeFigure] = []

@@ -60,6 +60,7 @@ def _variant(finding: VariantFinding) -> Mapping[str, Any]:
         "name": finding.name,
         "summary": finding.summary,
         "trials": {word: finding.counts[word] for word in _WORDS},
+        "fallback": {"n": len(finding.fallbacks), "of": finding.counts["VALID"], "trials": list(finding.fallbacks)},
         "flows": {
             flow: {name: _metric(metric) for name, metric in metrics.items()} for flow, metrics in finding.flows.items()
         },

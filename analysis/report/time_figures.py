@@ -13,7 +13,8 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.load import Run, Series
-from analysis.metrics import rate_of_counter
+from analysis.metrics import cumulative, rate_of_counter, received_of_rate
+from analysis.report.changes import changes_of, outages
 from analysis.report.panel import Band, Curve, FloatArray, Mark, panel
 from analysis.report.scale import Axis, linear_axis
 from analysis.report.wording import NOT_MEASURED, interval, quantity, share
@@ -22,7 +23,7 @@ METRICS = ("goodput", "bytes_received", "rtt", "snd_cwnd")
 SHARED_SCALE_SHARE = 1 / 3
 """A figure whose peak is below this share of the common scale gets a scale of its own, and says so."""
 
-BURST_ALLOWANCE = 1.4
+BURST_ALLOWANCE = 1.3
 """A burst after a stall would flatten all the rest: the scale ends at this multiple of the usual peak, and says so."""
 MOST_SUBFLOWS = 64
 
@@ -65,7 +66,30 @@ class TimeFigure:
     """(class of the style sheet, label)."""
     events: tuple[Event, ...]
     numbers: tuple[tuple[str, ...], ...]
-    """Rows: curve, mean rate, share, median round-trip time, largest window, first to last sample."""
+    """Rows: curve, bytes, mean rate, share, median round-trip time, largest window, first to last sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a curve of rates is made of: bytes that had arrived by the time of each sample."""
+
+    label: str
+    direction: str
+    """As in Rates."""
+    subflow: bool
+    start_ns: float
+    """Nothing had arrived by then."""
+    x: FloatArray
+    bytes: FloatArray
+
+    @property
+    def total_bytes(self) -> float:
+        """At the last sample."""
+        return float(self.bytes[-1])
+
+    def points(self) -> tuple[FloatArray, FloatArray]:
+        """Times and bytes, from the start on."""
+        return np.concatenate(([min(self.start_ns, self.x[0])], self.x)), np.concatenate(([0.0], self.bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +114,8 @@ class TrialCurves:
     windows: tuple[Curve, ...]
     seen: Mapping[str, str]
     """Curve of a subflow -> when it was there."""
+    received: tuple[Received, ...]
+    """Of every curve of rates; a subflow's also where it is not drawn because it is the only one."""
 
     def rate_curves(self) -> list[Curve]:
         """All curves of rates."""
@@ -110,11 +136,12 @@ def curves_of(
     """The curves of ``trial``. ``flows``: its rows of that table; ``subflows``: from :func:`subflows_of`."""
     if len(flows) == 1:
         return _curves_of_one(trial, flows[0], subflows, series)
-    totals = []
+    totals, received = [], []
     for style, flow in enumerate(flows, start=1):
         goodput = series.get((trial, f"{flow['flow']}.{_receivers(flow)[0][1]}", "goodput"))
         if goodput is not None:
             totals.append(Curve(f"{flow['flow']}, application", *_floats(goodput), style))
+            received.append(_received_of(goodput, f"{flow['flow']}, application", ""))
     parts = [_curves_of_one(trial, flow, subflows, series, prefix=f"{flow['flow']}, ") for flow in flows]
     rtts = [curve for part in parts for curve in part.rtts]
     windows = [curve for part in parts for curve in part.windows]
@@ -126,6 +153,7 @@ def curves_of(
         tuple(replace(curve, style=styled[curve.label]) for curve in rtts),
         tuple(replace(curve, style=styled.get(curve.label, 1)) for curve in windows),
         {label: seen for part in parts for label, seen in part.seen.items()},
+        tuple(received),
     )
 
 
@@ -153,19 +181,26 @@ def _curves_of_one(
             seen[text] = interval(row["first_seen_ns"], row["last_seen_ns"], "ns")
         return text
 
-    rates = []
+    rates: list[Rates] = []
+    received: list[Received] = []
     for direction, side in receivers:
+        way = direction if len(receivers) > 1 else ""
         goodput = series.get((trial, f"{name}.{side}", "goodput"))
         total = (Curve(f"{prefix}application", *_floats(goodput), 0),) if goodput is not None else ()
-        carried = [
-            Curve(label(side, index), *_floats(rate_of_counter(*found)), 1 + index)
+        counters = {
+            index: found
             for index in range(MOST_SUBFLOWS)
             if (found := series.get((trial, f"{name}.{side}.subflow{index}", "bytes_received"))) is not None
+        }
+        carried = [
+            Curve(label(side, index), *_floats(rate_of_counter(*found)), 1 + index) for index, found in counters.items()
         ]
+        received += [_received_of(goodput, f"{prefix}application", way)] if goodput is not None else []
+        received += [_counted(label(side, index), way, found) for index, found in counters.items()]
         if len(carried) == 1 and total:
             carried = []  # one subflow carries what the application gets: one curve says it
         if total or carried:
-            rates.append(Rates(direction if len(receivers) > 1 else "", total, tuple(carried)))
+            rates.append(Rates(way, total, tuple(carried)))
     of_sender = {
         metric: tuple(
             Curve(label(sender, index), *_floats(found), 1 + index)
@@ -174,7 +209,19 @@ def _curves_of_one(
         )
         for metric in ("rtt", "snd_cwnd")
     }
-    return TrialCurves(trial, sender, tuple(rates), of_sender["rtt"], of_sender["snd_cwnd"], seen)
+    return TrialCurves(trial, sender, tuple(rates), of_sender["rtt"], of_sender["snd_cwnd"], seen, tuple(received))
+
+
+def _received_of(goodput: Series, label: str, direction: str) -> Received:
+    start_ns, total = received_of_rate(*goodput)
+    return Received(label, direction, False, start_ns, _floats(goodput)[0], total)
+
+
+def _counted(label: str, direction: str, counter: Series) -> Received:
+    """Before the first sample of a subflow its counter was 0, at most one interval ago."""
+    times, values = _floats(counter)
+    step = float(np.median(np.diff(times))) if times.size > 1 else 0.0
+    return Received(label, direction, True, max(0.0, times[0] - step), times, cumulative(values))
 
 
 def main_sender(flow: Mapping[str, Any]) -> str:
@@ -195,13 +242,10 @@ def figure_of(
 ) -> TimeFigure:
     """The figure of one trial; ``brief``: only the rates, lower."""
     x_axis = linear_axis([0.0, curves.end_ns()], "ns", count=6, tight=True)
-    changes = sorted((event for event in events if event["kind"] == "change"), key=lambda event: int(event["time_ns"]))
-    listed = tuple(
-        Event(number, int(event["time_ns"]), f"{event['subject']} {event['detail']}")
-        for number, event in enumerate(changes, start=1)
-    )
+    changes = changes_of(events)
+    listed = tuple(Event(number, change.time_ns, change.text) for number, change in enumerate(changes, start=1))
     marks = [Mark(event.time_ns, event.number, event.text) for event in listed]
-    bands = [Band(start, end) for _, start, end in outages(changes, curves.end_ns())]
+    bands = [Band(outage.start_ns, outage.end_ns) for outage in outages(changes, curves.end_ns())]
     own = curves.peak() < SHARED_SCALE_SHARE * common_peak
     rate_axis = linear_axis([0.0, curves.peak() if own else common_peak], "bit/s", count=4)
     where = f"{variant}, trial {curves.trial}"
@@ -234,21 +278,6 @@ def figure_of(
         listed,
         _numbers(curves),
     )
-
-
-def outages(changes: Sequence[Mapping[str, Any]], end_ns: float) -> list[tuple[str, int, int]]:
-    """(link, start, end) of each outage among the scheduled changes; one that does not end lasts until ``end_ns``."""
-    found: list[tuple[str, int, int]] = []
-    since: dict[str, int] = {}
-    for change in changes:
-        words = str(change["detail"]).split(", ")
-        subject, time_ns = str(change["subject"]), int(change["time_ns"])
-        if "down" in words:
-            since.setdefault(subject, time_ns)
-        elif "up" in words and subject in since:
-            found.append((subject, since.pop(subject), time_ns))
-    found += [(subject, start, int(end_ns)) for subject, start in since.items() if start < end_ns]
-    return found
 
 
 def subflows_of(run: Run) -> dict[SubflowKey, Mapping[str, Any]]:
@@ -289,22 +318,29 @@ def _panel(
 
 
 def _numbers(curves: TrialCurves) -> tuple[tuple[str, ...], ...]:
-    """A row per curve; with two directions a row per curve and direction."""
+    """A row per curve; with two directions a row per curve and direction. Means are over the time of the whole flow."""
     rtts = {curve.label: curve for curve in curves.rtts}
     windows = {curve.label: curve for curve in curves.windows}
     rows = []
     for rates in curves.rates or (Rates("", (), ()),):
-        whole = sum(float(curve.y.mean()) for curve in rates.subflows if curve.y.size)
-        by_label = {curve.label: curve for curve in (*rates.total, *rates.subflows)}
-        for label in dict.fromkeys((*by_label, *rtts)):
-            rate = by_label.get(label)
-            mean = float(rate.y.mean()) if rate is not None and rate.y.size else None
-            part = mean / whole if mean is not None and whole and rate in rates.subflows else None
+        drawn = dict.fromkeys(curve.label for curve in (*rates.total, *rates.subflows))
+        received = {item.label: item for item in curves.received if item.direction == rates.direction}
+        whole = sum(item.total_bytes for item in received.values() if item.subflow)
+        totals = [item for item in received.values() if not item.subflow] or list(received.values())
+        for label in dict.fromkeys((*drawn, *rtts)):
+            item = received.get(label)
+            total, mean, part = None, None, None
+            if item is not None:
+                over = totals if item.subflow else [item]
+                span_ns = max(each.x[-1] for each in over) - min(each.points()[0][0] for each in over)
+                total, mean = item.total_bytes, item.total_bytes * 8e9 / span_ns if span_ns > 0 else None
+                part = total / whole if item.subflow and whole else None
             rtt = float(np.median(rtts[label].y)) if label in rtts else None
             window = float(windows[label].y.max()) if label in windows else None
             rows.append(
                 (
                     f"{label}, {rates.direction}" if rates.direction else label,
+                    quantity(total, "bytes"),
                     quantity(mean, "bit/s"),
                     share(part),
                     quantity(rtt, "ns"),
@@ -316,8 +352,8 @@ def _numbers(curves: TrialCurves) -> tuple[tuple[str, ...], ...]:
 
 
 def _usual_peak(curve: Curve) -> float:
-    """The maximum, or BURST_ALLOWANCE times the 98th percentile when a burst is far above that."""
-    usual = float(np.quantile(curve.y, 0.98))
+    """The maximum, or BURST_ALLOWANCE times the 95th percentile when a burst is far above that."""
+    usual = float(np.quantile(curve.y, 0.95))
     return min(float(curve.y.max()), BURST_ALLOWANCE * usual) if usual > 0 else float(curve.y.max())
 
 

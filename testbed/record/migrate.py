@@ -36,7 +36,13 @@ class Migration:
     """(table name, table of the old version) -> table of the next."""
 
 
-MIGRATIONS: tuple[Migration, ...] = ()
+def _without_loss_tolerance(name: str, table: pa.Table) -> pa.Table:
+    return table.drop_columns(["loss_tolerance"]) if name == "links" else table
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(1, "links.loss_tolerance was declared and never written", table=_without_loss_tolerance),
+)
 """Version 1 is the first."""
 
 

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.load import load
+from analysis.report.changes import changes_of, outages
 from analysis.report.findings import find
 from analysis.report.panel import MOST_POINTS, Curve, panel
 from analysis.report.scale import linear_axis, logarithmic_axis
 from analysis.report.svg import element, polyline
 from analysis.report.sweep_figure import sweep_figure
-from analysis.report.time_figures import curves_of, figure_of, outages
+from analysis.report.time_figures import curves_of, figure_of
 from analysis.report.wording import interval, metric_name, quantity, significant
 
 positive = st.lists(st.floats(1e-3, 1e12), min_size=1, max_size=20)
@@ -109,10 +110,37 @@ def test_many_points_are_thinned_but_the_extremes_stay() -> None:
     assert min(heights) == pytest.approx(0.0, abs=0.2)
 
 
+SECOND = 10**9
+
+
+def dark(*rows: tuple[str, int, str]) -> list[tuple[str, int, int]]:
+    events = [{"kind": "change", "subject": link, "time_ns": at, "detail": what} for link, at, what in rows]
+    return [(outage.link, outage.start_ns, outage.end_ns) for outage in outages(changes_of(events), 9 * SECOND)]
+
+
 def test_outages_are_paired_per_link_and_may_last() -> None:
     rows = [("a", 1, "down"), ("b", 2, "down"), ("a", 3, "up, rate 5mbit"), ("a", 4, "rate 1mbit")]
-    changes = [{"subject": link, "time_ns": at, "detail": what} for link, at, what in rows]
-    assert outages(changes, 9) == [("a", 1, 3), ("b", 2, 9)]
+    assert dark(*rows) == [("a", 1, 3), ("b", 2, 9 * SECOND)]
+
+
+def test_an_outage_of_one_direction_says_which() -> None:
+    assert dark(("a", 1, "forward: down"), ("a", 5, "forward: up, rate 5mbit")) == [("a forward", 1, 5)]
+
+
+def test_both_directions_one_after_the_other_are_one_outage_and_one_mark() -> None:
+    rows = [
+        ("a", 10, "backward: down"),
+        ("a", 12, "forward: down"),
+        ("a", 500, "forward: up"),
+        ("a", 503, "backward: up"),
+    ]
+    assert dark(*rows) == [("a", 10, 500)]
+    events = [{"kind": "change", "subject": link, "time_ns": at, "detail": what} for link, at, what in rows]
+    assert [change.text for change in changes_of(events)] == ["a down", "a up"]
+
+
+def test_a_link_of_which_one_direction_stays_dark_is_not_back() -> None:
+    assert dark(("a", 1, "down"), ("a", 5, "forward: up"), ("a", 8, "forward: rate 5mbit")) == [("a", 1, 9 * SECOND)]
 
 
 def test_two_directions_get_a_panel_each_and_the_main_sender_its_round_trip_times() -> None:
@@ -132,7 +160,21 @@ def test_two_directions_get_a_panel_each_and_the_main_sender_its_round_trip_time
         "Goodput of the download, Mbit/s",
         "Smoothed round-trip time at the server, ms",
     ]
-    assert ("subflow 0 (path1), download", "–", "–", "20\u202fms", "–", "100 – 500\u202fms") in figure.numbers
+    assert ("subflow 0 (path1), download", "–", "–", "–", "20\u202fms", "–", "100 – 500\u202fms") in figure.numbers
+
+
+def test_shares_come_from_bytes_and_means_from_the_time_of_the_whole_flow() -> None:
+    times = np.arange(1, 11, dtype=np.int64) * 100_000_000
+    flow = {"flow": "main", "direction": "upload"}
+    series = {
+        (0, "main.server", "goodput"): (times, np.full(10, 8e6)),
+        (0, "main.server.subflow0", "bytes_received"): (times, np.linspace(75_000.0, 750_000.0, 10)),
+        (0, "main.server.subflow1", "bytes_received"): (times[-2:], np.array([125_000.0, 250_000.0])),  # short and fast
+    }
+    rows = {row[0]: row[1:4] for row in figure_of(curves_of(0, [flow], {}, series), "mptcp", 0, (), 1e7).numbers}
+    assert rows["application"] == ("1\u202fMB", "8\u202fMbit/s", "–")
+    assert rows["subflow 0"] == ("750\u202fkB", "6\u202fMbit/s", "75\u202f%")
+    assert rows["subflow 1"] == ("250\u202fkB", "2\u202fMbit/s", "25\u202f%")
 
 
 def test_several_flows_share_a_panel_with_a_line_each() -> None:
@@ -164,6 +206,6 @@ def test_a_burst_does_not_flatten_the_rest_and_its_peak_is_told() -> None:
     values[50] = 125e6
     flow = {"flow": "main", "direction": "upload"}
     curves = curves_of(0, [flow], {}, {(0, "main.server", "goodput"): (times, values)})
-    assert curves.peak() == pytest.approx(28e6)
+    assert curves.peak() == pytest.approx(26e6)
     figure = figure_of(curves, "mptcp", 0, (), curves.peak())
     assert figure.panels[0].heading == "Goodput, Mbit/s, cut above 30: peak 125\u202fMbit/s"

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.metrics import aggregation_benefit, fill_rate, jain_index, outage_response, rate_of_counter
+from analysis.metrics import (
+    aggregation_benefit,
+    cumulative,
+    fill_rate,
+    jain_index,
+    outage_response,
+    rate_of_counter,
+    received_of_rate,
+)
 
 SECOND = 1_000_000_000
 goodputs = st.lists(st.floats(1.0, 1e11), min_size=2, max_size=6)
@@ -96,3 +104,16 @@ def test_rates_come_from_growth_and_a_counter_that_goes_back_gives_none() -> Non
     found_times, rates = rate_of_counter(times, np.array([0.0, 1000.0, 200.0, 1200.0]))
     assert found_times.tolist() == [SECOND, 3 * SECOND]
     assert rates.tolist() == [8000.0, 8000.0]
+
+
+def test_a_short_last_sample_weighs_as_much_as_it_lasted() -> None:
+    times = np.array([100, 200, 300, 310], dtype=np.int64) * 1_000_000
+    start, total = received_of_rate(times, np.array([8e6, 8e6, 8e6, 80e6]))
+    assert (start, list(total)) == (0, [100_000, 200_000, 300_000, 400_000])
+    late, _ = received_of_rate(times + 10**9, np.ones(4))
+    assert late == 10**9
+
+
+def test_a_counter_that_begins_anew_is_added_to_what_was() -> None:
+    assert list(cumulative(np.array([5.0, 9.0, 2.0, 3.0]))) == [5.0, 9.0, 11.0, 12.0]
+    assert list(cumulative(np.array([]))) == []

@@ -18,6 +18,7 @@ from analysis.load import load
 from analysis.report import write_report
 from analysis.report.write import render
 from testbed.record import REPORT_FILES, RunDirectory
+from topologies.three_path import three_path
 
 INVALID = {4: ("INVALID", "path2.forward: calibrated rate 17.1 Mbit/s, expected 20.0 Mbit/s")}
 LACKING = dict.fromkeys((2, 5, 8), ("UNSUPPORTED", "scheduler redundant is not in this kernel"))
@@ -222,3 +223,58 @@ def test_sixty_scenarios_fit_into_a_page_of_one_and_a_half_megabytes(tmp_path: P
     Page(text)
     assert len(text.encode()) <= 1_500_000
     assert text.count("<h3>") >= 60
+
+
+def test_who_carried_the_bytes_before_during_and_after_the_outage_is_told(handover: Path) -> None:
+    text = render(handover)["report.md"]
+    heads = "| variant | received by | 0 to 4\u202fs | 4\u202fs to 8\u202fs: path1 down | 8\u202fs to the end |"
+    assert heads in text
+    (first,) = re.findall(r"\| mptcp \| subflow 0 \(path1\) \|(.*)\|", text)
+    before, during, after = (cell.strip() for cell in first.split("|"))
+    assert before.endswith(", 100\u202f%")
+    assert during.startswith(("0\u202fB", "1"))
+    assert not after.startswith("0\u202fB")
+    assert heads.split(" | ")[3].strip() in html_of(handover)
+
+
+def test_a_fallback_in_a_valid_trial_is_told_beside_the_variant(tmp_path: Path) -> None:
+    def plain(trial: int, tables: synthetic_run.Rows) -> None:
+        if trial == 2:
+            tables["flows"][0] |= {"fallback": True, "in_force": "fallback"}
+
+    texts = render(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(), alter=plain))
+    words = "fell back to TCP in 1 of 3 valid trials"
+    assert texts["report.html"].count(words) >= 2
+    assert f"| mptcp ({words}) |" in texts["report.md"]
+    told = {variant["name"]: variant["fallback"] for variant in json.loads(texts["summary.json"])["variants"]}
+    assert told["mptcp"] == {"n": 1, "of": 3, "trials": [2]}
+    assert told["tcp-path1"]["n"] == 0
+
+
+def test_the_aggregation_benefit_needs_tcp_on_every_path(tmp_path: Path) -> None:
+    experiment = synthetic_run.aggregation(repetitions=1)
+    first, *others = experiment.variants
+    unnamed = dataclasses.replace(first, flows=(dataclasses.replace(first.flows[0], path=None),))  # the first path
+    three = three_path()
+    on_three = [dataclasses.replace(variant, topology=three) for variant in experiment.variants]
+    for name, variants, alone in (
+        ("same", (unnamed, *others), ["tcp-path1", "tcp-path2"]),
+        ("twice", (first, dataclasses.replace(unnamed, name="tcp-path2"), others[-1]), []),
+        ("three", on_three, []),
+    ):
+        run = synthetic_run.make_run(
+            tmp_path / name, dataclasses.replace(experiment, variants=tuple(variants), expectations=())
+        )
+        found = {variant["name"]: variant for variant in json.loads(render(run)["summary.json"])["variants"]}
+        assert found["mptcp"]["aggregation_benefit_against"] == alone
+        assert ("aggregation_benefit" in found["mptcp"]["derived"]) == bool(alone)
+
+
+def test_a_warning_that_repeats_is_told_once_with_how_often(tmp_path: Path) -> None:
+    def warned(trial: int, tables: synthetic_run.Rows) -> None:
+        event = {"trial": trial, "kind": "warning", "subject": "kernel log", "detail": "burst is low"}
+        tables["events"] += [event | {"time_ns": at} for at in range(3)] if trial == 1 else []
+
+    text = render(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(1), alter=warned))["report.md"]
+    assert text.count("burst is low") == 1
+    assert "| 1 | kernel log | burst is low (3 times) |" in text

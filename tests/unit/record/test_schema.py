@@ -14,7 +14,7 @@ from testbed.record import TABLES, RecordError, RunDirectory
 from testbed.record.documentation import data_format
 from testbed.record.migrate import Migration, migrate_document, migrate_table
 from testbed.record.parquet import arrow_table, from_parquet, to_parquet
-from testbed.record.schema import Column, Table
+from testbed.record.schema import SCHEMA_VERSION, Column, Table
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -66,7 +66,7 @@ def test_a_parquet_file_carries_version_units_and_exact_integers(tmp_path: Path)
     row = {"trial": 0, "host": "client", "counter": "TcpInSegs", "before": 2**53 + 1, "after": None}
     path.write_bytes(to_parquet(arrow_table(TABLES["counters"], [row])))
     data, version = from_parquet(path)
-    assert (data.to_pylist(), version) == ([row], 1)
+    assert (data.to_pylist(), version) == ([row], SCHEMA_VERSION)
     assert pa.parquet.read_schema(path).field("trial").metadata[b"meaning"].startswith(b"Number of the trial")
 
 
@@ -81,6 +81,13 @@ CHAIN = (
     ),
     Migration(1, "nothing but the number"),
 )
+
+
+def test_a_run_of_version_1_is_read_without_the_column_that_was_never_written() -> None:
+    columns = {column.name: pa.nulls(2) for column in TABLES["links"].columns}
+    old = pa.table({**columns, "loss_tolerance": pa.nulls(2, pa.float64())})
+    assert migrate_table("links", old, 1).column_names == [column.name for column in TABLES["links"].columns]
+    assert migrate_table("events", old, 1) is old
 
 
 def test_a_chain_of_migrations_leads_forward() -> None:
