@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from testbed.orchestrator import netlink
 from testbed.orchestrator.netlink import NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, attribute, nested, text, u32
 
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWLINK, RTM_GETLINK = 16, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 RTM_NEWNEIGH = 28
@@ -26,7 +26,7 @@ RTM_NEWRULE, RTM_GETRULE = 32, 34
 
 IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_OPERSTATE = 1, 3, 4, 10, 16
-IFLA_LINKINFO, IFLA_IFALIAS, IFLA_NET_NS_FD, IFLA_GSO_MAX_SEGS = 18, 20, 28, 40
+IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_GSO_MAX_SEGS = 18, 28, 40
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_F_NODAD = 1, 2, 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 7, 15
@@ -88,11 +88,6 @@ def set_master(index: int, master: int, what: str) -> Message:
 def set_up(index: int, what: str, *, up: bool = True) -> Message:
     """Set an interface up or down."""
     return Message(RTM_NEWLINK, 0, _LINK.pack(0, 0, 0, index, IFF_UP if up else 0, IFF_UP), what)
-
-
-def delete_link(index: int, what: str) -> Message:
-    """Remove an interface, by its index only."""
-    return Message(RTM_DELLINK, 0, _LINK.pack(0, 0, 0, index, 0, 0), what)
 
 
 def new_address(interface: Interface, index: int, what: str) -> Message:
@@ -160,7 +155,6 @@ class ObservedInterface:
     mac: str
     up: bool
     """Set up by someone, and the other end is there and up too (operational state)."""
-    alias: str
     gso_max_segs: int | None
 
 
@@ -189,7 +183,6 @@ def interfaces(connection: Netlink) -> list[ObservedInterface]:
                 mtu=struct.unpack("=I", found_attributes[IFLA_MTU])[0],
                 mac=found_attributes.get(IFLA_ADDRESS, b"").hex(":"),
                 up=bool(flags & IFF_UP) and operational in (0, 6),  # RFC 2863: unknown (loopback) or up
-                alias=found_attributes.get(IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace"),
                 gso_max_segs=struct.unpack("=I", segments)[0] if segments else None,
             )
         )

@@ -141,7 +141,7 @@ def test_nothing_of_a_killed_run_stays_and_resume_completes_it(tmp_path: Path) -
 def taken_for_left_over(pids: set[int]) -> list[str]:
     """What counts as left over although it is below one of these processes."""
     mine = set().union(*(descendants(pid) for pid in pids))
-    return [str(each) for each in find_leftovers() if each.number in mine]
+    return [str(each) for each in find_leftovers() if each.pid in mine]
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
