@@ -42,6 +42,9 @@ def print_result(run: Run, verdicts: Sequence[Verdict]) -> None:
     output = console()
     output.print(f"\n{run.experiment['question']}", markup=False)
     output.print(table(heads, rows, right=heads[1:]))
+    for finding in findings:
+        if finding.fallback_text:
+            output.print(f"! {finding.name} {finding.fallback_text}", markup=False, soft_wrap=True)
     for verdict in verdicts:
         finding_ = sentence_of(verdict)
         sentence = f"{finding_.sign} {finding_.word}: {finding_.subject} {finding_.measured}, expected {finding_.bound}"

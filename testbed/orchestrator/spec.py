@@ -169,7 +169,7 @@ class Expectation:
     at_least: float | None = None
     at_most: float | None = None
     relative_to: tuple[str, ...] = ()
-    """The value is divided by that of the best of these variants (the largest statistic)."""
+    """The value is divided by that of the best of these variants: the largest, or the smallest where less is better."""
     relative_to_flow: str | None = None
     """The value is divided by that of this other flow of the same trial (before the statistic)."""
     flow: str = "main"
