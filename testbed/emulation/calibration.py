@@ -102,6 +102,8 @@ class Arrivals:
     """Number -> (sent, received), CLOCK_REALTIME ns; the first copy counts."""
     duplicated: int = 0
     corrupted: int = 0
+    crossed: list[int] = field(default_factory=list)
+    """When copies and damaged frames of the train were received: they took their time on the line, too."""
 
 
 def calibrate(
@@ -164,7 +166,7 @@ def judge(
         corrupted=arrivals.corrupted,
         delay_min_ns=min(delays, default=None),
         delay_median_ns=int(statistics.median(delays)) if delays else None,
-        rate_bit_s=_train_rate(plan, arrivals, _bucket_frames(profile) if token_bucket else 0),
+        rate_bit_s=_train_rate(profile, plan, arrivals, _bucket_frames(profile) if token_bucket else 0),
     )
     problems = [
         *_delay_problems(profile, measurement, tolerance),
@@ -176,17 +178,33 @@ def judge(
     return replace(measurement, problems=tuple(problems))
 
 
-def _train_rate(plan: DirectionPlan, arrivals: Arrivals, skipped: int) -> int | None:
+def _train_rate(profile: LinkProfile, plan: DirectionPlan, arrivals: Arrivals, skipped: int) -> int | None:
     """Slope of bytes over time through the frames of the train, least squares: one late frame does not decide it.
 
     The first ``skipped`` frames do not count: a token bucket passes them at once.
     """
-    times = sorted(received for n, (_, received) in arrivals.received.items() if n >= plan.probes)[
-        min(skipped, plan.train // 2) :
-    ]
-    if len(times) < max(4, plan.train // 4):
+    if profile.reordering is not None:
+        return _rate_in_order(profile, plan, arrivals)
+    numbered = [received for n, (_, received) in arrivals.received.items() if n >= plan.probes]
+    times = sorted([*numbered, *arrivals.crossed])[min(skipped, plan.train // 2) :]
+    if len(times) < max(4, plan.train // 4) or times[0] == times[-1]:
         return None
     fit = statistics.linear_regression([time_ns - times[0] for time_ns in times], range(len(times)))
+    return round(fit.slope * probes.LARGE_BYTES * 8 * 10**9)
+
+
+def _rate_in_order(profile: LinkProfile, plan: DirectionPlan, arrivals: Arrivals) -> int | None:
+    """The same through the frames that took the delay; those that skipped it count as frames, not as points."""
+    points = []
+    latest_ns = 0
+    train = sorted((n, times) for n, times in arrivals.received.items() if n >= plan.probes)
+    for rank, (_, (sent_ns, received_ns)) in enumerate(train):
+        if received_ns >= max(latest_ns, sent_ns + profile.delay_ns):
+            points.append((received_ns, rank))
+            latest_ns = received_ns
+    if len(points) < max(4, plan.train // 4) or points[0][0] == points[-1][0]:
+        return None
+    fit = statistics.linear_regression([at_ns - points[0][0] for at_ns, _ in points], [rank for _, rank in points])
     return round(fit.slope * probes.LARGE_BYTES * 8 * 10**9)
 
 
@@ -197,27 +215,34 @@ def _bucket_frames(profile: LinkProfile) -> int:
 
 def _delay_problems(profile: LinkProfile, found: Measurement, tolerance: Tolerance) -> list[str]:
     if found.delay_median_ns is None or found.delay_min_ns is None:
-        return ["no probe arrived"] if not (_loses_all(profile)) else []
+        return ["no probe arrived"] if not _loses_all(profile, found.probes) else []
     amplitude_ns = profile.jitter.amplitude_ns if profile.jitter else 0
     problems = []
-    if found.delay_median_ns > profile.delay_ns + amplitude_ns + tolerance.delay_ns:
+    # Jitter that keeps the order makes packets wait for the latest one before them: then the earliest one tells.
+    keeps_order = profile.jitter is not None and not profile.jitter.reorders
+    which, found_ns = ("least", found.delay_min_ns) if keeps_order else ("median", found.delay_median_ns)
+    if keeps_order and profile.jitter is not None and profile.jitter.distribution != "uniform":
+        amplitude_ns *= 4
+    if found_ns > profile.delay_ns + amplitude_ns + tolerance.delay_ns:
         problems.append(
-            f"delay: median {_ms(found.delay_median_ns)} instead of "
-            f"{_ms(profile.delay_ns)} (+{_ms(tolerance.delay_ns)})"
+            f"delay: {which} {_ms(found_ns)} instead of {_ms(profile.delay_ns)} (+{_ms(tolerance.delay_ns)})"
         )
-    earliest_ns = profile.delay_ns - 4 * amplitude_ns - tolerance.early_ns
+    spread_ns = 4 * profile.jitter.amplitude_ns if profile.jitter else 0
+    earliest_ns = profile.delay_ns - spread_ns - tolerance.early_ns
     earliest_found_ns = found.delay_median_ns if profile.reordering else found.delay_min_ns
     if earliest_found_ns < earliest_ns and not (profile.reordering and profile.reordering.probability >= 0.4):
         problems.append(f"delay: {_ms(earliest_found_ns)} is less than {_ms(profile.delay_ns)}")
     return problems
 
 
-def _loses_all(profile: LinkProfile) -> bool:
+def _loses_all(profile: LinkProfile, probes_wanted: int) -> bool:
     match profile.loss:
         case RandomLoss(probability):
             return probability > 0.9
         case EveryNth(n):
             return n == 1
+        case DropList(packets):
+            return len(packets) >= probes_wanted
         case _:
             return False
 
@@ -234,8 +259,8 @@ def _rate_problems(profile: LinkProfile, plan: DirectionPlan, found: Measurement
         return [] if lossy else ["rate: too little of the train arrived to tell"]
     train_ns = plan.train * probes.frame_time_ns(profile.rate_bit_s)
     blur = 4 * profile.jitter.amplitude_ns / train_ns if profile.jitter else 0.0
-    # A reordered frame appears earlier by the delay; the fit through the train feels it in proportion.
-    blur += profile.reordering.probability * profile.delay_ns / train_ns if profile.reordering else 0.0
+    # Copies and damaged frames have no place in the order of numbers.
+    blur += profile.duplication + profile.corruption if profile.reordering else 0.0
     error = found.rate_bit_s / profile.rate_bit_s - 1
     if abs(error) <= tolerance.rate + blur:
         return []
@@ -252,11 +277,13 @@ def _loss_problems(profile: LinkProfile, found: Measurement, seen: Sequence[int]
             count = max(1, round(found.probes * min(1.0, independent)))
             lost = round(found.lost / found.probes * count)
             return _share_problems("loss", profile.loss.mean(), lost, count, tolerance)
-        case EveryNth(n):
+        case EveryNth(n, first):
             present = set(seen)
             lost_numbers = [number for number in range(found.probes) if number not in present]
             gaps = {after - before for before, after in itertools.pairwise(lost_numbers)}
             good = gaps <= {n} and abs(len(lost_numbers) - found.probes / n) <= 1
+            if first > n:  # it begins before, among or after the probes; once begun, it goes on to their end
+                good = gaps <= {n} and (not lost_numbers or lost_numbers[-1] + n >= found.probes)
             return [] if good or profile.corruption else [f"loss: probes {lost_numbers[:8]}... instead of every {n}th"]
         case DropList():
             return []
@@ -322,13 +349,23 @@ def _collect(sink: socket.socket, arrivals: Arrivals) -> int:
             continue
         content = probes.read(data)
         if content is None:
-            arrivals.corrupted += len(data) <= probes.SMALL_BYTES
+            if len(data) <= probes.SMALL_BYTES:
+                arrivals.corrupted += 1
+            else:
+                arrivals.crossed.append(_received_ns(ancillary))
             count += 1
             continue
         _, _, number, sent_ns = content
         if number in arrivals.received:
-            arrivals.duplicated += len(data) <= probes.SMALL_BYTES
+            if len(data) <= probes.SMALL_BYTES:
+                arrivals.duplicated += 1
+            else:
+                arrivals.crossed.append(_received_ns(ancillary))
             continue
-        seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-        arrivals.received[number] = (sent_ns, seconds * 10**9 + nanoseconds)
+        arrivals.received[number] = (sent_ns, _received_ns(ancillary))
         count += 1
+
+
+def _received_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
+    seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
+    return int(seconds * 10**9 + nanoseconds)

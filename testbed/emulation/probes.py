@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from testbed.emulation.frames import ones_complement_sum
-from topologies.link_profile import GilbertElliott, LinkProfile, RandomLoss
+from topologies.link_profile import EveryNth, GilbertElliott, LinkProfile, NoLoss, RandomLoss
 
 SMALL_BYTES = 64
 LARGE_BYTES = 1514
@@ -73,6 +73,18 @@ class DirectionPlan:
     probes: int
     train: int
     interval_ns: int
+
+
+def _mean_loss(profile: LinkProfile) -> float:
+    match profile.loss:
+        case RandomLoss(probability):
+            return probability
+        case GilbertElliott():
+            return profile.loss.mean()
+        case EveryNth(n):
+            return 1 / n
+        case _:
+            return 0.0
 
 
 def probes_wanted(profile: LinkProfile) -> int:
@@ -140,7 +152,10 @@ def plan(
 def _train(profile: LinkProfile, item: DirectionPlan, link: int, direction: int, begin_ns: int) -> list[Send]:
     """A burst that half fills the queue, then frames at the rate of the line, so that it never runs dry."""
     assert profile.rate_bit_s is not None
-    frame_ns = frame_time_ns(profile.rate_bit_s)
+    # Faster by what is lost before the line, and more because loss comes in runs; slower by the copies.
+    headroom = 1.0 if isinstance(profile.loss, NoLoss) else 2.0 if isinstance(profile.loss, GilbertElliott) else 1.25
+    crossing = max(0.1, 1 - _mean_loss(profile)) * (1 + profile.duplication)
+    frame_ns = int(frame_time_ns(profile.rate_bit_s) * crossing / headroom)
     room = item.train
     if profile.queue is not None:
         room = profile.queue.packets or (profile.queue.size_bytes or 0) // LARGE_BYTES

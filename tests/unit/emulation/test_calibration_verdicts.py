@@ -8,8 +8,17 @@ from scipy import stats
 from testbed.emulation import probes
 from testbed.emulation.binomial import binomial_interval
 from testbed.emulation.calibration import Arrivals, Measurement, Tolerance, judge
-from testbed.net.link import Drop, LinkDirection
-from topologies.link_profile import DropList, EveryNth, GilbertElliott, Jitter, LinkProfile, QueueLimit, RandomLoss
+from testbed.net.link import Delivery, Drop, LinkDirection
+from topologies.link_profile import (
+    DropList,
+    EveryNth,
+    GilbertElliott,
+    Jitter,
+    LinkProfile,
+    QueueLimit,
+    RandomLoss,
+    Reordering,
+)
 
 MS = 10**6
 LINE = LinkProfile(rate_bit_s=20 * 10**6, queue=QueueLimit(packets=34), delay_ns=10 * MS)
@@ -24,8 +33,16 @@ def found(profile: LinkProfile, realised: LinkProfile, seed: int = 1) -> Measure
         if send.direction == 0:
             outcome = direction.arrives(send.size_bytes, send.at_ns)
             if not isinstance(outcome, Drop):
-                release_ns = outcome if isinstance(outcome, int) else outcome[0].release_ns
-                arrivals.received[send.number] = (send.at_ns, release_ns)
+                frames = [Delivery(outcome)] if isinstance(outcome, int) else outcome
+                for frame in frames:
+                    intact = frame.corrupt_at is None
+                    if intact and send.number not in arrivals.received:
+                        arrivals.received[send.number] = (send.at_ns, frame.release_ns)
+                    elif send.size_bytes == probes.LARGE_BYTES:
+                        arrivals.crossed.append(frame.release_ns)
+                    else:
+                        arrivals.duplicated += intact
+                        arrivals.corrupted += not intact
     return judge("path1", "forward", profile, plans[0, 0], arrivals, Tolerance())
 
 
@@ -68,6 +85,35 @@ def test_an_untrue_link_is_found_out_with_its_numbers(realised: LinkProfile, pro
     measurement = found(LINE, realised)
     assert any(problem in text for text in measurement.problems), measurement.problems
     assert "OUT OF TOLERANCE" in measurement.describe()
+
+
+HEAVY = {
+    **{f"loss {p}": {"loss": RandomLoss(p)} for p in (0.01, 0.05, 0.2, 0.3, 0.5)},
+    "every 3rd": {"loss": EveryNth(3)},
+    "begins late": {"loss": EveryNth(10, 5000)},
+    "list": {"loss": DropList(tuple(range(1, 200)))},
+    "bursts": {"loss": GilbertElliott(0.05, 0.2)},
+    **{f"copies {p}": {"duplication": p} for p in (0.01, 0.05, 0.2)},
+    **{f"damage {p}": {"corruption": p} for p in (0.01, 0.05, 0.2)},
+    "jitter": {"delay_ns": 100 * MS, "jitter": Jitter(50 * MS)},
+    "normal": {"delay_ns": 100 * MS, "jitter": Jitter(50 * MS, "normal")},
+    "reordering": {"delay_ns": 100 * MS, "reordering": Reordering(0.25, gap=5)},
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_a_true_link_with_heavy_impairments_passes_nearly_always(name: str) -> None:
+    profile = with_(**HEAVY[name])
+    failed = [problems for seed in range(60) if (problems := found(profile, profile, seed).problems)]
+    assert len(failed) <= 2, failed
+
+
+@pytest.mark.parametrize("factor", [0.95, 1.05])
+@pytest.mark.parametrize("name", ["loss 0.2", "every 3rd", "copies 0.05", "damage 0.05"])
+def test_a_wrong_rate_is_found_under_impairments(name: str, factor: float) -> None:
+    wrong = with_(**HEAVY[name], rate_bit_s=int(20e6 * factor))
+    missed = [seed for seed in range(20) if not found(with_(**HEAVY[name]), wrong, seed).problems]
+    assert len(missed) <= 2
 
 
 def test_loss_that_does_not_happen_is_found_out() -> None:
