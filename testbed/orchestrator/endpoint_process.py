@@ -47,6 +47,7 @@ class EndpointProcess:
     samples: list[SampleRow] = field(default_factory=list)
     subflows: list[SubflowSeen] = field(default_factory=list)
     failure: Failure | None = None
+    """What went wrong, said before the result, which repeats it; told when the result never comes."""
     result: FlowResult | None = None
     listening: Listening | None = None
     ready: Ready | None = None
@@ -136,7 +137,7 @@ class Conversation:
             now_s = time.monotonic()
             if now_s >= end_s:
                 if stopping:
-                    names = ", ".join(endpoint.name for endpoint in missing)
+                    names = ", ".join(_with_failure(endpoint) for endpoint in missing)
                     raise NotReady(f"no result from {names} within {deadline_s:.0f} s")
                 stopping, end_s = True, now_s + 10.0
                 self._stop(missing)
@@ -146,10 +147,6 @@ class Conversation:
                 stopping, end_s = True, now_s + 10.0
                 self._stop(missing)
             self._hear(on_tick())
-
-    def stop_all(self) -> None:
-        """Ask everyone who has no result yet to end early."""
-        self._stop([endpoint for endpoint in self.endpoints if endpoint.result is None])
 
     def _stop(self, endpoints: Sequence[EndpointProcess]) -> None:
         for endpoint in endpoints:
@@ -178,8 +175,12 @@ class Conversation:
             if endpoint.result is None:
                 code = endpoint.process.wait(READY_DEADLINE_S)
                 said = endpoint.process.stderr.strip().splitlines()
-                words = said[-1] if said else "no message"
+                words = endpoint.failure.message if endpoint.failure else said[-1] if said else "no message"
                 raise InvalidTrial(f"endpoint {endpoint.name} ended with exit code {code}: {words}")
+
+
+def _with_failure(endpoint: EndpointProcess) -> str:
+    return f"{endpoint.name} ({endpoint.failure.message})" if endpoint.failure else endpoint.name
 
 
 class EndpointFailed(InvalidTrial):
