@@ -24,14 +24,15 @@ def doctor(
         from testbed.orchestrator import features, leftovers, runner
 
         found = features.probe_features()
-        left = leftovers.find_leftovers()
+        left = leftovers.search()
         obstacle = runner.why_not_here()
         if as_json:
             print(
                 json.dumps(
                     {
                         "features": [asdict(feature) for feature in found],
-                        "leftovers": [str(item) for item in left],
+                        "leftovers": [str(item) for item in left.found],
+                        "unreadable_processes": left.unreadable,
                         "obstacle": obstacle,
                     },
                     indent=1,
@@ -49,8 +50,8 @@ def doctor(
                 for feature in found
             ]
             console().print(table(["feature", "here", "seen", "needed by", "how to get it"], rows))
-            for item in left:
-                print(f"left behind: {item}")
-            print(f"leftovers: {len(left)}" + (" (testbed clean removes them)" if left else ""))
+            for item in left.found:
+                print(f"left behind: {item} (testbed clean removes it)")
+            print(f"leftovers: {left}")
             print("experiments on real kernels: " + (f"no: {obstacle}" if obstacle else "yes"))
         raise typer.Exit(outcome.UNSUPPORTED if obstacle else outcome.MET)

@@ -54,7 +54,9 @@ def _entries(kind: str) -> list[dict[str, str]]:
 
 
 def _probed(implementation: str) -> str:
-    from testbed.endpoint.probe import probe
+    from testbed.orchestrator import features
 
-    found = probe(implementation)
-    return "yes" if found.available else f"UNSUPPORTED: {found.reason}"
+    if implementation == "linux-tcp":
+        return "yes"
+    found = features.mptcp()
+    return "yes" if found.available else f"UNSUPPORTED: {found.detail}"

@@ -26,6 +26,9 @@ SHORTEST_FRAME_BYTES = VNET_BYTES + 14
 LATE_READ_NS = 50_000
 """A frame that waited longer than this makes the next one be asked for its stamp too."""
 
+CLOCK_STEP_NS = 1_000_000
+"""A larger change of CLOCK_REALTIME against CLOCK_MONOTONIC between two looks is a step of the clock, not a pause."""
+
 READS_PER_TURN = 32
 """Frames read from one socket before due releases are looked at again."""
 
@@ -90,6 +93,7 @@ class Relay:
 
     __slots__ = (
         "_buffer",
+        "_clock_offset_ns",
         "_cpu_ns",
         "_heap",
         "_links",
@@ -106,6 +110,7 @@ class Relay:
         self._heap: list[tuple[int, int, LiveDirection, bytes, int, int, int]] = []
         self._sequence = 0
         self._started_ns: int | None = None
+        self._clock_offset_ns = time.time_ns() - _monotonic_ns()
         self._buffer = bytearray(LARGEST_FRAME_BYTES)
         self._view = memoryview(self._buffer)
         self._links = [LiveLink(link) for link in links]
@@ -214,8 +219,11 @@ class Relay:
                 continue
             arrived_ns = now_ns = _monotonic_ns()
             if age_ns > LATE_READ_NS:
-                age_ns = time.time_ns() - source.stamp_ns()
-                if 0 < age_ns < 10**9:  # otherwise CLOCK_REALTIME was stepped
+                real_ns = time.time_ns()
+                age_ns = real_ns - source.stamp_ns()
+                offset_ns, self._clock_offset_ns = self._clock_offset_ns, real_ns - now_ns
+                stepped = abs(self._clock_offset_ns - offset_ns) > CLOCK_STEP_NS  # then the stamp tells nothing
+                if age_ns > 0 and not stepped:
                     arrived_ns -= age_ns
             if length >= SHORTEST_FRAME_BYTES:
                 direction.frame_arrives(bytes(view[:length]), arrived_ns)

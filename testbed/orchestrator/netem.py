@@ -50,8 +50,6 @@ class QdiscFeatures:
     """netem takes a seed (Linux 6.7 with iproute2 6.8), so that the same packets are lost again."""
     unknown: str = ""
     """Why nobody could ask, ``not known without root``; empty when the other fields are answers."""
-    unknown: str = ""
-    """Why nobody could ask, ``not known without root``; empty when the other fields are answers."""
 
 
 class QdiscMismatch(InvalidTrial):

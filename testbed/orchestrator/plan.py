@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from testbed.emulation.placement import HOSTS_SYSCTL, Placement
-from testbed.endpoint.protocol import Configuration
+from testbed.endpoint.protocol import Configuration, Role
 from testbed.orchestrator import ip_mptcp
 from testbed.orchestrator.network_plan import NetworkSettings
 from testbed.orchestrator.spec import Endpoint, Experiment, Flow, ShortFlows, SpecificationError, Variant
@@ -165,7 +165,7 @@ def flow_links(topology: Topology, flow: Flow) -> tuple[str, str]:
 
 
 def endpoint_configuration(
-    experiment: Experiment, variant: Variant, flow: Flow, role: Literal["client", "server"], *, seed: int, port: int
+    experiment: Experiment, variant: Variant, flow: Flow, role: Role, *, seed: int, port: int
 ) -> Configuration:
     """What the endpoint process of one side is told."""
     topology = variant.topology
@@ -192,7 +192,7 @@ def endpoint_configuration(
     )
 
 
-def host_of(variant: Variant, flow: Flow, role: Literal["client", "server"]) -> str:
+def host_of(variant: Variant, flow: Flow, role: Role) -> str:
     """The host on which that side of a flow runs."""
     if role == "client":
         return flow.client_host or variant.topology.client.name

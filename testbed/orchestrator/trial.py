@@ -23,7 +23,7 @@ from typing import Literal
 
 from testbed.emulation import fidelity
 from testbed.emulation.placement import HOSTS_SYSCTL, claimed_placement
-from testbed.endpoint.protocol import Configuration, FlowResult, Start
+from testbed.endpoint.protocol import FlowResult, Role, Start
 from testbed.orchestrator import endpoint_process, network_commands, qdisc_check, trial_links, trial_rows
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.backends.base import plan_network
@@ -40,7 +40,6 @@ from testbed.orchestrator.spec import Experiment, Flow, Variant
 from testbed.orchestrator.trial_rows import Row
 from testbed.record.run_directory import TrialRecord
 
-BASE_PORT = 5001
 RESULT_SLACK_S = 15.0
 
 Progress = Callable[[str, float], None]
@@ -291,10 +290,14 @@ class _Carrying:
         pairs: list[tuple[EndpointProcess, Flow]] = []
         ports: dict[str, int] = {}
         try:
-            for role in ("server", "client"):
+            roles: tuple[Role, ...] = ("server", "client")
+            for role in roles:
                 for index, flow in enumerate(self.variant.flows):
-                    port = ports.get(flow.name, BASE_PORT + index)
-                    host, configuration = self._configuration(flow, role, port)
+                    port = ports.get(flow.name, planning.BASE_PORT + index)
+                    configuration = planning.endpoint_configuration(
+                        self.experiment, self.variant, flow, role, seed=self.trial.seed, port=port
+                    )
+                    host = planning.host_of(self.variant, flow, role)
                     endpoint = endpoint_process.start(lab, host, configuration, package_path())
                     pairs.append((conversation.add(endpoint), flow))
                 for endpoint, flow in pairs:
@@ -311,33 +314,6 @@ class _Carrying:
         except InvalidTrial as error:
             raise _EndpointProblem(str(error)) from error
         return conversation, pairs
-
-    def _configuration(self, flow: Flow, role: str, port: int) -> tuple[str, Configuration]:
-        topology = self.variant.topology
-        client = flow.client_host or topology.client.name
-        server = flow.server_host or topology.server.name
-        client_link, server_link = planning.flow_links(topology, flow)
-        family = planning.flow_family(topology, flow)
-        table = topology.addresses()
-        client_address = str(table[client, client_link, family].ip)
-        server_address = str(table[server, server_link, family].ip)
-        is_client = role == "client"
-        left_ns = max(100_000_000, self.experiment.duration_ns - flow.start_ns)
-        return client if is_client else server, Configuration(
-            role="client" if is_client else "server",
-            flow=flow.name,
-            family=family,
-            # a server listens on every address: a join to another one finds no listener that is bound to the first
-            local_address=client_address if is_client else None,
-            remote_address=server_address if is_client else client_address,
-            port=port,
-            endpoint=flow.client if is_client else flow.server,
-            application=flow.application,
-            duration_ns=min(left_ns, flow.duration_ns or left_ns),
-            drain_ns=planning.drain_ns(topology),
-            sample_interval_ns=self.experiment.sample_interval_ns,
-            seed=self.trial.seed,
-        )
 
     def _hear(self, traffic: _Traffic) -> None:
         """Until every endpoint has its result. Raises RelayError for the network, _EndpointProblem for an endpoint."""
