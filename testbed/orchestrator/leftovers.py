@@ -47,7 +47,8 @@ class Search:
 
     def __str__(self) -> str:
         """One line for people; it says nothing about what was not looked at."""
-        unread = f"; {self.unreadable} processes of other users could not be looked at, which needs root"
+        remedy = "" if os.geteuid() == 0 else ": that needs root"
+        unread = f"; processes that could not be looked at: {self.unreadable}{remedy}"
         return f"{len(self.found) or 'nothing'} left over{unread if self.unreadable else ''}"
 
 

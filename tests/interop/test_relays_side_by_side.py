@@ -34,9 +34,7 @@ def test_two_labs_with_relays_have_a_cpu_each_and_calibrate() -> None:
             assert lab.relay is not None
             if cpu is not None:
                 assert os.sched_getaffinity(lab.relay.process.pid) == {cpu}
-            for _attempt in range(
-                5
-            ):  # a machine that is busy with other things may spoil one
+            for _attempt in range(5):  # a machine that is busy with other things may spoil one
                 calibrations, problems = trial_links.measured(lab, plan)
                 if not problems:
                     break
