@@ -46,7 +46,7 @@ def test_kernel_threads_do_not_count_as_unread(tmp_path: Path, monkeypatch: pyte
 
 def test_a_search_that_saw_only_a_part_does_not_say_that_nothing_is_left() -> None:
     assert str(Search(found=(), unreadable=0)) == "nothing left over"
-    assert "7 processes of other users could not be looked at" in str(Search(found=(), unreadable=7))
+    assert "processes that could not be looked at: 7" in str(Search(found=(), unreadable=7))
     one = Leftover(pid=os.getpid(), start_ticks=1, run_id="ab", command="sleep 9", net_namespace=5)
     assert str(Search(found=(one,), unreadable=0)) == "1 left over"
     assert str(one) == f"process {os.getpid()} of run ab: sleep 9, holds network namespace 5"
