@@ -375,7 +375,7 @@ def subflow_problems(flow: Flow, client: FlowResult, server: FlowResult, expecte
     if asked_for_mptcp and (client.fallback or server.fallback):
         problems.append(f"{flow.name}: both ends asked for MPTCP and the connection fell back to TCP")
     if client.subflows_seen != expected:
-        problems.append(f"{flow.name}: {client.subflows_seen} subflows were established instead of {expected}")
+        problems.append(f"{flow.name}: {client.subflows_seen} established subflows instead of {expected}")
     elif server.subflows_seen != expected:
         problems.append(
             f"{flow.name}: the client had {expected} subflows established, the server only {server.subflows_seen}"

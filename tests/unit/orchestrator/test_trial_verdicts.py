@@ -32,7 +32,7 @@ def test_as_many_subflows_as_planned_at_both_ends_are_no_problem() -> None:
 
 def test_another_number_at_either_end_is_a_problem_with_the_numbers() -> None:
     (fewer,) = subflow_problems(flow(), result("client", 1), result("server", 1), 2)
-    assert fewer == "main: 1 subflows were established instead of 2"
+    assert fewer == "main: 1 established subflows instead of 2"
     (server,) = subflow_problems(flow(), result("client", 2), result("server", 1), 2)
     assert server == "main: the client had 2 subflows established, the server only 1"
     assert subflow_problems(flow(), result("client", 2), result("server", 3), 2)
