@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from topologies import quantity
-from topologies.link_profile import Change, LinkProfile, NoLoss, describe, format_field
+from topologies.link_profile import Change, LinkProfile, NoLoss
+from topologies.link_text import describe, describe_change, format_field
 from topologies.model import Link, Path, Topology
 
 _SI_UNITS = {"tbit": "Tbit/s", "gbit": "Gbit/s", "mbit": "Mbit/s", "kbit": "kbit/s", "bit": "bit/s"}
@@ -26,7 +27,7 @@ def _schedule(link: Link) -> str:
         case (Change(down=True) as start, Change(down=False) as end):
             return f"dark {time(start.at_ns)} to {time(end.at_ns)}"
         case (change,):
-            return f"{change.describe()} at {time(change.at_ns)}"
+            return f"{describe_change(change)} at {time(change.at_ns)}"
     return f"{len(link.changes)} changes"
 
 
@@ -112,7 +113,7 @@ def schedule_rows(topology: Topology) -> list[tuple[str, str, str]]:
     changes = [(change, link.name) for link in topology.links for change in link.changes]
     arrow = {"both": "", "forward": " →", "backward": " ←"}
     return [
-        (time(change.at_ns), name + arrow[change.direction], change.describe())
+        (time(change.at_ns), name + arrow[change.direction], describe_change(change))
         for change, name in sorted(changes, key=lambda entry: entry[0].at_ns)
     ]
 

@@ -112,7 +112,7 @@ def _print_experiment(experiment: Experiment) -> None:
 def _print_keys(experiment: Experiment) -> None:
     """The keys, those of one thing in a line; a link's directions and a flow's name in front are said once."""
     from testbed.orchestrator import overrides
-    from topologies.link_profile import FIELDS
+    from topologies.link_text import FIELDS
 
     links = {link.name for variant in experiment.variants for link in variant.topology.links}
     links |= {path.name for variant in experiment.variants for path in variant.topology.paths}

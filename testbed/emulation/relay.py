@@ -21,6 +21,7 @@ from testbed.emulation.packet_socket import LARGEST_FRAME_BYTES, VNET_BYTES, Pac
 from testbed.emulation.protocol import AppliedChange, LinkConfiguration, LinkReport, Report
 from testbed.net.link import duplex
 from testbed.net.schedule import NEVER_NS
+from topologies.link_text import describe_change
 
 SHORTEST_FRAME_BYTES = VNET_BYTES + 14
 LATE_READ_NS = 50_000
@@ -70,7 +71,8 @@ class LiveLink:
         now_ns = monotonic_ns - self._epoch_ns
         while self._pending and self._pending[-1].at_ns <= now_ns:
             change = self._pending.pop()
-            what = change.describe() if change.direction == "both" else f"{change.direction}: {change.describe()}"
+            words = describe_change(change)
+            what = words if change.direction == "both" else f"{change.direction}: {words}"
             self._applied.append(AppliedChange(change.at_ns, now_ns, what))
 
     def report(self) -> LinkReport:

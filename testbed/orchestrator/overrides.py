@@ -21,7 +21,8 @@ from typing import Any, Literal, TypeVar, Union
 from testbed.endpoint.parameters import APPLICATION_KINDS
 from testbed.orchestrator.spec import Experiment, Flow, SpecificationError, Variant
 from topologies import quantity
-from topologies.link_profile import FIELDS, LinkProfile, parse_changes, with_field
+from topologies.link_profile import LinkProfile
+from topologies.link_text import FIELDS, parse_changes, with_field
 from topologies.model import Link, Topology
 
 T = TypeVar("T")

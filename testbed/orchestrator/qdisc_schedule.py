@@ -14,6 +14,7 @@ from typing import Any
 
 from testbed.orchestrator import netem, network_commands
 from testbed.orchestrator.network_plan import NetworkPlan
+from topologies.link_text import describe_change
 
 LATEST_NS = 20_000_000
 """How late the kernel may take a change; a tc takes 2 to 5 ms to start."""
@@ -81,7 +82,7 @@ def schedule_of(plan: NetworkPlan, seed: int) -> list[DueChange]:
             if chance is not None:
                 seeds = [network_commands.derived_seed(chance, f"change {index}") for index in range(len(changes))]
             timed = netem.change_commands(side.name, profile, changes, seeds=seeds)
-            words = [change.describe() for change in sorted(changes, key=lambda each: each.at_ns)]
+            words = [describe_change(change) for change in sorted(changes, key=lambda each: each.at_ns)]
             for (at_ns, commands), what in zip(timed, words, strict=True):
                 due.append(DueChange(at_ns, shaped.link.name, direction, what, commands))
     return sorted(due)

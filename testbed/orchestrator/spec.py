@@ -25,6 +25,7 @@ from testbed.endpoint.parameters import (
     Stream,
 )
 from testbed.record.schema import FLOWS
+from topologies.link_text import describe_change
 from topologies.model import Topology
 from topologies.quantity import format_time
 
@@ -253,7 +254,7 @@ class Experiment:
         for link in variant.topology.links:
             late = [change for change in link.changes if change.at_ns >= self.duration_ns]
             if late:
-                change = f"{late[0].describe()} at {format_time(late[0].at_ns)}"
+                change = f"{describe_change(late[0])} at {format_time(late[0].at_ns)}"
                 raise SpecificationError(
                     f"{where}: link {link.name} changes ({change}) after the end of the trial, whose duration is "
                     f"{format_time(self.duration_ns)}; set {link.name}.changes, or a longer duration"

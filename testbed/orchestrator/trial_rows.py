@@ -10,7 +10,7 @@ from testbed.endpoint.protocol import FlowResult, SampleRow, SubflowSeen
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.network_plan import NetworkPlan
 from testbed.orchestrator.spec import Bulk, Flow, Program, ShortFlows, Stream, Variant
-from topologies import link_profile
+from topologies import link_profile, link_text
 from topologies.model import Topology
 
 Row = dict[str, Any]
@@ -176,7 +176,7 @@ def link_rows(
                 "link": shaped.link.name,
                 "direction": direction,
                 "realisation": shaped.realisation,
-                "profile": link_profile.describe(profile),
+                "profile": link_text.describe(profile),
                 **calibrations.get((shaped.link.name, direction), {}),
             }
             if report is not None and shaped.realisation == "relay":

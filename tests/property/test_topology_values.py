@@ -10,9 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from topologies import link_profile, quantity
+from topologies import link_text, quantity
 from topologies.link_profile import (
-    FIELDS,
     Change,
     DropList,
     EveryNth,
@@ -21,15 +20,15 @@ from topologies.link_profile import (
     LinkProfile,
     Loss,
     NoLoss,
+    ProfileError,
     QueueLimit,
     RandomLoss,
     Reordering,
     change_from_dict,
-    format_field,
     from_dict,
     to_dict,
-    with_field,
 )
+from topologies.link_text import FIELDS, format_field, with_field
 from topologies.quantity import QuantityError
 
 WHOLE = st.integers(min_value=0, max_value=10**18)
@@ -129,8 +128,8 @@ PARSERS = {
     "size": (quantity.parse_size, "64KiB"),
     "probability": (quantity.parse_probability, "0.5%"),
     "packet count": (quantity.parse_packets, "100packets"),
-    "loss": (link_profile.parse_loss, "ge(1%,30%)"),
-    "queue limit": (link_profile.parse_queue, "bdp"),
+    "loss": (link_text.parse_loss, "ge(1%,30%)"),
+    "queue limit": (link_text.parse_queue, "bdp"),
 }
 
 
@@ -147,7 +146,7 @@ def test_malformed_text_is_one_error_that_names_it_and_the_accepted_forms(kind: 
         assert repr(text) in message
         assert example in message or "finer" in message
         assert "\n" not in message
-    except link_profile.ProfileError as error:
+    except ProfileError as error:
         assert str(error)
     else:
         assume(False)

@@ -15,7 +15,8 @@ from typing import Any
 from testbed.orchestrator.spec import Bulk, Endpoint, Expectation, Experiment, Flow, Stream, Variant, digest, to_json
 from testbed.record import RunDirectory, TrialRecord
 from topologies import drawing
-from topologies.link_profile import LinkProfile, NoLoss, RandomLoss, describe, outage
+from topologies.link_profile import LinkProfile, NoLoss, RandomLoss, outage
+from topologies.link_text import describe, describe_change
 from topologies.model import Link, Topology
 from topologies.two_path import two_path
 
@@ -457,6 +458,6 @@ def add_events(tables: Rows, trial: int, network: Topology) -> None:
                     "time_ns": change.at_ns + 210_000,
                     "kind": "change",
                     "subject": link.name,
-                    "detail": change.describe(),
+                    "detail": describe_change(change),
                 }
             )
