@@ -1,0 +1,127 @@
+"""What an MPTCP endpoint can be told, as frozen values: sender's option policy, receiver's rules, everything else.
+
+The named profiles are values of these (:mod:`testbed.mptcp.profiles`). Times in ns, sizes in octets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from testbed.tcp.parameters import Parameters as TcpParameters
+
+Width = Literal["32", "64", "match"]
+"""``match``: for a DATA_ACK, as wide as the DSN last received (RFC 8684 §3.3.2)."""
+Candidate = Literal["timestamps", "handshake", "dss", "sack", "add_addr", "remove_addr", "mp_prio", "mp_fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionPolicy:
+    """What goes into the 40 octets of a segment, and what is deferred when it does not fit."""
+
+    priority: tuple[Candidate, ...] = (
+        "timestamps",
+        "handshake",
+        "dss",
+        "mp_fail",
+        "add_addr",
+        "remove_addr",
+        "mp_prio",
+        "sack",
+    )
+    """First come, first served; what does not fit waits (signals) or is reduced or left out (SACK)."""
+    packing: Literal["aligned", "dense"] = "aligned"
+    """``aligned``: every option padded to 4 octets, as Linux; ``dense``: no NOPs, only the end of the area is padded."""
+    dsn_width: Literal["32", "64"] = "64"
+    data_ack_width: Width = "match"
+    data_ack_on_data: bool = True
+    """Whether data segments carry a DATA_ACK; pure ACKs always do."""
+    mapping_every: Literal["segment", "chunk"] = "segment"
+    """``chunk``: a mapping only on the first segment of what it covers (RFC 8684 §3.3.1 allows it)."""
+    mapping_late_by: int = 0
+    """Segments by which a mapping follows the data that it covers (S5; RFC 8684 forbids it)."""
+    mapping_octets: int = 65535
+    """Longest mapping; a multiple of the MSS makes chunks that several segments share."""
+    map_on_pure_ack: bool = False
+    """Send the mapping on an ACK of its own before the data (S19)."""
+    split_for_sack: bool = False
+    """When SACK blocks do not fit beside the mapping, split the segment: one half carries the mapping of both, the other
+    the SACK blocks (S23)."""
+    drop_timestamps_for_sack: bool = False
+    """Leave the timestamps out of one packet when that makes room for a SACK block."""
+    sack_limit: int = 4
+    """Most SACK blocks on one segment."""
+    add_addr_on_data: bool = False
+    """ADD_ADDR may ride on data (before the DSS in ``priority``: it may displace it); else on pure ACKs only."""
+    add_addr_displaces_dss: bool = True
+    """On a pure ACK an ADD_ADDR leaves alone, without DSS (Linux)."""
+    dss_may_be_left_out: bool = False
+    """When the DSS does not fit, the segment leaves without it (iOS); else it has priority over all but timestamps."""
+
+
+ViolationAction = Literal["fallback-or-reset", "reset", "discard"]
+"""``fallback-or-reset``: TCP when only one subflow ever was and all is contiguous, else reset (Linux)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverRules:
+    """What a receiver does with mappings that are late, odd or missing."""
+
+    hold_unmapped: int | Literal["window"] = "window"
+    """How long in-order data without a mapping is held (RFC 8684 §3.3.1 MAY): 0, ns, or until a receive window of data
+    has passed (SHOULD close then)."""
+    accept_late_mapping: bool = True
+    """A mapping on a later segment than its data (while that is held)."""
+    mapping_must_touch_segment: bool = True
+    """RFC 8684 §3.3.1: MUST apply to some or all of the segment that carries it (S2)."""
+    accept_sub_mapping: bool = True
+    """A mapping that is consistent with, but not identical to, one that is known."""
+    accept_partly_mapped_segment: bool = True
+    """A segment of which a part lies outside every mapping: that part is treated as unmapped; False: a violation."""
+    mapping_on_pure_ack: bool = True
+    """Whether a mapping on a segment without data is stored."""
+    on_violation: ViolationAction = "reset"
+    on_missing_mapping: ViolationAction = "reset"
+    deliver_failed_checksum: bool = False
+    """Linux on a single subflow DATA_ACKs and delivers what failed (K6 deviation)."""
+    first_data_needs_data_ack: bool = True
+    """B10: the first DSS of the server confirms only with a DATA_ACK."""
+    infinite_mapping_on_fallback: bool = True
+    """K3: tell the peer with an infinite mapping; Linux often does not."""
+    mappings_limit: int = 1024
+    """Mappings stored per subflow; beyond it the newest is dropped (and counted)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """One MPTCP endpoint."""
+
+    tcp: TcpParameters = field(default_factory=TcpParameters)
+    options: OptionPolicy = field(default_factory=OptionPolicy)
+    rules: ReceiverRules = field(default_factory=ReceiverRules)
+    enabled: bool = True
+    """False: plain TCP."""
+    checksum: bool = False
+    scheduler: str = "lowest-rtt"
+    path_manager: str = "none"
+    congestion_control: str = "cubic"
+    """reno, cubic (uncoupled), lia, olia, balia."""
+    subflows_limit: int = 8
+    add_addr_accepted_limit: int = 8
+    add_addr_timeout_ns: int = 120_000_000_000
+    """Retransmission of ADD_ADDR without echo: the smaller of this and the RTO-based wait; at most 3 times."""
+    no_more_subflows: bool = False
+    """The C flag of MP_CAPABLE."""
+    send_buffer: int = 4 << 20
+    receive_buffer: int = 4 << 20
+    syn_attempts: int = 3
+    """SYNs with MP_CAPABLE before a plain one (B21)."""
+    opportunistic_retransmission: bool = True
+    penalisation: bool = True
+    reinjection_timeout_ns: int | None = None
+    """Connection-level timer; None: from the subflows' RTOs."""
+    ports: int = 2
+    """Subflows in all that ``ndiffports`` makes."""
+    backup_addresses: tuple[bytes, ...] = ()
+    """Local addresses whose subflows carry the backup flag."""
+    record_ledger: bool = False

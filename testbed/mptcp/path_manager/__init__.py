@@ -1,0 +1,1 @@
+"""Which subflows are opened: one file per path manager, one line each in :mod:`catalog`."""

@@ -1,0 +1,1 @@
+"""Which subflow the next bytes take: one file per scheduler, one line each in :mod:`catalog`."""

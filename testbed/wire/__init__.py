@@ -1,0 +1,3 @@
+"""Bytes <-> values: IP, TCP, every TCP and MPTCP option, captures, checksums, serial numbers.
+
+Imports nothing of ours."""

@@ -1,0 +1,129 @@
+"""A TCP segment in its IP packet, as a value: what the stacks exchange, in memory or through the codec.
+
+Immutable by convention. ``options`` is the exact content of the option area in wire order, NOPs and EOL included, so
+that encoding is free of policy. A segment whose ``gso_octets`` is above 0 and less than its payload is a super-segment:
+the kernel's GSO (or whoever forwards it) cuts the payload at that size and copies the options onto each piece.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from testbed.wire.options import (
+    KIND_MPTCP,
+    KIND_SACK,
+    KIND_TIMESTAMPS,
+    Dss,
+    MptcpOption,
+    Option,
+    Sack,
+    Timestamps,
+)
+
+FIN = 0x01
+SYN = 0x02
+RST = 0x04
+PSH = 0x08
+ACK = 0x10
+URG = 0x20
+ECE = 0x40
+CWR = 0x80
+
+ECN_NOT_ECT = 0
+ECN_ECT1 = 1
+ECN_ECT0 = 2
+ECN_CE = 3
+
+
+class SocketAddress(NamedTuple):
+    """IP address in network order (4 or 16 octets) and port."""
+
+    host: bytes
+    port: int
+
+
+class Segment:
+    """One TCP segment with the addresses and ECN field of its packet."""
+
+    __slots__ = (
+        "ack",
+        "destination",
+        "dss",
+        "ecn",
+        "flags",
+        "gso_octets",
+        "mptcp",
+        "options",
+        "payload",
+        "sack",
+        "seq",
+        "source",
+        "timestamps",
+        "urgent",
+        "window",
+    )
+
+    def __init__(
+        self,
+        source: SocketAddress,
+        destination: SocketAddress,
+        seq: int,
+        ack: int,
+        flags: int,
+        window: int,
+        options: tuple[Option, ...] = (),
+        payload: bytes = b"",
+        urgent: int = 0,
+        ecn: int = ECN_NOT_ECT,
+        gso_octets: int = 0,
+    ) -> None:
+        self.source = source
+        self.destination = destination
+        self.seq = seq
+        """32 bits, as on the wire."""
+        self.ack = ack
+        """32 bits; 0 without the ACK flag."""
+        self.flags = flags
+        self.window = window
+        """The 16-bit field, unscaled."""
+        self.options = options
+        self.payload = payload
+        self.urgent = urgent
+        self.ecn = ecn
+        self.gso_octets = gso_octets
+        # What the hot path asks for, found once: first Timestamps, first Sack, first DSS, all MPTCP options.
+        self.timestamps: Timestamps | None = None
+        self.sack: Sack | None = None
+        self.dss: Dss | None = None
+        self.mptcp: tuple[MptcpOption, ...] = ()
+        for option in options:
+            kind = option.kind
+            if kind == KIND_TIMESTAMPS:
+                if self.timestamps is None and isinstance(option, Timestamps):
+                    self.timestamps = option
+            elif kind == KIND_MPTCP:
+                if isinstance(option, MptcpOption):
+                    self.mptcp = (*self.mptcp, option)
+                    if self.dss is None and isinstance(option, Dss):
+                        self.dss = option
+            elif kind == KIND_SACK and self.sack is None and isinstance(option, Sack):
+                self.sack = option
+
+    @property
+    def seq_length(self) -> int:
+        """SEG.LEN: payload, SYN and FIN (RFC 9293 §3.4)."""
+        return len(self.payload) + ((self.flags >> 1) & 1) + (self.flags & 1)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Segment):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        letters = "".join(letter for bit, letter in zip(range(8), "FSRPAUEC", strict=True) if self.flags >> bit & 1)
+        return (
+            f"<Segment {self.source.port}>{self.destination.port} {letters} seq={self.seq} ack={self.ack} "
+            f"win={self.window} len={len(self.payload)} {list(self.options)}>"
+        )
