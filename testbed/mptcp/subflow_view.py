@@ -1,0 +1,147 @@
+"""What the option builder and the schedulers ask a subflow: the base class that the subflow itself implements.
+
+Numbers are offsets: an SSN counts from the SYN (0), a DSN is an unbounded integer (IDSN + n, never wrapped); the option
+builder wraps them. The plain attributes are kept up to date by the subflow and the data level; the methods are asked.
+"""
+
+from __future__ import annotations
+
+from testbed.tcp.seam import SegmentPlan
+from testbed.wire.options import MptcpOption
+
+NOT_KNOWN = -1
+"""In place of a DSN or DATA_ACK that does not exist (yet)."""
+
+
+class OutgoingMapping:
+    """A mapping of one subflow, declared once and never changed (RFC 8684 §3.3.1, checklist D3)."""
+
+    __slots__ = ("checksum", "data_fin", "declared", "dsn", "length", "ssn")
+
+    def __init__(self, dsn: int, ssn: int, length: int, checksum: int | None = None, data_fin: bool = False) -> None:
+        self.dsn = dsn
+        self.ssn = ssn
+        self.length = length
+        """Octets of data; 0: the infinite mapping (D14). Without the octet of the DATA_FIN."""
+        self.checksum = checksum
+        """RFC 8684 §3.3.1, over this mapping's data; None: not negotiated."""
+        self.data_fin = data_fin
+        """The DATA_FIN follows this data: Data-Level Length is one more (D20). To be decided before the first
+        transmission."""
+        self.declared = False
+        """Whether it has left on some segment; the option builder sets it."""
+
+    def __repr__(self) -> str:
+        return f"<OutgoingMapping dsn={self.dsn} ssn={self.ssn} length={self.length}{' FIN' if self.data_fin else ''}>"
+
+
+class SubflowView:
+    """One subflow as option builder and schedulers see it."""
+
+    __slots__ = (
+        "backup",
+        "data_acked",
+        "handshake_due",
+        "peer_sends_wide_dsn",
+        "signals",
+        "speaks_mptcp",
+        "wide_dsn_required",
+    )
+
+    def __init__(self) -> None:
+        self.speaks_mptcp = True
+        """False: plain TCP; no MPTCP option leaves (fallback, or never agreed). The SYN of an attempt is MPTCP."""
+        self.handshake_due = True
+        """Whether :meth:`handshake_option` is to be asked for segments after the SYN; False once fully established."""
+        self.signals: list[MptcpOption] = []
+        """Signals that wait for a segment, oldest first: ADD_ADDR (and echo), REMOVE_ADDR, MP_PRIO, MP_FAIL,
+        MP_FASTCLOSE. Whoever appends one calls ``tcp.ack_now()``. :meth:`signal_left` strikes it off."""
+        self.data_acked = False
+        """A DATA_ACK for data of this subflow has arrived: until then every segment carries its mapping (D26)."""
+        self.peer_sends_wide_dsn = False
+        """The DSN last received in this connection had 64 bits: DATA_ACKs then have, too (D15)."""
+        self.wide_dsn_required = False
+        """2^32 octets could pass within an MSL: 64-bit DSNs, whatever the policy says (D12)."""
+        self.backup = False
+        """Asked for by either end (MP_JOIN's B or MP_PRIO)."""
+
+    # --- options of a segment ---
+
+    def handshake_option(self, plan: SegmentPlan) -> MptcpOption | None:
+        """MP_CAPABLE or MP_JOIN for this segment: SYN, SYN/ACK, third ACK and its repetitions, first data (22 or 24
+        octets: with a Data-Level Length; then it stands in place of the DSS). None: a DSS as usual.
+
+        May lower ``plan.length`` to the mapping that such an MP_CAPABLE declares.
+        """
+        raise NotImplementedError
+
+    def reset_options(self, plan: SegmentPlan) -> tuple[MptcpOption, ...]:
+        """For an RST, in order of importance: MP_FASTCLOSE or MP_FAIL, then MP_TCPRST (RFC 8684 §3.5-3.7)."""
+        raise NotImplementedError
+
+    def mapping_for(self, ssn: int, length: int) -> OutgoingMapping | None:
+        """The mapping that contains ``ssn``; None: that data has none (after fallback)."""
+        raise NotImplementedError
+
+    def data_ack(self) -> int:
+        """Next DSN expected; :data:`NOT_KNOWN` while the peer's key is not known, or after fallback (K9)."""
+        raise NotImplementedError
+
+    def bare_data_fin(self) -> int:
+        """DSN of a DATA_FIN that is to ride on a segment without data now (D21); :data:`NOT_KNOWN`: none.
+        The same until it is DATA_ACKed: retransmission is the caller's timing."""
+        raise NotImplementedError
+
+    def bare_data_fin_checksum(self) -> int | None:
+        """Its checksum (over the pseudo-header alone, D21); None: not negotiated."""
+        raise NotImplementedError
+
+    # --- what became of it ---
+
+    def signal_left(self, option: MptcpOption, now: int) -> None:
+        """The signal is on its way; the implementation takes it from ``signals`` and starts its timers."""
+        raise NotImplementedError
+
+    def signal_never_fits(self, option: MptcpOption, now: int) -> None:
+        """It cannot fit even alone under this policy (ADD_ADDR v6 with port beside timestamps): given up, counted."""
+        raise NotImplementedError
+
+    def handshake_left(self, option: MptcpOption, now: int) -> None:
+        """An MP_CAPABLE or MP_JOIN is on its way."""
+
+    def data_ack_left(self, data_ack: int, now: int) -> None:
+        """This DATA_ACK is on its way (the largest right edge, W1, counts from it)."""
+
+    # --- scheduling ---
+
+    def usable(self) -> bool:
+        """May carry data: established (for a join: the fourth ACK has come, J6), sending side open, not stale."""
+        raise NotImplementedError
+
+    def send_room(self, now: int) -> int:
+        """Octets that the congestion window would let leave now, less what waits unsent in the subflow."""
+        raise NotImplementedError
+
+    def smoothed_rtt(self) -> int:
+        """ns; 0: no sample yet."""
+        raise NotImplementedError
+
+    def rtt_deviation(self) -> int:
+        """RTTVAR in ns (ECF's sigma)."""
+        raise NotImplementedError
+
+    def congestion_window(self) -> int:
+        """Octets."""
+        raise NotImplementedError
+
+    def outstanding(self) -> int:
+        """Octets in flight or waiting in the subflow."""
+        raise NotImplementedError
+
+    def segment_size(self) -> int:
+        """Payload octets of a full packet."""
+        raise NotImplementedError
+
+    def uncarried(self) -> int:
+        """Octets of the connection's send queue, not DATA_ACKed, that this subflow has not carried (redundant)."""
+        raise NotImplementedError
