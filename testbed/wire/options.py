@@ -55,7 +55,7 @@ class Option:
 
 
 class EndOfOptions(Option):
-    """Kind 0; what follows it is zero padding."""
+    """Kind 0; what follows it is zero padding, which the codec gives as more of these, one for each octet."""
 
     __slots__ = ()
     kind: ClassVar[int] = KIND_EOL
@@ -271,7 +271,7 @@ class Dss(MptcpOption):
     mapping. ``checksum`` None: absent. ``data_fin`` counts one octet within ``length``.
     """
 
-    __slots__ = ("ack_octets", "checksum", "data_ack", "data_fin", "dsn", "dsn_octets", "length", "size", "ssn")
+    __slots__ = ("ack_octets", "checksum", "data_ack", "data_fin", "dsn", "dsn_octets", "length", "ssn")
     subtype: ClassVar[int] = SUBTYPE_DSS
 
     def __init__(
@@ -293,12 +293,16 @@ class Dss(MptcpOption):
         self.length = length
         self.checksum = checksum
         self.data_fin = data_fin
+
+    @property
+    def size(self) -> int:
+        """4 to 28."""
         size = 4
-        if data_ack is not None:
-            size += ack_octets
-        if dsn is not None:
-            size += dsn_octets + (6 if checksum is None else 8)
-        self.size = size  # type: ignore[misc]
+        if self.data_ack is not None:
+            size += self.ack_octets
+        if self.dsn is not None:
+            size += self.dsn_octets + (6 if self.checksum is None else 8)
+        return size
 
 
 class AddAddr(MptcpOption):
