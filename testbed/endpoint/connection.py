@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Protocol
 
 from testbed.endpoint.kernel_state import unacknowledged_bytes
 from testbed.endpoint.loop import Loop
+from testbed.endpoint.transport import Connection, Source, User
 
 READ_BYTES = 256 * 1024
 """Per read. Larger ones do not fit into the cache of one core and get slower again."""
@@ -25,40 +25,11 @@ _view = memoryview(_buffer)
 """One read buffer for all connections of the process, which has one thread."""
 
 
-class Source(Protocol):
-    """Gives what is to be sent, piece by piece."""
-
-    def upcoming(self) -> memoryview | None:
-        """The next bytes; empty: nothing right now (call :meth:`Connection.send_more` later); None: the end."""
-
-    def sent(self, count: int) -> None:
-        """The socket has accepted the first ``count`` of them."""
-
-
-class User(Protocol):
-    """Who wants to know."""
-
-    def connected(self, connection: Connection) -> None:
-        """A connection that was opened here is established."""
-
-    def arrived(self, connection: Connection, data: memoryview) -> None:
-        """Bytes were read; the view is valid during the call only."""
-
-    def ended(self, connection: Connection) -> None:
-        """The peer will send nothing more."""
-
-    def finished(self, connection: Connection) -> None:
-        """The source was at its end: everything is handed to the kernel and our end of stream is on its way."""
-
-    def broken(self, connection: Connection, error: OSError) -> None:
-        """The connection is gone."""
-
-
-class Connection:
+class SocketConnection(Connection):
     """One connected, or connecting, socket."""
 
     def __init__(self, loop: Loop, sock: socket.socket, user: User) -> None:
-        self.socket = sock
+        self.handle: socket.socket = sock
         self.is_open = True
         self._loop = loop
         self._user = user
@@ -73,40 +44,35 @@ class Connection:
     def connect(self, address: tuple[str, int]) -> None:
         """Begin; ``connected`` or ``broken`` follows."""
         self._connecting = True
-        code = self.socket.connect_ex(address)
+        code = self.handle.connect_ex(address)
         if code not in (0, errno.EINPROGRESS):
             self._loop.at(0, lambda: self._break(OSError(code, os.strerror(code))))
             return
         self._watch()
 
     def receive(self) -> None:
-        """From now on, read."""
+        """As Connection."""
         self._reading = True
         self._watch()
 
     def send(self, source: Source, end_when_acknowledged: bool = False) -> None:
-        """From now on, send what ``source`` gives until its end, then end our stream.
-
-        ``end_when_acknowledged``: only when the peer has everything, so that the end of two-way traffic tells that.
-        (Linux 6.18 now and then drains an MPTCP connection whose other stream has ended by its retransmission timer
-        alone, one 64 KiB piece each 200 ms; closing meanwhile would leave the rest to nobody.)
-        """
+        """As Connection."""
         self._source = source
         self._end_when_acknowledged = end_when_acknowledged
         self.send_more()
 
     def send_more(self) -> None:
-        """The source has something again."""
+        """As Connection."""
         if self.is_open and not self._connecting:
             self._writable()
             self._watch()
 
     def close(self) -> None:
-        """Give the socket back; nothing is told any more."""
+        """As Connection."""
         if self.is_open:
             self.is_open = False
             self._loop.watch(self._descriptor)
-            self.socket.close()
+            self.handle.close()
 
     def _watch(self) -> None:
         """Tell the loop what we wait for; only when that changed, a system call per read would cost 10 %."""
@@ -123,7 +89,7 @@ class Connection:
     def _readable(self) -> None:
         for _ in range(TURNS):
             try:
-                count = self.socket.recv_into(_buffer)
+                count = self.handle.recv_into(_buffer)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -147,7 +113,7 @@ class Connection:
         self._watch()
 
     def _established(self) -> None:
-        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        code = self.handle.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._break(OSError(code, os.strerror(code)))
             return
@@ -169,7 +135,7 @@ class Connection:
                 self._writing = False
                 return
             try:
-                count = self.socket.send(data)
+                count = self.handle.send(data)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -182,10 +148,10 @@ class Connection:
         if not self.is_open:
             return
         try:
-            if self._end_when_acknowledged and unacknowledged_bytes(self.socket):
+            if self._end_when_acknowledged and unacknowledged_bytes(self.handle):
                 self._loop.at(self._loop.now_ns() + ACKNOWLEDGED_POLL_NS, self._shut_down)
                 return
-            self.socket.shutdown(socket.SHUT_WR)
+            self.handle.shutdown(socket.SHUT_WR)
         except OSError as error:
             self._break(error)
             return

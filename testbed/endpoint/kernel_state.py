@@ -41,7 +41,7 @@ _SUBFLOW_INFO_BYTES = 264
 """struct mptcp_subflow_info: id u32, padding, then two sockaddr_storage of 128 bytes."""
 _ADDRESSES_BYTES = 256
 
-Source = Literal["MPTCP_FULL_INFO", "MPTCP_TCPINFO", "TCP_INFO"]
+Source = Literal["MPTCP_FULL_INFO", "MPTCP_TCPINFO", "TCP_INFO", "userspace"]
 Endpoints = tuple[str, int, str, int]
 """Local address, local port, remote address, remote port."""
 

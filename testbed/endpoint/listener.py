@@ -8,15 +8,13 @@ from collections.abc import Callable
 from testbed.endpoint.loop import Loop
 from testbed.endpoint.protocol import Configuration
 from testbed.endpoint.sockets import Unsupported, make_socket
+from testbed.endpoint.transport import Listener
 
 BACKLOG = 512
 
 
-class Listener:
-    """Listens from the beginning (so that a client never comes too early) and accepts from :meth:`accept` on.
-
-    It stays open as long as the flow: a join to a port without a listener is reset (net/mptcp/subflow.c).
-    """
+class SocketListener(Listener):
+    """A listening socket."""
 
     def __init__(self, configuration: Configuration, loop: Loop) -> None:
         self._loop = loop
@@ -28,15 +26,10 @@ class Listener:
             self._socket.close()
             where = f"{configuration.local_address or 'any address'}, port {configuration.port}"
             raise Unsupported(f"cannot listen on {where}: {error.strerror}") from None
-
-    @property
-    def port(self) -> int:
-        """The port in force."""
-        port: int = self._socket.getsockname()[1]
-        return port
+        self.port = self._socket.getsockname()[1]
 
     def accept(self, user: Callable[[socket.socket], None]) -> None:
-        """Give each connection, non-blocking, to ``user``."""
+        """As Listener; the sockets are non-blocking."""
 
         def readable() -> None:
             try:
@@ -49,7 +42,7 @@ class Listener:
         self._loop.watch(self._socket.fileno(), readable)
 
     def close(self) -> None:
-        """No more connections."""
+        """As Listener."""
         if self._socket.fileno() >= 0:
             self._loop.watch(self._socket.fileno())
             self._socket.close()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-Handler = Callable[[], None]
+from testbed.endpoint.clock import Clock, Handler
 
 COARSE_NS = 2_000_000
 """Timers that are further away than this can be waited for in whole milliseconds."""
@@ -33,16 +33,19 @@ class Timer:
         self.callback = None
 
 
-class Loop:
+class Loop(Clock):
     """Calls handlers of descriptors that are ready and timers that are due, in this thread, until told to stop."""
 
     def __init__(self, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self.now_ns = monotonic_ns
-        """CLOCK_MONOTONIC, which all network namespaces of a machine share."""
+        self._monotonic_ns = monotonic_ns
         self._epoll = select.epoll()
         self._handlers: dict[int, tuple[Handler | None, Handler | None]] = {}
         self._timers: list[Timer] = []
         self._order = itertools.count()
+
+    def now_ns(self) -> int:
+        """CLOCK_MONOTONIC, which all network namespaces of a machine share."""
+        return self._monotonic_ns()
 
     def watch(self, descriptor: int, readable: Handler | None = None, writable: Handler | None = None) -> None:
         """Replace what is called for ``descriptor``; without any handler it is forgotten (do so before closing it)."""

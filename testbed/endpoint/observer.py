@@ -1,16 +1,16 @@
-"""Turns what the kernel says about a flow's connections into samples, events and the totals of the result."""
+"""Turns what the kernel or our own stack says about a flow's connections into samples, events and totals."""
 
 from __future__ import annotations
 
 import errno
-import socket
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
-from testbed.endpoint.kernel_state import ConnectionState, read_connection
+from testbed.endpoint.kernel_state import ConnectionState
 from testbed.endpoint.protocol import Event, InForce, SampleRow
-from testbed.endpoint.subflows import SubflowFlags, SubflowRegistry
+from testbed.endpoint.subflows import SubflowRegistry
 from testbed.endpoint.tcp_info import UNITS_OF_MPTCP_INFO, UNITS_OF_TCP_INFO, Info
+from testbed.endpoint.transport import Handle, Transport
 
 NOT_SAMPLED = frozenset(
     {"state", "options", "advmss", "pmtu", "ato", "rcv_mss"}
@@ -50,41 +50,41 @@ class Observer:
     ``<subject>.connection<n>``; subflows are ``.subflow<index>`` below that.
     """
 
-    def __init__(self, subject: str, asked_for: str, emit: Callable[[Event], None], flags: SubflowFlags) -> None:
+    def __init__(self, subject: str, transport: Transport, emit: Callable[[Event], None]) -> None:
         self.in_force: InForce | None = None
         """Of the connection that was looked at last."""
         self.fallback = False
         self._subject = subject
-        self._asked_for = asked_for
+        self._transport = transport
         self._emit = emit
-        self._flags = flags
         self.main: SubflowRegistry | None = None
         """Of the first connection."""
         self._registries: dict[object, SubflowRegistry] = {}
         self._numbers: dict[object, int] = {}
         self._retired = Retired()
 
-    def look(self, sock: socket.socket, now_ns: int, key: object) -> list[SampleRow]:
-        """Read a connected socket; ``key`` says which connection it is.
+    def look(self, handle: Handle, now_ns: int, key: object) -> list[SampleRow]:
+        """Read a connected handle; ``key`` says which connection it is.
 
         What came or went is told as an event (of the main connection only). No rows when it has ended meanwhile.
         """
         try:
-            state = read_connection(sock)
+            state = self._transport.read(handle)
         except OSError as error:
             if error.errno in GONE:
                 return []
             raise
         if key not in self._registries:
             self._numbers[key] = len(self._registries) + self._retired.connections
-            self._registries[key] = SubflowRegistry(self._flags)
+            self._registries[key] = SubflowRegistry(self._transport.subflow_flags)
         registry = self._registries[key]
         self.main = self.main or registry
         changed = registry.update(state, now_ns)
         if registry is self.main:
             for subflow in changed:
                 self._emit(subflow.event(now_ns))
-        self._judge(state)
+        self.in_force = self._transport.implementation_in_force(handle)
+        self.fallback = self.fallback or self.in_force == "fallback"
         number = self._numbers[key]
         subject = f"{self._subject}.connection{number}" if number else self._subject
         return _rows(registry, state, now_ns, subject)
@@ -120,13 +120,6 @@ class Observer:
                     return None
                 sums[index] += count
         return sums[0], sums[1]
-
-    def _judge(self, state: ConnectionState) -> None:
-        if self._asked_for == "linux":
-            self.in_force = "fallback" if state.fallback else "linux"
-            self.fallback = self.fallback or state.fallback
-        else:
-            self.in_force = "linux-tcp"
 
 
 def _rows(registry: SubflowRegistry, state: ConnectionState, now_ns: int, subject: str) -> list[SampleRow]:

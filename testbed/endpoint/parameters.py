@@ -11,8 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Implementation = Literal["linux", "linux-tcp"]
-"""``linux``: this kernel's MPTCP (IPPROTO_MPTCP); ``linux-tcp``: the same kernel's plain TCP."""
+Implementation = Literal["linux", "linux-tcp", "userspace", "userspace-tcp"]
+"""``linux``: this kernel's MPTCP (IPPROTO_MPTCP); ``linux-tcp``: the same kernel's plain TCP; ``userspace`` and
+``userspace-tcp``: the same two of our own stack."""
+
+USERSPACE: tuple[Implementation, ...] = ("userspace", "userspace-tcp")
+"""What runs without a kernel's help, so in the simulator, too."""
+PLAIN_TCP: tuple[Implementation, ...] = ("linux-tcp", "userspace-tcp")
+"""What never asks for MPTCP."""
 
 Direction = Literal["upload", "download", "both"]
 """Upload is from the client to the server."""
@@ -34,8 +40,12 @@ class Endpoint:
     """One side of a flow. None leaves the kernel's default; what was in force is read back and recorded."""
 
     implementation: Implementation = "linux"
+    profile: str | None = None
+    """Userspace: named option policy and receiver rules (``testbed list policies``); None: ``linux``."""
+    receiver: str | None = None
+    """Userspace: named receiver rules that replace those of the profile; None: the profile's."""
     congestion_control: str | None = None
-    """TCP_CONGESTION, for the connection and each of its subflows."""
+    """TCP_CONGESTION, for the connection and each of its subflows; userspace: one of its own catalog."""
     nodelay: bool = False
     """TCP_NODELAY."""
     send_buffer_bytes: int | None = None
@@ -43,13 +53,13 @@ class Endpoint:
     receive_buffer_bytes: int | None = None
     """SO_RCVBUF, likewise."""
     checksum: bool | None = None
-    """net.mptcp.checksum_enabled of the host: DSS checksums."""
+    """net.mptcp.checksum_enabled of the host (userspace: of the connection): DSS checksums."""
     timestamps: bool | None = None
-    """net.ipv4.tcp_timestamps of the host."""
+    """net.ipv4.tcp_timestamps of the host (userspace: of the connection)."""
     sack: bool | None = None
-    """net.ipv4.tcp_sack of the host."""
+    """net.ipv4.tcp_sack of the host (userspace: of the connection)."""
     scheduler: str | None = None
-    """net.mptcp.scheduler of the host."""
+    """net.mptcp.scheduler of the host; userspace: one of its own catalog."""
 
     def __post_init__(self) -> None:
         if self.implementation not in get_args(Implementation):
@@ -57,6 +67,22 @@ class Endpoint:
                 f"implementation is one of {', '.join(get_args(Implementation))}, not {self.implementation!r}"
             )
         _positive(self, "send_buffer_bytes", "receive_buffer_bytes")
+        if self.is_userspace:
+            from testbed.endpoint.userspace.names import check_names  # imports the catalogs: a kernel's end needs none
+
+            check_names(self)
+        elif self.profile is not None or self.receiver is not None:
+            raise ParameterError(f"profile and receiver are for userspace endpoints, not for {self.implementation}")
+
+    @property
+    def is_userspace(self) -> bool:
+        """Whether our own stack is this end."""
+        return self.implementation in USERSPACE
+
+    @property
+    def is_plain_tcp(self) -> bool:
+        """Whether this end never asks for MPTCP."""
+        return self.implementation in PLAIN_TCP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

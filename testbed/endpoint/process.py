@@ -8,6 +8,7 @@ import select
 import sys
 
 from testbed.endpoint.applications.catalog import make_application
+from testbed.endpoint.kernel_transport import KernelTransport
 from testbed.endpoint.loop import Loop
 from testbed.endpoint.parameters import ParameterError
 from testbed.endpoint.probe import probe
@@ -92,7 +93,7 @@ def main() -> int:
         emit(Failure(kind="configuration", message=str(error)))
         emit.flush()
         return EXIT_CONFIGURATION
-    session = Session(configuration, loop, emit)
+    session = Session(configuration, loop, KernelTransport(configuration, loop), emit)
     application: FlowApplication | None = None
     code = EXIT_OK
     try:
@@ -101,7 +102,7 @@ def main() -> int:
         if not verdict.available:
             raise Unsupported(f"{verdict.reason}: {verdict.remedy}")
         application = make_application(session)
-        _serve(session, application, reader, waiting[1:], emit)
+        _serve(session, loop, application, reader, waiting[1:], emit)
     except Unsupported as error:
         session.fail("unsupported", str(error))
         code = EXIT_UNSUPPORTED
@@ -126,7 +127,12 @@ def _configuration(lines: list[bytes]) -> Configuration:
 
 
 def _serve(
-    session: Session, application: FlowApplication, reader: LineReader, early: list[bytes], emit: EventWriter
+    session: Session,
+    loop: Loop,
+    application: FlowApplication,
+    reader: LineReader,
+    early: list[bytes],
+    emit: EventWriter,
 ) -> None:
     def command(line: bytes) -> None:
         try:
@@ -143,7 +149,7 @@ def _serve(
         for line in reader.lines():
             command(line)
         if reader.at_end:
-            session.loop.watch(reader.descriptor)
+            loop.watch(reader.descriptor)
             session.fail("stopped", "standard input was closed")
 
     port = application.prepare()
@@ -153,6 +159,6 @@ def _serve(
         emit(Listening(port=port))
     for line in early:
         command(line)
-    session.loop.watch(reader.descriptor, readable)
-    session.loop.run(lambda: session.over)
-    session.loop.watch(reader.descriptor)
+    loop.watch(reader.descriptor, readable)
+    loop.run(lambda: session.over)
+    loop.watch(reader.descriptor)

@@ -26,8 +26,8 @@ EXIT_OK, EXIT_FAILED, EXIT_CONFIGURATION, EXIT_UNSUPPORTED = 0, 1, 2, 127
 """Exit codes of the process."""
 
 Role = Literal["client", "server"]
-InForce = Literal["linux", "linux-tcp", "fallback"]
-"""``fallback``: an MPTCP socket whose connection became plain TCP."""
+InForce = Literal["linux", "linux-tcp", "userspace", "userspace-tcp", "fallback"]
+"""``fallback``: MPTCP was asked for and the connection became plain TCP."""
 ErrorKind = Literal["configuration", "unsupported", "connect", "peer", "deadline", "integrity", "program", "stopped"]
 """``connect``: never connected; ``peer``: the connection broke or ended early; ``deadline``: not done in time;
 ``integrity``: a byte was wrong; ``program``: an unmodified program failed; ``stopped``: ended before it started."""
@@ -194,7 +194,7 @@ class SubflowResult:
     first_seen_ns: int
     last_seen_ns: int
     tcp_info: Mapping[str, int | None]
-    """As last seen; fields and units: testbed/endpoint/tcp_info.py."""
+    """As last seen; fields and units: testbed/endpoint/tcp_info.py. The userspace stack fills those that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +270,7 @@ class FlowResult:
     bytes_retrans: int | None = None
     """Sum of tcpi_bytes_retrans over all subflows, as last seen."""
     mptcp_info: Mapping[str, int | None] | None = None
-    """As last seen; fields and units: testbed/endpoint/tcp_info.py."""
+    """As last seen; fields and units: testbed/endpoint/tcp_info.py. The userspace stack fills those that it has."""
     in_force: Mapping[str, str | int | bool | None] = field(default_factory=dict)
     """Parameters as read back: docs/endpoints.md lists them."""
     program: Mapping[str, Any] | None = None

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import resource
-import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from testbed.endpoint.kernel_state import endpoints_of
-from testbed.endpoint.loop import Loop, Timer
+from testbed.endpoint.clock import Cancellable, Clock
 from testbed.endpoint.observer import Observer
 from testbed.endpoint.parameters import Direction, is_for_duration
 from testbed.endpoint.protocol import (
@@ -23,8 +20,7 @@ from testbed.endpoint.protocol import (
     Samples,
     Start,
 )
-from testbed.endpoint.sockets import implementation_in_force, options_in_force
-from testbed.endpoint.subflow_flags import subflow_flags
+from testbed.endpoint.transport import Handle, Transport
 
 
 class FlowApplication(ABC):
@@ -56,8 +52,8 @@ class FlowApplication(ABC):
         """Give everything back; the result is asked for after it."""
 
     @abstractmethod
-    def sockets(self) -> Iterable[tuple[object, socket.socket]]:
-        """Connected sockets to be sampled, each with a key that stays the same."""
+    def handles(self) -> Iterable[tuple[object, Handle]]:
+        """Connected handles (transport.py) to be sampled, each with a key that stays the same."""
 
     @abstractmethod
     def byte_counts(self) -> tuple[int, int] | None:
@@ -71,12 +67,15 @@ class FlowApplication(ABC):
 class Session:
     """Clock, deadlines, sampling and the verdict of one side of a flow."""
 
-    def __init__(self, configuration: Configuration, loop: Loop, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self, configuration: Configuration, clock: Clock, transport: Transport, emit: Callable[[Event], None]
+    ) -> None:
         self.configuration = configuration
-        self.loop = loop
+        self.clock = clock
+        self.transport = transport
         self.emit = emit
         self.subject = f"{configuration.flow}.{configuration.role}"
-        self.observer = Observer(self.subject, configuration.endpoint.implementation, emit, subflow_flags)
+        self.observer = Observer(self.subject, transport, emit)
         self.in_force: dict[str, str | int | bool | None] = {}
         self.start_ns: int | None = None
         """When the flow started; None: not yet."""
@@ -88,7 +87,7 @@ class Session:
         self._application: FlowApplication | None = None
         self._failure: Failure | None = None
         self._completed_ns: int | None = None
-        self._expiry: Timer | None = None
+        self._expiry: Cancellable | None = None
         self._sampler = Sampler(self)
 
     @property
@@ -98,26 +97,25 @@ class Session:
 
     def now_ns(self) -> int:
         """Since the epoch of the trial."""
-        return self.loop.now_ns() - self._epoch_ns
+        return self.clock.now_ns() - self._epoch_ns
 
-    def at(self, time_ns: int, callback: Callable[[], None]) -> Timer:
+    def at(self, time_ns: int, callback: Callable[[], None]) -> Cancellable:
         """Call at a time since the epoch of the trial, unless the session is over by then."""
-        return self.loop.at(self._epoch_ns + time_ns, lambda: None if self.over else callback())
+        return self.clock.at(self._epoch_ns + time_ns, lambda: None if self.over else callback())
 
     @property
     def deadline_ns(self) -> int:
         """When sending ends."""
         return (self.start_ns or 0) + self.configuration.duration_ns
 
-    def announce(self, sock: socket.socket, connect_time_ns: int | None) -> None:
+    def announce(self, handle: Handle, connect_time_ns: int | None) -> None:
         """The (first) connection stands: tell, and read back its options."""
-        implementation = self.configuration.endpoint.implementation
-        local_address, local_port, remote_address, remote_port = endpoints_of(sock)
-        self.in_force.update(options_in_force(sock))
+        local_address, local_port, remote_address, remote_port = self.transport.endpoints(handle)
+        self.in_force.update(self.transport.options_in_force(handle))
         self.emit(
             Connected(
                 time_ns=self.now_ns(),
-                implementation_in_force=implementation_in_force(sock, implementation),
+                implementation_in_force=self.transport.implementation_in_force(handle),
                 local_address=local_address,
                 local_port=local_port,
                 remote_address=remote_address,
@@ -169,7 +167,6 @@ class Session:
         failed = self._failure is not None
         completed = self._completed_ns is not None and not failed
         goodput_bit_s, goodput_time_ns = self._goodput(findings, completed)
-        own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
         return FlowResult(
             role=configuration.role,
             flow=configuration.flow,
@@ -190,7 +187,7 @@ class Session:
             bytes_retrans=observer.total("bytes_retrans"),
             mptcp_info=main.mptcp_info if main else None,
             in_force=self.in_force,
-            cpu_ns=round(1e9 * (own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime)),
+            cpu_ns=self.transport.cpu_ns(),
             sample_lateness_max_ns=self._sampler.lateness_max_ns,
             **findings,
         )
@@ -257,8 +254,8 @@ class Sampler:
     def _sample(self, now_ns: int) -> None:
         assert self._application is not None
         rows = []
-        for key, sock in self._application.sockets():
-            rows += self._session.observer.look(sock, now_ns, key)
+        for key, handle in self._application.handles():
+            rows += self._session.observer.look(handle, now_ns, key)
         rows += self._rates(self._application.byte_counts(), now_ns)  # after the looks: a program's counts are theirs
         if rows:
             self._session.emit(Samples(rows=tuple(rows)))

@@ -53,6 +53,8 @@ METRICS = tuple(column.name for column in FLOWS.columns if column.type in ("int6
 
 PathManagerMode = Literal["none", "signal", "subflow", "fullmesh", "backup", "ndiffports"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
+_VARIANT_NAME = re.compile(r"(?=.{1,48}\Z)[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
+"""A slash parts what is at the client from what is at the server: ``userspace/linux``."""
 
 
 class SpecificationError(ValueError):
@@ -129,8 +131,8 @@ class Variant:
     opens (``plan.expected_subflows``); 0: not checked."""
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise SpecificationError(f"variant name {self.name!r} is not a lower-case word")
+        if not _VARIANT_NAME.fullmatch(self.name):
+            raise SpecificationError(f"variant name {self.name!r} is not a lower-case word, or several with slashes")
         if not self.flows:
             raise SpecificationError(f"variant {self.name} has no flow")
         names = [flow.name for flow in self.flows]
@@ -208,6 +210,9 @@ class Experiment:
     is told in its events."""
     capture: bool = False
     """Headers of all packets at the interfaces of both ends, in ``captures/``."""
+    ledger: bool = False
+    """Userspace ends record the options of every segment that they build: wanted, sent, left out and why
+    (``segments.parquet``)."""
     sample_interval_ns: int = 100_000_000
     expectations: tuple[Expectation, ...] = ()
 

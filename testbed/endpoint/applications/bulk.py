@@ -12,11 +12,11 @@ from typing import Any
 
 from testbed.endpoint.applications.single import SingleConnection
 from testbed.endpoint.applications.sources import PatternSource
-from testbed.endpoint.connection import Connection
 from testbed.endpoint.meter import Received
 from testbed.endpoint.parameters import Bulk
 from testbed.endpoint.payload import pattern
 from testbed.endpoint.session import Session
+from testbed.endpoint.transport import Connection
 
 
 class BulkTransfer(SingleConnection):

@@ -19,6 +19,7 @@ from testbed.endpoint.applications.iperf3 import read_iperf3
 from testbed.endpoint.borrowed_sockets import connections_of
 from testbed.endpoint.child import die_with_parent, is_listening
 from testbed.endpoint.kernel_state import read_connection
+from testbed.endpoint.loop import Loop
 from testbed.endpoint.parameters import Program
 from testbed.endpoint.protocol import Listening
 from testbed.endpoint.session import FlowApplication, Session
@@ -40,7 +41,10 @@ class UnmodifiedProgram(FlowApplication):
     counts_source = "kernel"
 
     def __init__(self, session: Session, parameters: Program) -> None:
+        if not isinstance(session.clock, Loop) or session.configuration.endpoint.is_userspace:
+            raise Unsupported("unmodified programs use the kernel's sockets: take implementation linux or linux-tcp")
         self.session = session
+        self._loop = session.clock
         self.is_client = session.configuration.role == "client"
         self._parameters = parameters
         self._port = session.configuration.port or free_port(session.configuration.family)
@@ -95,12 +99,12 @@ class UnmodifiedProgram(FlowApplication):
             self._child.wait()
             for pipe in (self._child.stdout, self._child.stderr):
                 if pipe is not None and not pipe.closed:
-                    self.session.loop.watch(pipe.fileno())
+                    self._loop.watch(pipe.fileno())
                     pipe.close()
-            self.session.loop.watch(self._pidfd)
+            self._loop.watch(self._pidfd)
             os.close(self._pidfd)
 
-    def sockets(self) -> Iterable[tuple[object, socket.socket]]:
+    def handles(self) -> Iterable[tuple[object, socket.socket]]:
         """As FlowApplication."""
         if self._child is None or self._child.returncode is not None:
             return
@@ -165,7 +169,7 @@ class UnmodifiedProgram(FlowApplication):
         except OSError as error:
             raise Unsupported(f"cannot start {self._argv[0]}: {error}") from None
         self._pidfd = os.pidfd_open(self._child.pid)
-        self.session.loop.watch(self._pidfd, self._exited)
+        self._loop.watch(self._pidfd, self._exited)
         for name, pipe in (("stdout", self._child.stdout), ("stderr", self._child.stderr)):
             if pipe is not None:
                 self._open_outputs += 1
@@ -180,13 +184,13 @@ class UnmodifiedProgram(FlowApplication):
             except BlockingIOError:
                 return
             if not data:
-                self.session.loop.watch(descriptor)
+                self._loop.watch(descriptor)
                 self._open_outputs -= 1
                 self._conclude()
             elif len(self._outputs[name]) < KEPT_BYTES:
                 self._outputs[name] += data
 
-        self.session.loop.watch(descriptor, readable)
+        self._loop.watch(descriptor, readable)
 
     def _await_port(self) -> None:
         if self._listening or self.session.over:
@@ -195,7 +199,7 @@ class UnmodifiedProgram(FlowApplication):
             self._listening = True
             self.session.emit(Listening(port=self._port))
         else:
-            self.session.loop.at(self.session.loop.now_ns() + POLL_NS, self._await_port)
+            self._loop.at(self._loop.now_ns() + POLL_NS, self._await_port)
 
     def _announce(self, sock: socket.socket) -> None:
         if self._announced:
@@ -208,7 +212,7 @@ class UnmodifiedProgram(FlowApplication):
             return
         self._told_to_end = True
         signal.pidfd_send_signal(self._pidfd, number)
-        self.session.loop.at(self.session.loop.now_ns() + TERMINATION_NS, self._kill)
+        self._loop.at(self._loop.now_ns() + TERMINATION_NS, self._kill)
 
     def _kill(self) -> None:
         if self._child is not None and self._child.poll() is None and not self.session.over:
@@ -217,7 +221,7 @@ class UnmodifiedProgram(FlowApplication):
     def _exited(self) -> None:
         assert self._child is not None
         self._child.wait()
-        self.session.loop.watch(self._pidfd)
+        self._loop.watch(self._pidfd)
         self._conclude()
 
     def _conclude(self) -> None:

@@ -12,19 +12,16 @@ it would have taken.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from testbed.endpoint.applications.sources import PatternSource
-from testbed.endpoint.connection import Connection
 from testbed.endpoint.distribution import Recorder
-from testbed.endpoint.listener import Listener
 from testbed.endpoint.meter import Sent
 from testbed.endpoint.parameters import ShortFlows
 from testbed.endpoint.payload import Pattern, pattern
 from testbed.endpoint.session import FlowApplication, Session
-from testbed.endpoint.sockets import bind_client, make_socket
+from testbed.endpoint.transport import Connection, Handle, Listener
 
 REQUEST_BYTES = 100
 HOPELESS = 16
@@ -48,13 +45,13 @@ class Transfer:
 
     def connected(self, connection: Connection) -> None:
         """As User."""
-        self._owner.announce(self, connection.socket, self._owner.session.now_ns() - self.started_ns)
+        self._owner.announce(self, connection.handle, self._owner.session.now_ns() - self.started_ns)
         connection.receive()
         connection.send(self._source)
 
     def accepted(self, connection: Connection) -> None:
         """The server's side of :meth:`connected`; it answers when it has everything."""
-        self._owner.announce(self, connection.socket, None)
+        self._owner.announce(self, connection.handle, None)
         connection.receive()
 
     def arrived(self, connection: Connection, data: memoryview) -> None:
@@ -106,7 +103,7 @@ class ManyShortFlows(FlowApplication):
         """As FlowApplication."""
         if self.session.configuration.role == "client":
             return None
-        self._listener = Listener(self.session.configuration, self.session.loop)
+        self._listener = self.session.transport.listen()
         return self._listener.port
 
     def start(self) -> None:
@@ -144,7 +141,7 @@ class ManyShortFlows(FlowApplication):
         if self._listener is not None:
             self._listener.close()
 
-    def sockets(self) -> Iterable[tuple[object, socket.socket]]:
+    def handles(self) -> Iterable[tuple[object, Handle]]:
         """As FlowApplication; short flows are looked at when they begin and end, not in between."""
         return ()
 
@@ -167,14 +164,14 @@ class ManyShortFlows(FlowApplication):
             "distributions": (self._completions.distribution(self.session.ended_ns, under_way),) if is_client else (),
         }
 
-    def announce(self, transfer: Transfer, sock: socket.socket, connect_time_ns: int | None) -> None:
+    def announce(self, transfer: Transfer, handle: Handle, connect_time_ns: int | None) -> None:
         """A connection stands; the first one is told."""
         self._stood = True
         self.receiving = transfer.incoming_bytes > 0
-        self.session.observer.look(sock, self.session.now_ns(), transfer)
+        self.session.observer.look(handle, self.session.now_ns(), transfer)
         if self.session.in_force.get("congestion_control") is None:
             self._connect_time_ns = connect_time_ns
-            self.session.announce(sock, connect_time_ns)
+            self.session.announce(handle, connect_time_ns)
 
     def over(self, transfer: Transfer, failed: bool) -> None:
         """A transfer ended."""
@@ -182,7 +179,7 @@ class ManyShortFlows(FlowApplication):
         self._open.discard(transfer)
         connection = transfer.connection
         if connection is not None and connection.is_open:
-            self.session.observer.look(connection.socket, now_ns, transfer)
+            self.session.observer.look(connection.handle, now_ns, transfer)
             connection.close()
         self.session.observer.retire(transfer)
         self._last_end_ns = now_ns
@@ -202,19 +199,15 @@ class ManyShortFlows(FlowApplication):
             return
         self._begun += 1
         transfer = Transfer(self, self._upload_bytes(), self._download_bytes())
-        sock = make_socket(configuration.endpoint, configuration.family)
-        transfer.connection = Connection(self.session.loop, sock, transfer)
         self._open.add(transfer)
         try:
-            bind_client(sock, configuration.local_address, 0)
+            transfer.connection = self.session.transport.connect(transfer)
         except OSError as error:
             self.session.fail("connect", f"cannot bind to {configuration.local_address}: {error.strerror}")
-            return
-        transfer.connection.connect((str(configuration.remote_address), configuration.port))
 
-    def _accepted(self, sock: socket.socket) -> None:
+    def _accepted(self, handle: Handle) -> None:
         transfer = Transfer(self, self._download_bytes(), self._upload_bytes())
-        transfer.connection = Connection(self.session.loop, sock, transfer)
+        transfer.connection = self.session.transport.adopt(handle, transfer)
         self._open.add(transfer)
         transfer.accepted(transfer.connection)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from testbed.endpoint.connection import Connection
-from testbed.endpoint.listener import Listener
 from testbed.endpoint.meter import Received, Sent
 from testbed.endpoint.session import FlowApplication, Session
-from testbed.endpoint.sockets import bind_client, make_socket
+from testbed.endpoint.transport import Connection, Handle, Listener
 
 SKEW_NS = 100_000_000
 """By how much the peer's deadline may come before ours: the two may be told to start one after the other."""
@@ -44,7 +41,7 @@ class SingleConnection(FlowApplication):
         """As FlowApplication."""
         if self.is_client:
             return None
-        self._listener = Listener(self.configuration, self.session.loop)
+        self._listener = self.session.transport.listen()
         return self._listener.port
 
     def start(self) -> None:
@@ -52,14 +49,10 @@ class SingleConnection(FlowApplication):
         if self._listener is not None:
             self._listener.accept(self._accepted)
             return
-        sock = make_socket(self.configuration.endpoint, self.configuration.family)
-        self.connection = Connection(self.session.loop, sock, self)
         try:
-            bind_client(sock, self.configuration.local_address, self.configuration.local_port)
+            self.connection = self.session.transport.connect(self, self.configuration.local_port)
         except OSError as error:
             self.session.fail("connect", f"cannot bind to {self.configuration.local_address}: {error.strerror}")
-            return
-        self.connection.connect((str(self.configuration.remote_address), self.configuration.port))
 
     def expire(self) -> None:
         """As FlowApplication."""
@@ -81,10 +74,10 @@ class SingleConnection(FlowApplication):
         if self._listener is not None:
             self._listener.close()
 
-    def sockets(self) -> Iterable[tuple[object, socket.socket]]:
+    def handles(self) -> Iterable[tuple[object, Handle]]:
         """As FlowApplication."""
         if self._established and self.connection is not None and self.connection.is_open:
-            yield self, self.connection.socket
+            yield self, self.connection.handle
 
     def byte_counts(self) -> tuple[int, int] | None:
         """As FlowApplication."""
@@ -159,14 +152,14 @@ class SingleConnection(FlowApplication):
 
     def observe(self) -> None:
         """A look outside the rhythm, at a moment that matters; its samples are left to the rhythm."""
-        for key, sock in self.sockets():
-            self.session.observer.look(sock, self.session.now_ns(), key)
+        for key, handle in self.handles():
+            self.session.observer.look(handle, self.session.now_ns(), key)
 
-    def _accepted(self, sock: socket.socket) -> None:
+    def _accepted(self, handle: Handle) -> None:
         if self.connection is not None:
-            sock.close()
+            handle.close()
             return
-        self.connection = Connection(self.session.loop, sock, self)
+        self.connection = self.session.transport.adopt(handle, self)
         self._announce(self.connection)
 
     def _announce(self, connection: Connection) -> None:
@@ -174,7 +167,7 @@ class SingleConnection(FlowApplication):
         self.receiving = self.receives
         if self.receives:
             self.received.opened(self.session.now_ns())
-        self.session.announce(connection.socket, self._connect_time_ns)
+        self.session.announce(connection.handle, self._connect_time_ns)
         self.observe()
         connection.receive()
         self.begin(connection)

@@ -31,7 +31,7 @@ class PatternSource:
         self.ending = True
 
     def upcoming(self) -> memoryview | None:
-        """As :class:`testbed.endpoint.connection.Source`."""
+        """As :class:`testbed.endpoint.transport.Source`."""
         if self.total is None:
             return self._pattern.upcoming(self._write_bytes)
         left = self.total - self._pattern.position
@@ -40,6 +40,6 @@ class PatternSource:
         return self._pattern.upcoming(min(self._write_bytes, left))
 
     def sent(self, count: int) -> None:
-        """As :class:`testbed.endpoint.connection.Source`."""
+        """As :class:`testbed.endpoint.transport.Source`."""
         self._meter.add(self._pattern.upcoming(count))
         self._pattern.advance(count)

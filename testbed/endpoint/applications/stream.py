@@ -16,12 +16,12 @@ from typing import Any
 
 from testbed.endpoint.applications.single import SingleConnection
 from testbed.endpoint.applications.sources import NOTHING_NOW
-from testbed.endpoint.connection import Connection
 from testbed.endpoint.distribution import Recorder
 from testbed.endpoint.meter import Received, Sent
 from testbed.endpoint.parameters import Stream
 from testbed.endpoint.payload import BLOCK_BYTES, random_block
 from testbed.endpoint.session import Session
+from testbed.endpoint.transport import Connection
 
 HEADER = struct.Struct("!Qq")
 """Number from 0, and due time in ns since the epoch of the trial."""
@@ -48,7 +48,7 @@ class BlockSource:
         return self._first_due_ns + self.blocks * self._interval_ns
 
     def upcoming(self) -> memoryview | None:
-        """As :class:`testbed.endpoint.connection.Source`."""
+        """As :class:`testbed.endpoint.transport.Source`."""
         if self._offset == len(self._block):
             if self.ending:
                 return None
@@ -60,7 +60,7 @@ class BlockSource:
         return self._view[self._offset :]
 
     def sent(self, count: int) -> None:
-        """As :class:`testbed.endpoint.connection.Source`."""
+        """As :class:`testbed.endpoint.transport.Source`."""
         self._meter.add(self._view[self._offset : self._offset + count])
         self._offset += count
 
