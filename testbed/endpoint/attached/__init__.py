@@ -1,0 +1,1 @@
+"""The userspace stack as a process on the interfaces of a Linux host: AF_PACKET in and out, the kernel kept quiet."""
