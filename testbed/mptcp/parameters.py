@@ -31,7 +31,7 @@ class OptionPolicy:
     )
     """First come, first served; what does not fit waits (signals) or is reduced or left out (SACK)."""
     packing: Literal["aligned", "dense"] = "aligned"
-    """``aligned``: every option padded to 4 octets, as Linux; ``dense``: no NOPs, only the end of the area is padded."""
+    """``aligned``: every option padded to 4 octets, as Linux; ``dense``: only the end of the area is padded."""
     dsn_width: Literal["32", "64"] = "64"
     data_ack_width: Width = "match"
     data_ack_on_data: bool = True
@@ -45,8 +45,8 @@ class OptionPolicy:
     map_on_pure_ack: bool = False
     """Send the mapping on an ACK of its own before the data (S19)."""
     split_for_sack: bool = False
-    """When SACK blocks do not fit beside the mapping, split the segment: one half carries the mapping of both, the other
-    the SACK blocks (S23)."""
+    """When SACK blocks do not fit beside the mapping, split the segment: one half carries the mapping of both, the
+    other the SACK blocks (S23)."""
     drop_timestamps_for_sack: bool = False
     """Leave the timestamps out of one packet when that makes room for a SACK block."""
     sack_limit: int = 4
@@ -55,6 +55,9 @@ class OptionPolicy:
     """ADD_ADDR may ride on data (before the DSS in ``priority``: it may displace it); else on pure ACKs only."""
     add_addr_displaces_dss: bool = True
     """On a pure ACK an ADD_ADDR leaves alone, without DSS (Linux)."""
+    drop_timestamps_for_add_addr: bool = False
+    """An ADD_ADDR that does not fit beside the timestamps leaves without them (Linux 7.2: add_addr_v6_port_drop_ts);
+    else it is given up and counted (AddAddrTxDrop)."""
     dss_may_be_left_out: bool = False
     """When the DSS does not fit, the segment leaves without it (iOS); else it has priority over all but timestamps."""
 
@@ -102,6 +105,9 @@ class Parameters:
     enabled: bool = True
     """False: plain TCP."""
     checksum: bool = False
+    """Ask for DSS checksums (the A flag of MP_CAPABLE); they are used if either end asks."""
+    refuse_checksum: bool = False
+    """Rather plain TCP than checksums: an MP_CAPABLE with A=1 counts as invalid (RFC 8684 §3.1, B16)."""
     scheduler: str = "lowest-rtt"
     path_manager: str = "none"
     congestion_control: str = "cubic"
@@ -110,6 +116,14 @@ class Parameters:
     add_addr_accepted_limit: int = 8
     add_addr_timeout_ns: int = 120_000_000_000
     """Retransmission of ADD_ADDR without echo: the smaller of this and the RTO-based wait; at most 3 times."""
+    add_addr_attempts: int = 3
+    """Retransmissions of one ADD_ADDR."""
+    subflow_delay_ns: int = 0
+    """Time from the first DSS to the first further subflow (RFC 8684 §3.9.2, J12)."""
+    subflow_jitter_ns: int = 0
+    """A random time up to this is added to it (J11: RECOMMENDED where both ends may open)."""
+    subflow_interval_ns: int = 0
+    """Least time between two openings: bounds their rate (J12)."""
     no_more_subflows: bool = False
     """The C flag of MP_CAPABLE."""
     send_buffer: int = 4 << 20

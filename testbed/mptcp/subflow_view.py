@@ -16,7 +16,7 @@ NOT_KNOWN = -1
 class OutgoingMapping:
     """A mapping of one subflow, declared once and never changed (RFC 8684 §3.3.1, checklist D3)."""
 
-    __slots__ = ("checksum", "data_fin", "declared", "dsn", "length", "ssn")
+    __slots__ = ("carried_at", "checksum", "data_fin", "dsn", "length", "ssn")
 
     def __init__(self, dsn: int, ssn: int, length: int, checksum: int | None = None, data_fin: bool = False) -> None:
         self.dsn = dsn
@@ -28,8 +28,14 @@ class OutgoingMapping:
         self.data_fin = data_fin
         """The DATA_FIN follows this data: Data-Level Length is one more (D20). To be decided before the first
         transmission."""
-        self.declared = False
-        """Whether it has left on some segment; the option builder sets it."""
+        self.carried_at = NOT_KNOWN
+        """SSN of the segment that was the first to carry it; the option builder sets it. A mapping that went out on a
+        pure ACK counts as carried by its first data."""
+
+    def must_ride(self, ssn: int, length: int) -> bool:
+        """Whether the segment ``ssn``, ``length`` has to carry it even if others may go without: nobody has carried it
+        yet, or the one that did is sent again."""
+        return self.carried_at < 0 or ssn <= self.carried_at < ssn + length
 
     def __repr__(self) -> str:
         return f"<OutgoingMapping dsn={self.dsn} ssn={self.ssn} length={self.length}{' FIN' if self.data_fin else ''}>"
@@ -108,9 +114,6 @@ class SubflowView:
 
     def handshake_left(self, option: MptcpOption, now: int) -> None:
         """An MP_CAPABLE or MP_JOIN is on its way."""
-
-    def data_ack_left(self, data_ack: int, now: int) -> None:
-        """This DATA_ACK is on its way (the largest right edge, W1, counts from it)."""
 
     # --- scheduling ---
 

@@ -1,0 +1,170 @@
+"""The 40 octets of options of one subflow's segments: what is wanted, what fits, what waits.
+
+:class:`SubflowOptions` is the option policy that a subflow gives to its TCP. For each segment it knows the candidates
+(timestamps, handshake, DSS, SACK, signals), takes them in the order of the policy's ``priority`` as far as they fit,
+and leaves the rest for a later segment. The ordinary segment (timestamps, DSS, perhaps SACK) goes a short way; all
+else, and everything when the ledger is kept, goes through :mod:`testbed.mptcp.option_draft`.
+"""
+
+from __future__ import annotations
+
+from testbed.mptcp.ledger import Ledger
+from testbed.mptcp.option_draft import Draft, Drafter
+from testbed.mptcp.packing import AREA, padded, sack_blocks_that_fit
+from testbed.mptcp.parameters import OptionPolicy
+from testbed.mptcp.subflow_view import NOT_KNOWN, OutgoingMapping, SubflowView
+from testbed.tcp import seam
+from testbed.wire.options import NOP, Dss, Option, Sack, Timestamps
+from testbed.wire.segment import RST, SYN
+
+_MASK32 = 0xFFFF_FFFF
+_MASK64 = 0xFFFF_FFFF_FFFF_FFFF
+_NO_STAMPS = (-1, -1)
+
+
+class SubflowOptions(seam.OptionPolicy):
+    """The option policy of one subflow."""
+
+    def __init__(
+        self, view: SubflowView, policy: OptionPolicy, ledger: Ledger | None = None, subflow_number: int = 0
+    ) -> None:
+        self.view = view
+        self.policy = policy
+        self._drafter = Drafter(view, policy, ledger, subflow_number)
+        self._draft: Draft | None = None
+        """What the last :meth:`fill` decided the long way; None: the short way."""
+        self._mapping: OutgoingMapping | None = None
+        """The mapping that the last short :meth:`fill` put in."""
+        self._is_plain = is_plain(policy) and ledger is None
+        self._is_aligned = policy.packing == "aligned"
+        self._every_segment = policy.mapping_every == "segment"
+        self._wide_dsn = policy.dsn_width == "64"
+        self._sack_limit = policy.sack_limit
+        self._stamps = _NO_STAMPS
+        self._timestamps: tuple[Option, ...] = ()
+        """The timestamps of the last segment with their padding: they change once a millisecond at most."""
+
+    def fill(self, plan: seam.SegmentPlan) -> None:
+        """Answer for a segment that may leave (see :class:`testbed.tcp.seam.OptionPolicy`)."""
+        view = self.view
+        if (
+            not self._is_plain
+            or plan.flags & (SYN | RST)
+            or view.signals
+            or view.handshake_due
+            or not view.speaks_mptcp
+            or view.bare_data_fin() != NOT_KNOWN
+        ):
+            self._draft = self._drafter.fill(plan)
+            return
+        self._draft = None
+        self._mapping = None
+        length = plan.length
+        mapping: OutgoingMapping | None = None
+        if length:
+            ssn = plan.ssn
+            mapping = view.mapping_for(ssn, length)
+            if mapping is None or not mapping.length:
+                self._draft = self._drafter.fill(plan)
+                return
+            left = mapping.ssn + mapping.length - ssn
+            if left < length:
+                plan.length = length = left
+            if self._every_segment or not view.data_acked or mapping.must_ride(ssn, length):
+                self._mapping = mapping
+            else:
+                mapping = None
+        dss = self._dss(mapping)
+        self._write(plan, dss)
+
+    def _dss(self, mapping: OutgoingMapping | None) -> Dss | None:
+        """The DSS of an ordinary segment: DATA_ACK, and the mapping if there is one."""
+        view = self.view
+        data_ack = view.data_ack()
+        octets = 8 if self._drafter.acks_wide() else 4
+        if mapping is None:
+            if data_ack == NOT_KNOWN:
+                return None
+            return Dss(data_ack & (_MASK64 if octets == 8 else _MASK32), octets)
+        wide = self._wide_dsn or view.wide_dsn_required
+        return Dss(
+            None if data_ack == NOT_KNOWN else data_ack & (_MASK64 if octets == 8 else _MASK32),
+            octets,
+            mapping.dsn & (_MASK64 if wide else _MASK32),
+            8 if wide else 4,
+            mapping.ssn,
+            mapping.length + 1 if mapping.data_fin else mapping.length,
+            mapping.checksum,
+            mapping.data_fin,
+        )
+
+    def _write(self, plan: seam.SegmentPlan, dss: Dss | None) -> None:
+        """Timestamps, as many SACK blocks as still fit, DSS."""
+        aligned = self._is_aligned
+        stamps = plan.timestamps
+        if stamps is None:
+            options: tuple[Option, ...] = ()
+            used = 0
+        else:
+            if stamps != self._stamps:
+                self._stamps = stamps
+                stamp = Timestamps(stamps[0], stamps[1])
+                self._timestamps = (NOP, NOP, stamp) if aligned else (stamp,)
+            options = self._timestamps
+            used = 12 if aligned else 10
+        size = 0 if dss is None else dss.size
+        used += (size + 3) & ~3 if aligned else size
+        if plan.sack_blocks:
+            wanted = min(len(plan.sack_blocks), self._sack_limit)
+            count = sack_blocks_that_fit(AREA - used, wanted, aligned)
+            if count:
+                sack = Sack(plan.sack_blocks[:count])
+                options = (*options, NOP, NOP, sack) if aligned else (*options, sack)
+                used += (4 if aligned else 2) + 8 * count
+        padding = -(size if aligned else used) & 3
+        if dss is None:
+            plan.options = (*options, NOP, NOP) if padding else options
+        elif padding == 2:
+            plan.options = (*options, dss, NOP, NOP)
+        else:  # sizes of all options of an ordinary segment are even
+            plan.options = (*options, dss)
+        plan.option_octets = used + padding
+
+    def has_left(self, plan: seam.SegmentPlan) -> None:
+        """The segment of the last :meth:`fill` is on its way."""
+        draft = self._draft
+        if draft is not None:
+            self._draft = None
+            self._drafter.has_left(draft, plan)
+        else:
+            mapping = self._mapping
+            if mapping is not None and mapping.carried_at < 0:
+                mapping.carried_at = plan.ssn
+
+    def data_option_octets(self, timestamps: bool, sack_blocks: int, checksum: bool) -> int:
+        """Option octets of a full data segment with its mapping and that many SACK blocks wanted: the data level
+        deducts them from the MSS, so that a chunk fills one packet."""
+        aligned = self._is_aligned
+        size = 4 + (8 if self._wide_dsn or self.view.wide_dsn_required else 4) + (8 if checksum else 6)
+        if self.policy.data_ack_on_data:
+            size += 8 if self._drafter.acks_wide() else 4
+        used = padded(size) if aligned else size
+        if timestamps:
+            used += 12 if aligned else 10
+        count = sack_blocks_that_fit(AREA - used, min(sack_blocks, self._sack_limit), aligned)
+        if count:
+            used += (4 if aligned else 2) + 8 * count
+        return padded(used)
+
+
+def is_plain(policy: OptionPolicy) -> bool:
+    """Whether ordinary segments are timestamps, then DSS with a DATA_ACK, then SACK."""
+    rank = {candidate: place for place, candidate in enumerate(policy.priority)}
+    in_order = rank.get("timestamps", -1) == 0 and "dss" in rank and "sack" in rank and rank["dss"] < rank["sack"]
+    return in_order and not (
+        policy.mapping_late_by
+        or policy.map_on_pure_ack
+        or policy.split_for_sack
+        or policy.drop_timestamps_for_sack
+        or not policy.data_ack_on_data
+    )
