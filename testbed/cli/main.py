@@ -10,6 +10,7 @@ import typer
 
 from testbed.cli.clean import clean
 from testbed.cli.doctor import doctor
+from testbed.cli.endpoint import endpoint
 from testbed.cli.list_names import list_names
 from testbed.cli.report import report
 from testbed.cli.run import run
@@ -31,6 +32,7 @@ app.command("show")(show)
 app.command("report")(report)
 app.command("doctor")(doctor)
 app.command("clean")(clean)
+app.add_typer(endpoint, name="endpoint")
 
 
 def main() -> None:

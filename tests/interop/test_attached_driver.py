@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,10 +76,16 @@ def attached(lab: Lab, host: str, **options: object) -> Iterator[tuple[Attachmen
         loop.close()
 
 
-def run_until(loop: Loop, condition: object, deadline_s: float = 5.0) -> None:
+def run_until(attachment: Attachment, condition: Callable[[], object], deadline_s: float = 5.0) -> None:
+    loop = attachment.loop
     end_ns = time.monotonic_ns() + int(deadline_s * 1e9)
     timer = loop.at(end_ns, lambda: None)
-    loop.run(lambda: condition() or time.monotonic_ns() > end_ns)  # type: ignore[operator]
+
+    def done() -> bool:
+        attachment.flush()
+        return bool(condition()) or time.monotonic_ns() > end_ns
+
+    loop.run(done)
     timer.cancel()
 
 
@@ -101,9 +107,9 @@ def test_a_kernel_client_is_answered_by_us_and_never_by_the_kernel(remote: str, 
         client = connecting(lab, remote)
         read = bytearray()
         loop.watch(client.fileno(), lambda: read.extend(receive(client)))
-        run_until(loop, lambda: len(read) == len(GREETING))
+        run_until(attachment, lambda: len(read) == len(GREETING))
         client.send(b"thanks")
-        run_until(loop, lambda: greeter.received)
+        run_until(attachment, lambda: greeter.received)
         loop.watch(client.fileno())
         client.close()
         assert bytes(read) == GREETING
@@ -117,17 +123,17 @@ def test_a_kernel_client_is_answered_by_us_and_never_by_the_kernel(remote: str, 
 
 def test_an_address_that_goes_and_a_new_interface_are_told() -> None:
     seen: list[tuple[str, bool]] = []
-    with Lab(2) as lab, attached(lab, lab.a, family=4) as (attachment, loop):
+    with Lab(2) as lab, attached(lab, lab.a, family=4) as (attachment, _):
         assert [socket.inet_ntoa(address) for address in attachment.addresses] == ["10.77.1.1", "10.77.2.1"]
         attachment.drive(Greeter(), lambda address, there, now: seen.append((socket.inet_ntoa(address), there)))
         lab.run(lab.a, "ip", "address", "del", "10.77.1.1/24", "dev", "eth1")
-        run_until(loop, lambda: len(seen) == 1)
+        run_until(attachment, lambda: len(seen) == 1)
         lab.run(lab.a, "ip", "link", "set", "dev", "eth2", "down")
-        run_until(loop, lambda: len(seen) == 2)
+        run_until(attachment, lambda: len(seen) == 2)
         lab.run(lab.a, "ip", "link", "set", "dev", "eth2", "up")
-        run_until(loop, lambda: len(seen) == 3)
+        run_until(attachment, lambda: len(seen) == 3)
         lab.run(lab.a, "ip", "address", "add", "10.77.1.9/24", "dev", "eth1")
-        run_until(loop, lambda: len(seen) == 4)
+        run_until(attachment, lambda: len(seen) == 4)
     assert seen == [("10.77.1.1", False), ("10.77.2.1", False), ("10.77.2.1", True), ("10.77.1.9", True)]
 
 

@@ -14,13 +14,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from testbed.endpoint.attached.capture import CaptureFiles
 from testbed.endpoint.attached.frames import frame_of, segment_of
-from testbed.endpoint.attached.interfaces import (
-    NEIGHBOUR_NOTICES,
-    NOTICE_GROUPS,
-    Interface,
-    KernelTables,
-)
+from testbed.endpoint.attached.interfaces import NEIGHBOUR_NOTICES, NOTICE_GROUPS, Interface, KernelTables
 from testbed.endpoint.attached.netlink import NETLINK_ROUTE, Netlink
 from testbed.endpoint.attached.packet_port import LARGEST_FRAME_BYTES, AttachError, PacketPort
 from testbed.endpoint.attached.port_filter import PortRange
@@ -112,6 +108,8 @@ class Attachment:
         self._timer: Timer | None = None
         self._on_addresses: Callable[[bytes, bool, int], None] | None = None
         self.addresses: tuple[bytes, ...] = ()
+        self.capture: CaptureFiles | None = None
+        """Where every segment is written to; None: nowhere."""
         try:
             self._held = [HeldPorts(port) for port in listen_ports]
             client = hold_client_ports(rng)
@@ -138,10 +136,9 @@ class Attachment:
         self.loop.watch(self._notices.fileno(), self._notice)
         for port in self._ports.values():
             self.loop.watch(port.fileno(), functools.partial(self._readable, port))
-        self.flush()
 
     def flush(self) -> None:
-        """Send what the stack has to send, and see to its timer. Call after every call of the user."""
+        """Send what the stack has to send, and see to its timer. Call after every round of the loop."""
         assert self._stack is not None
         stack = self._stack
         now = self.loop.now_ns()
@@ -198,14 +195,14 @@ class Attachment:
             except DecodeError:
                 statistics.malformed += 1
                 continue
+            if self.capture is not None:
+                self.capture.note(port.name, segment)
             stack.segment_arrives(segment, now_ns())
-        self.flush()
 
     def _expired(self) -> None:
         self._timer = None
         assert self._stack is not None
         self._stack.handle_timeout(self.loop.now_ns())
-        self.flush()
 
     # --- out ---
 
@@ -219,6 +216,8 @@ class Attachment:
             if len(way.waiting) < WAITING_LIMIT:
                 way.waiting.append(segment)
             return
+        if self.capture is not None:
+            self.capture.note(port.name, segment)
         frame = frame_of(segment, way.ethernet)
         if port.index in self._blocked:
             self._blocked[port.index].append(frame)
@@ -275,7 +274,6 @@ class Attachment:
                 for address in sorted(before - set(self.addresses)):
                     self._on_addresses(address, False, now)
         self._send_waiting(self._ways.neighbours_changed())
-        self.flush()
 
     def _look(self) -> None:
         """Interfaces as they are now; attaches to new ones."""

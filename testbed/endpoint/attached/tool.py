@@ -1,0 +1,313 @@
+"""One connection of the userspace stack between the network and two descriptors: what ``testbed endpoint`` runs.
+
+Orderly is an end at which the peer has ended its stream and has acknowledged all of ours. Anything else is told, and
+makes the exit code 1. Afterwards the stack stays a moment to acknowledge what the peer repeats; after that it is gone,
+and with it its ports.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from testbed.endpoint.attached.capture import CaptureFiles
+from testbed.endpoint.attached.driver import SUPER_SEGMENT_OCTETS, Attachment
+from testbed.endpoint.attached.streams import Input, Output
+from testbed.endpoint.loop import Loop
+from testbed.mptcp.connection import Connection
+from testbed.mptcp.parameters import Parameters
+from testbed.mptcp.stack import Listener, Stack
+from testbed.tcp.state import Event
+from testbed.wire.segment import Segment, SocketAddress
+
+LINGER_NS = 1_000_000_000
+"""After the end: long enough for a peer whose last segment was lost to repeat it (RTO 200 ms in Linux)."""
+RECEIVE_OCTETS = 256 * 1024
+
+
+class ToolError(Exception):
+    """Cannot begin; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the tool is to do."""
+
+    role: Literal["listen", "connect"]
+    port: int
+    remote: str | None = None
+    local: str | None = None
+    family: Literal[4, 6] | None = None
+    interfaces: tuple[str, ...] | None = None
+    parameters: Parameters
+    offloads: bool = True
+    """Super-segments; else one packet at a time."""
+    pcap: Path | None = None
+    give_up_ns: int | None = None
+    """How long to wait for the connection, or for the end; None: for ever."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How it ended."""
+
+    error: str | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+class Tool:
+    """Serves one connection; the driver sees it as the stack."""
+
+    def __init__(self, order: Order, loop: Loop, source: int, sink: int) -> None:
+        self._order = order
+        self._loop = loop
+        family = order.family
+        remote = _address(order.remote, family) if order.remote is not None else None
+        if remote is not None:
+            family = 4 if len(remote) == 4 else 6
+        # Chance that an attacker must not guess (keys, ISNs, nonces): of the operating system.
+        self._attachment = Attachment(
+            loop,
+            random.SystemRandom(),
+            listen_ports=[order.port] if order.role == "listen" else [],
+            family=family,
+            interfaces=order.interfaces,
+        )
+        self._capture = CaptureFiles(order.pcap) if order.pcap is not None else None
+        self._attachment.capture = self._capture
+        self._input = Input(source, loop, lambda: None)  # the driver asks after each round of the loop
+        self._output = Output(sink, loop, lambda: None)
+        self._connection: Connection | None = None
+        self._listener: Listener | None = None
+        self._began_ns = loop.now_ns()
+        self._connected_ns: int | None = None
+        self._ended_ns: int | None = None
+        self._shut = False
+        self._peer_closed = False
+        self._error: str | None = None
+        self._fallback = False
+        try:
+            self._stack = self._make_stack()
+            self._open(remote)
+        except BaseException:
+            self._attachment.close()
+            raise
+
+    def run(self) -> Outcome:
+        """To the end."""
+        order, loop, attachment = self._order, self._loop, self._attachment
+        try:
+            attachment.drive(self, self._address_changed)
+            if order.give_up_ns is not None:
+                loop.at(self._began_ns + order.give_up_ns, self._give_up)
+            loop.run(self._round)
+            summary = self._summary()
+            self._linger()
+        finally:
+            self._input.close()
+            self._output.close()
+            attachment.close()
+            if self._capture is not None:
+                self._capture.close()
+        return Outcome(self._error, summary)
+
+    # --- what the driver sees ---
+
+    def segment_arrives(self, segment: Segment, now: int) -> None:
+        """As Driven."""
+        self._stack.segment_arrives(segment, now)
+
+    def segments_to_send(self, now: int) -> list[Segment]:
+        """As Driven, after the user has been served."""
+        self._serve(now)
+        return self._stack.segments_to_send(now)
+
+    def next_timeout(self) -> int | None:
+        """As Driven."""
+        return self._stack.next_timeout()
+
+    def handle_timeout(self, now: int) -> None:
+        """As Driven."""
+        self._stack.handle_timeout(now)
+
+    # --- beginning ---
+
+    def _make_stack(self) -> Stack:
+        parameters, attachment = self._order.parameters, self._attachment
+        tcp = dataclasses.replace(
+            parameters.tcp,
+            mtu=attachment.mtu,
+            super_segment=SUPER_SEGMENT_OCTETS if self._order.offloads else 0,
+        )
+        return Stack(
+            attachment.addresses,
+            dataclasses.replace(parameters, tcp=tcp),
+            random.SystemRandom(),
+            can_reach=attachment.can_reach,
+            port_range=attachment.client_ports,
+        )
+
+    def _open(self, remote: bytes | None) -> None:
+        if remote is None:
+            self._listener = self._stack.listen(self._order.port)
+            return
+        local = None
+        if self._order.local is not None:
+            host = _address(self._order.local, self._order.family)
+            if host not in self._attachment.addresses:
+                raise ToolError(f"{self._order.local} is not an address of this host")
+            local = SocketAddress(host, 0)
+        elif not any(self._attachment.can_reach(address, remote) for address in self._attachment.addresses):
+            raise ToolError(f"no route to {self._order.remote} from an address of this host")
+        self._connection = self._stack.connect(SocketAddress(remote, self._order.port), self._loop.now_ns(), local)
+
+    # --- serving ---
+
+    def _round(self) -> bool:
+        self._attachment.flush()
+        return self._ended_ns is not None
+
+    def _serve(self, now: int) -> None:
+        if self._connection is None and self._listener is not None:
+            self._connection = self._listener.accept()
+        connection = self._connection
+        if connection is None or self._ended_ns is not None:
+            return
+        while (event := connection.next_event()) is not None:
+            self._note(event, now)
+        if self._connected_ns is None:
+            if self._error is not None:
+                self._end(now)
+            return
+        self._fallback = self._fallback or connection.fallen_back
+        self._receive(connection)
+        self._send(connection, now)
+        is_sent = self._shut and not connection.unacknowledged_octets
+        if self._error is not None or (is_sent and self._peer_closed and self._output.is_empty):
+            self._end(now)
+
+    def _note(self, event: Event, now: int) -> None:
+        if event == Event.ESTABLISHED:
+            if self._connected_ns is None:
+                self._connected_ns = now
+        elif event == Event.PEER_CLOSED:
+            self._peer_closed = True
+        elif event == Event.RESET:
+            self._fail("connection reset by peer" if self._connected_ns is not None else "connection refused")
+        elif event == Event.TIMED_OUT:
+            self._fail("connection timed out")
+        elif event == Event.CLOSED and not (self._peer_closed and self._shut):
+            self._fail("the connection ended early")
+
+    def _receive(self, connection: Connection) -> None:
+        while self._output.has_room:
+            data = connection.receive(RECEIVE_OCTETS)
+            if not data:
+                return
+            self._output.write(data)
+
+    def _send(self, connection: Connection, now: int) -> None:
+        source = self._input
+        while not self._shut and self._error is None:
+            source.fill()
+            if not source.pending:
+                if source.at_end:
+                    self._shut = True
+                    connection.close(now)
+                return
+            taken = connection.send(source.pending, now)
+            if not taken:
+                return
+            source.taken(taken)
+
+    def _fail(self, text: str) -> None:
+        self._error = self._error or text
+
+    def _give_up(self) -> None:
+        if self._ended_ns is None:
+            self._fail("not connected in time" if self._connected_ns is None else "not done in time")
+            self._end(self._loop.now_ns())
+
+    def _end(self, now: int) -> None:
+        self._ended_ns = now
+        if self._error is not None and self._connection is not None and not self._connection.is_closed:
+            self._connection.abort(now)
+
+    def _linger(self) -> None:
+        end_ns = self._loop.now_ns() + LINGER_NS
+        timer = self._loop.at(end_ns, lambda: None)
+        connection = self._connection
+
+        def done() -> bool:
+            self._attachment.flush()
+            return connection is None or connection.is_closed or time.monotonic_ns() >= end_ns
+
+        self._loop.run(done)
+        timer.cancel()
+
+    def _address_changed(self, address: bytes, is_there: bool, now: int) -> None:
+        if is_there:
+            self._stack.add_address(address, now)
+        else:
+            self._stack.remove_address(address, now)
+
+    # --- the end ---
+
+    def _summary(self) -> dict[str, Any]:
+        begin = self._connected_ns
+        seconds = ((self._ended_ns or 0) - begin) / 1e9 if begin is not None and self._ended_ns is not None else None
+        received, sent = self._output.octets, self._input.octets
+        unacknowledged = self._connection.unacknowledged_octets if self._connection is not None else 0
+        statistics = self._attachment.statistics
+        return {
+            "role": self._order.role,
+            "error": self._error,
+            "bytes_sent": sent,
+            "bytes_unacknowledged": unacknowledged,
+            "bytes_received": received,
+            "sha256_sent": self._input.digest.hexdigest(),
+            "sha256_received": self._output.digest.hexdigest(),
+            "duration_s": seconds,
+            "goodput_sent_bit_s": 8 * sent / seconds if seconds else None,
+            "goodput_received_bit_s": 8 * received / seconds if seconds else None,
+            "fallback": self._fallback,
+            "subflows": [_subflow_summary(subflow) for subflow in self._connection.subflows]
+            if self._connection is not None
+            else [],
+            "counters": self._stack.counters.as_dict(),
+            "driver": {name: getattr(statistics, name) for name in statistics.__slots__}
+            | {"dropped": self._attachment.dropped},
+        }
+
+
+def _subflow_summary(subflow: Any) -> dict[str, Any]:
+    tcp = subflow.tcp
+    return {
+        "local": _text(tcp.local),
+        "remote": _text(tcp.remote),
+        "backup": bool(subflow.backup),
+        "srtt_us": None if tcp.srtt is None else tcp.srtt // 1000,
+        "cwnd": tcp.cwnd,
+    }
+
+
+def _text(address: SocketAddress) -> str:
+    family = socket.AF_INET if len(address.host) == 4 else socket.AF_INET6
+    host = socket.inet_ntop(family, address.host)
+    return f"{host}:{address.port}" if family == socket.AF_INET else f"[{host}]:{address.port}"
+
+
+def _address(text: str, family: int | None) -> bytes:
+    """In network order. Raises ToolError."""
+    wanted = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family or 0, socket.AF_UNSPEC)
+    try:
+        found = socket.getaddrinfo(text, None, wanted, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ToolError(f"{text}: {error.strerror or error}") from None
+    host = str(found[0][4][0])
+    return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
