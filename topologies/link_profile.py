@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from topologies import middlebox
+from topologies.middlebox import Middlebox
+
 MTU_BYTES = 1500
 ETHERNET_HEADER_BYTES = 14
 
@@ -187,6 +190,8 @@ class LinkProfile:
     duplication: float = 0.0
     corruption: float = 0.0
     """Probability that one bit of the packet, past the IP addresses, is flipped."""
+    middleboxes: tuple[Middlebox, ...] = ()
+    """What handles each arriving packet, in this order, before the rest of the profile."""
 
     def __post_init__(self) -> None:
         if self.rate_bit_s is not None:
@@ -264,6 +269,7 @@ def from_dict(data: Mapping[str, Any]) -> LinkProfile:
     for name, cls in (("queue", QueueLimit), ("jitter", Jitter), ("reordering", Reordering)):
         if values.get(name) is not None:
             values[name] = cls(**values[name])
+    values["middleboxes"] = tuple(middlebox.from_dict(each) for each in values.get("middleboxes", ()))
     return LinkProfile(**values)
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from topologies import quantity
+from topologies import middlebox, quantity
 from topologies.link_profile import (
     Change,
     DropList,
@@ -138,6 +138,7 @@ FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "reordering": ("reordering", parse_reordering),
     "duplication": ("duplication", quantity.parse_probability),
     "corruption": ("corruption", quantity.parse_probability),
+    "middleboxes": ("middleboxes", middlebox.parse),
 }
 """The word a user writes -> (field of LinkProfile, parser)."""
 
@@ -176,6 +177,8 @@ def format_field(name: str, value: Any) -> str:
             return percent(value.probability) + gap + (f" {percent(value.correlation)}" if value.correlation else "")
         case QueueLimit(packets=None):
             return quantity.format_size(value.size_bytes or 0)
+        case tuple():
+            return ", ".join(middlebox.describe(each) for each in value) or "none"
         case QueueLimit():
             return f"{value.packets}packets"
         case _:

@@ -66,6 +66,8 @@ class _Shape:
 
 def inexpressible(profile: LinkProfile, changes: Sequence[Change], features: QdiscFeatures) -> str | None:
     """Why the qdiscs of this kernel cannot realise the direction; None when they can."""
+    if profile.middleboxes:
+        return "qdiscs have no middleboxes"
     stages = list(_stages(profile, changes))
     for stage in stages:
         if isinstance(stage.loss, EveryNth | DropList):

@@ -1,0 +1,136 @@
+"""The network in virtual time, with toys for endpoints."""
+
+from __future__ import annotations
+
+from testbed.net.capture import Capture
+from testbed.net.forwarding import ForwardingTable, Prefix
+from testbed.net.network import HostNode, Network, cut
+from testbed.net.simulator import Simulator
+from testbed.wire import pcap
+from testbed.wire.codec import decode
+from testbed.wire.options import NOP, Timestamps
+from testbed.wire.segment import ACK, CWR, FIN, PSH, Segment, SocketAddress
+from topologies.link_profile import LinkProfile, QueueLimit
+from topologies.middlebox import DropCarrying
+
+A, B = bytes([10, 0, 1, 1]), bytes([10, 0, 2, 2])
+MS = 1_000_000
+
+
+def segment(number: int, source: bytes = A, destination: bytes = B, payload: bytes = b"x" * 1000) -> Segment:
+    ends = SocketAddress(source, 4000), SocketAddress(destination, 5001)
+    return Segment(*ends, number, 1, ACK, 100, (NOP, NOP, Timestamps(number, 0)), payload)
+
+
+class Toy:
+    """Sends what it was told when, and notes what came when."""
+
+    def __init__(self, sends: tuple[tuple[int, Segment], ...] = ()) -> None:
+        self.arrived: list[tuple[int, int]] = []
+        self.timeouts: list[int] = []
+        self._sends = list(sends)
+        self._due: list[Segment] = []
+
+    def segment_arrives(self, segment: Segment, now: int) -> None:
+        self.arrived.append((now, segment.seq))
+
+    def segments_to_send(self, now: int) -> list[Segment]:
+        due, self._due = self._due, []
+        return due
+
+    def next_timeout(self) -> int | None:
+        return self._sends[0][0] if self._sends else None
+
+    def handle_timeout(self, now: int) -> None:
+        self.timeouts.append(now)
+        while self._sends and self._sends[0][0] <= now:
+            self._due.append(self._sends.pop(0)[1])
+
+
+def network(profile: LinkProfile, client: Toy, server: Toy) -> tuple[Simulator, Network, HostNode]:
+    """Client, a wire, a router, the link, server."""
+    simulator = Simulator()
+    made = Network(simulator, seed=1)
+    tables = [ForwardingTable() for _ in range(3)]
+    tables[0].add_route(Prefix(bytes(4), 0, "access"))
+    tables[1].add_route(Prefix(bytes([10, 0, 2, 0]), 24, "path"))
+    tables[1].add_route(Prefix(bytes([10, 0, 1, 0]), 24, "access"))
+    tables[2].add_route(Prefix(bytes(4), 0, "path"))
+    node = made.add_host("client", client, tables[0], [A])
+    made.add_router("r", tables[1])
+    made.add_host("server", server, tables[2], [B])
+    made.add_link("access", "client", "r", LinkProfile(), LinkProfile())
+    made.add_link("path", "r", "server", profile, LinkProfile())
+    return simulator, made, node
+
+
+def test_packets_cross_the_links_of_their_way_with_rate_and_delay() -> None:
+    profile = LinkProfile(
+        rate_bit_s=8_528_000, delay_ns=10 * MS, queue=QueueLimit(packets=10)
+    )  # 1066-byte frames: 1 ms
+    client, server = Toy(((5 * MS, segment(1)), (5 * MS, segment(2)))), Toy()
+    simulator, _, node = network(profile, client, server)
+    node.flush()
+    simulator.run()
+    assert server.arrived == [(16 * MS, 1), (17 * MS, 2)]
+    assert client.timeouts == [5 * MS]
+
+
+def test_a_packet_without_a_route_and_one_for_a_stranger_are_counted() -> None:
+    stranger = bytes([10, 0, 9, 9])
+    client = Toy(((0, segment(1, destination=stranger)), (0, segment(2, destination=bytes(16)))))
+    simulator, made, node = network(LinkProfile(), client, Toy())
+    node.flush()
+    simulator.run()
+    assert made.unroutable == 2
+
+
+def test_a_damaged_packet_is_dropped_by_the_receivers_checksum() -> None:
+    client, server = Toy(tuple((n * MS, segment(n)) for n in range(1, 6))), Toy()
+    simulator, made, node = network(LinkProfile(corruption=1.0), client, server)
+    node.flush()
+    simulator.run()
+    assert server.arrived == []
+    assert made.damaged == 5
+
+
+def test_a_middlebox_sees_packets_before_the_link_does() -> None:
+    client, server = Toy(((0, segment(1)), (0, segment(2)))), Toy()
+    profile = LinkProfile(middleboxes=(DropCarrying("timestamps", nth=(1,)),))
+    simulator, made, node = network(profile, client, server)
+    node.flush()
+    simulator.run()
+    assert [number for _, number in server.arrived] == [2]
+    assert made.links["path", "r"].direction.counters.arrived_packets == 1
+
+
+def test_a_capture_has_headers_and_lengths_at_the_simulated_time() -> None:
+    client, server = Toy(((3 * MS, segment(7)),)), Toy()
+    simulator, made, node = network(LinkProfile(delay_ns=MS), client, server)
+    sent, came = Capture(), Capture()
+    node.captures["access"] = sent
+    made.hosts["server"].captures["path"] = came
+    node.flush()
+    simulator.run()
+    (first,), (second,) = pcap.read(sent.content()), pcap.read(came.content())
+    assert (first.time_ns, second.time_ns) == (3 * MS, 4 * MS)
+    assert first.length == 20 + 20 + 12 + 1000
+    assert len(first.data) < first.length
+    assert sent.packets == came.packets == 1
+
+
+def test_a_super_segment_is_cut_as_gso_cuts_it() -> None:
+    ends = SocketAddress(A, 4000), SocketAddress(B, 5001)
+    options = (NOP, NOP, Timestamps(1, 2))
+    whole = Segment(*ends, 2**32 - 100, 5, ACK | PSH | FIN | CWR, 9, options, bytes(250), gso_octets=100)
+    pieces = cut(whole)
+    assert [(each.seq, len(each.payload)) for each in pieces] == [(2**32 - 100, 100), (0, 100), (100, 50)]
+    assert [each.flags for each in pieces] == [ACK | CWR, ACK, ACK | PSH | FIN]
+    assert all(each.options == options and not each.gso_octets for each in pieces)
+
+
+def test_the_capture_of_a_short_packet_can_be_read_back() -> None:
+    capture = Capture()
+    capture.add(segment(3, payload=b""), 0)
+    (record,) = pcap.read(capture.content())
+    assert decode(record.data) == segment(3, payload=b"")
