@@ -91,6 +91,9 @@ class ReceiverRules:
     """B10: the first DSS of the server confirms only with a DATA_ACK."""
     infinite_mapping_on_fallback: bool = True
     """K3: tell the peer with an infinite mapping; Linux often does not."""
+    bare_ack_falls_back: Literal["always", "client"] = "always"
+    """K3: our data acknowledged by the subflow without any DATA_ACK. ``client``: only the opener draws the consequence,
+    a server reinjects (Linux)."""
     mappings_limit: int = 1024
     """Mappings stored per subflow; beyond it the newest is dropped (and counted)."""
 
@@ -134,6 +137,12 @@ class Parameters:
     penalisation: bool = True
     reinjection_timeout_ns: int | None = None
     """Connection-level timer; None: from the subflows' RTOs."""
+    fast_close: Literal["ack", "reset"] = "reset"
+    """How abort() tells the peer (RFC 8684 §3.5): option A, MP_FASTCLOSE on an ACK, retransmitted; or option R, on a
+    RST of every subflow (Linux)."""
+    close_timeout_ns: int = 60_000_000_000
+    """How long a connection without any subflow waits for a new one before it is given up (Linux
+    ``net.mptcp.close_timeout``)."""
     ports: int = 2
     """Subflows in all that ``ndiffports`` makes."""
     backup_addresses: tuple[bytes, ...] = ()
