@@ -1,0 +1,196 @@
+"""What one subflow carries of the connection's data: its mappings in both directions and its part in scheduling.
+
+Base class of :class:`testbed.mptcp.subflow.Subflow`, and what the option builder and the schedulers see of the data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from testbed.mptcp.mapping import IncomingMappings, UnmappedData
+from testbed.mptcp.send_queue import Mapping, OutgoingMappings
+from testbed.mptcp.subflow_view import OutgoingMapping, SubflowView
+from testbed.tcp.state import CLOSE_WAIT, ESTABLISHED
+from testbed.wire.checksum import dss_checksum
+
+if TYPE_CHECKING:
+    from testbed.mptcp.connection import Connection
+    from testbed.mptcp.option_space import SubflowOptions
+    from testbed.tcp.connection import Connection as TcpConnection
+
+
+class SubflowData(SubflowView):
+    """The data level's half of a subflow."""
+
+    __slots__ = (
+        "acknowledged_to",
+        "carries_to",
+        "connection",
+        "fin_arrived",
+        "heard_dss",
+        "incoming",
+        "infinite_dsn",
+        "infinite_mapping",
+        "is_gone",
+        "is_stale",
+        "last_dsn",
+        "last_length",
+        "last_ssn",
+        "number",
+        "option_policy",
+        "outgoing",
+        "penalised_until",
+        "send_edge",
+        "sized_for",
+        "size",
+        "ssn_offset",
+        "tcp",
+        "timeouts_seen",
+        "unmapped",
+    )
+
+    tcp: TcpConnection
+    option_policy: SubflowOptions
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self.connection = connection
+        self.number = connection.next_subflow_number()
+        """Counts the subflows of the connection: bit ``number`` of ``Mapping.carriers``."""
+        self.ssn_offset = 0
+        """Octets that Fast Open carried in the SYN: TCP's offset = relative SSN + this (RFC 8684 B.2)."""
+        rules = connection.parameters.rules
+        # --- receiving ---
+        self.incoming = IncomingMappings(rules.mappings_limit, rules.accept_sub_mapping)
+        self.unmapped = UnmappedData()
+        self.heard_dss = False
+        """A DSS has arrived on this subflow."""
+        self.last_ssn = -1
+        """The mapping last seen, as on the wire: the next segment usually repeats it."""
+        self.last_dsn = -1
+        self.last_length = -1
+        self.infinite_dsn: int | None = None
+        """DSN - SSN of the peer's infinite mapping, or of the fallback without one."""
+        self.fin_arrived = False
+        # --- sending ---
+        self.outgoing = OutgoingMappings()
+        self.infinite_mapping: Mapping | None = None
+        """Ours, until its segment is acknowledged (K3, K7)."""
+        self.acknowledged_to = 1
+        """SSN up to which the subflow's acknowledgments have been worked in."""
+        self.send_edge = 0
+        """DATA_ACK + window as this subflow's segments last announced it (W6: MUST remember)."""
+        self.carries_to = 0
+        """DSN up to which a redundant scheduler has filled it."""
+        self.is_stale = False
+        """Its retransmission timer has expired without progress since: others are preferred (``SubflowStale``)."""
+        self.is_gone = False
+        self.penalised_until = 0
+        self.timeouts_seen = 0
+        self.size = 0
+        self.sized_for = -1
+
+    # --- SubflowView: options ---
+
+    def mapping_for(self, ssn: int, length: int) -> OutgoingMapping | None:
+        """The mapping declared for ``ssn``; the infinite one while that is owed."""
+        infinite = self.infinite_mapping
+        if infinite is not None:
+            return infinite
+        return self.outgoing.find(ssn)
+
+    def data_ack(self) -> int:
+        """The next DSN expected by the connection."""
+        return self.connection.data_ack
+
+    def bare_data_fin(self) -> int:
+        """Our DATA_FIN's DSN from when all data has been scheduled until it is DATA_ACKed."""
+        return self.connection.data_fin_due
+
+    def bare_data_fin_checksum(self) -> int | None:
+        """D21: over the pseudo-header alone."""
+        connection = self.connection
+        if not connection.checksum:
+            return None
+        return dss_checksum(connection.data_fin_due, 0, 1, 0)
+
+    def data_ack_left(self, data_ack: int, now: int) -> None:
+        """Nothing to note: the right edge is kept where the window is computed."""
+
+    # --- SubflowView: scheduling ---
+
+    @property
+    def may_send_data(self) -> bool:
+        """The handshake allows it (the subclass knows)."""
+        raise NotImplementedError
+
+    def usable(self) -> bool:
+        """May carry data now."""
+        state = self.tcp.state
+        return (
+            (state is ESTABLISHED or state is CLOSE_WAIT)
+            and not self.is_stale
+            and not self.is_gone
+            and self.may_send_data
+            and self.infinite_mapping is None
+        )
+
+    def send_room(self, now: int) -> int:
+        """What the congestion window leaves."""
+        return self.tcp.send_room(now)
+
+    def smoothed_rtt(self) -> int:
+        """SRTT in ns; 0: none yet."""
+        return self.tcp.srtt or 0
+
+    def rtt_deviation(self) -> int:
+        """RTTVAR in ns."""
+        return self.tcp.rttvar or 0
+
+    def congestion_window(self) -> int:
+        """Octets."""
+        return self.tcp.cwnd
+
+    def outstanding(self) -> int:
+        """Octets in flight or waiting in the subflow."""
+        tcp = self.tcp
+        return tcp.snd_end - tcp.snd_una
+
+    def segment_size(self) -> int:
+        """Payload octets of a full packet with timestamps and DSS."""
+        tcp = self.tcp
+        key = tcp.mss << 1 | self.peer_sends_wide_dsn
+        if key != self.sized_for:
+            connection = self.connection
+            if connection.fallen_back:
+                options = 12 if tcp.timestamps_on else 0
+            else:
+                options = self.option_policy.data_option_octets(tcp.timestamps_on, 0, connection.checksum)
+            self.sized_for = key
+            self.size = tcp.mss - options
+        return self.size
+
+    def uncarried(self) -> int:
+        """Octets not DATA_ACKed that this subflow has not carried."""
+        queue = self.connection.send_queue
+        return queue.snd_end - max(self.carries_to, queue.snd_una)
+
+    # --- what became of it ---
+
+    def send_mapping(self, mapping: Mapping, now: int) -> int:
+        """Give the mapping's data to TCP at the SSN that the mapping states; the octets taken."""
+        self.outgoing.append(mapping)
+        return self.tcp.send(mapping.data, now)
+
+    def next_ssn(self) -> int:
+        """SSN of the next octet given to TCP."""
+        return self.tcp.snd_end - self.ssn_offset
+
+    def forget_data(self) -> None:
+        """Free all that only a living subflow needs."""
+        self.incoming.clear()
+        self.unmapped.take()
+        self.outgoing.clear()
+        self.infinite_mapping = None
+
+
