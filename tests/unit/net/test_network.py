@@ -50,7 +50,7 @@ class Toy:
 def network(profile: LinkProfile, client: Toy, server: Toy) -> tuple[Simulator, Network, HostNode]:
     """Client, a wire, a router, the link, server."""
     simulator = Simulator()
-    made = Network(simulator, seed=1)
+    made = Network(simulator)
     tables = [ForwardingTable() for _ in range(3)]
     tables[0].add_route(Prefix(bytes(4), 0, "access"))
     tables[1].add_route(Prefix(bytes([10, 0, 2, 0]), 24, "path"))
@@ -59,15 +59,14 @@ def network(profile: LinkProfile, client: Toy, server: Toy) -> tuple[Simulator, 
     node = made.add_host("client", client, tables[0], [A])
     made.add_router("r", tables[1])
     made.add_host("server", server, tables[2], [B])
-    made.add_link("access", "client", "r", LinkProfile(), LinkProfile())
-    made.add_link("path", "r", "server", profile, LinkProfile())
+    made.add_link("access", ("client", "r"), LinkProfile(), LinkProfile())
+    made.add_link("path", ("r", "server"), profile, LinkProfile())
     return simulator, made, node
 
 
 def test_packets_cross_the_links_of_their_way_with_rate_and_delay() -> None:
-    profile = LinkProfile(
-        rate_bit_s=8_528_000, delay_ns=10 * MS, queue=QueueLimit(packets=10)
-    )  # 1066-byte frames: 1 ms
+    # frames of 1066 bytes: 1 ms each
+    profile = LinkProfile(rate_bit_s=8_528_000, delay_ns=10 * MS, queue=QueueLimit(packets=10))
     client, server = Toy(((5 * MS, segment(1)), (5 * MS, segment(2)))), Toy()
     simulator, _, node = network(profile, client, server)
     node.flush()
