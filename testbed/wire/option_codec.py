@@ -116,12 +116,14 @@ def decode_options(area: bytes) -> tuple[Option, ...]:
         length = area[at + 1]
         if length < 2 or at + length > end:
             break
-        if kind == KIND_MPTCP:
-            options.append(_decode_mptcp(area, at, length))
-        else:
-            options.append(_decode_other(area, at, kind, length))
+        options.append(decode_option(area, at, kind, length))
         at += length
     return tuple(options)
+
+
+def decode_option(area: bytes, at: int, kind: int, length: int) -> Option:
+    """The option at ``at``, all of whose ``length`` octets are there."""
+    return _decode_mptcp(area, at, length) if kind == KIND_MPTCP else _decode_other(area, at, kind, length)
 
 
 def _decode_other(area: bytes, at: int, kind: int, length: int) -> Option:

@@ -34,6 +34,8 @@ class Option:
     """Base of all options; compared by value."""
 
     __slots__: tuple[str, ...] = ()
+    fields: ClassVar[tuple[str, ...]] = ()
+    """The attributes that make its value; ``__slots__`` is not there when compiled."""
     kind: ClassVar[int] = -1
 
     @property
@@ -44,13 +46,13 @@ class Option:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        return all(getattr(self, name) == getattr(other, name) for name in self.fields)
 
     def __hash__(self) -> int:
-        return hash((type(self).__name__, *(getattr(self, name) for name in self.__slots__)))
+        return hash((type(self).__name__, *(getattr(self, name) for name in self.fields)))
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.fields)
         return f"{type(self).__name__}({fields})"
 
 
@@ -86,6 +88,7 @@ class MaximumSegmentSize(Option):
     """Kind 2 (RFC 9293 §3.7.1)."""
 
     __slots__ = ("mss",)
+    fields: ClassVar[tuple[str, ...]] = ("mss",)
     kind: ClassVar[int] = KIND_MSS
 
     def __init__(self, mss: int) -> None:
@@ -101,6 +104,7 @@ class WindowScale(Option):
     """Kind 3 (RFC 7323 §2)."""
 
     __slots__ = ("shift",)
+    fields: ClassVar[tuple[str, ...]] = ("shift",)
     kind: ClassVar[int] = KIND_WINDOW_SCALE
 
     def __init__(self, shift: int) -> None:
@@ -128,6 +132,7 @@ class Sack(Option):
     """Kind 5 (RFC 2018 §3): blocks (left, right edge) as on the wire, the first perhaps a D-SACK (RFC 2883)."""
 
     __slots__ = ("blocks",)
+    fields: ClassVar[tuple[str, ...]] = ("blocks",)
     kind: ClassVar[int] = KIND_SACK
 
     def __init__(self, blocks: tuple[tuple[int, int], ...]) -> None:
@@ -143,6 +148,7 @@ class Timestamps(Option):
     """Kind 8 (RFC 7323 §3)."""
 
     __slots__ = ("ecr", "val")
+    fields: ClassVar[tuple[str, ...]] = ("ecr", "val")
     kind: ClassVar[int] = KIND_TIMESTAMPS
 
     def __init__(self, val: int, ecr: int) -> None:
@@ -159,6 +165,7 @@ class FastOpen(Option):
     """Kind 34 (RFC 7413 §2): an empty cookie is a request for one."""
 
     __slots__ = ("cookie",)
+    fields: ClassVar[tuple[str, ...]] = ("cookie",)
     kind: ClassVar[int] = KIND_FAST_OPEN
 
     def __init__(self, cookie: bytes = b"") -> None:
@@ -174,6 +181,7 @@ class Unknown(Option):
     """Any other kind: its octets after the length, kept. Also an MPTCP option of unknown subtype or version."""
 
     __slots__ = ("body", "number")
+    fields: ClassVar[tuple[str, ...]] = ("body", "number")
     kind: ClassVar[int] = -1
 
     def __init__(self, number: int, body: bytes) -> None:
@@ -198,6 +206,7 @@ class MpCapable(MptcpOption):
     """MP_CAPABLE (RFC 8684 §3.1): 4, 12, 20, 22 or 24 octets, told by what is present."""
 
     __slots__ = ("checksum", "data_length", "flags", "receiver_key", "sender_key", "version")
+    fields: ClassVar[tuple[str, ...]] = ("checksum", "data_length", "flags", "receiver_key", "sender_key", "version")
     subtype: ClassVar[int] = SUBTYPE_MP_CAPABLE
 
     FLAG_CHECKSUM: ClassVar[int] = 0x80
@@ -240,6 +249,7 @@ class MpJoin(MptcpOption):
     """MP_JOIN (RFC 8684 §3.2): SYN (token, nonce), SYN/ACK (64-bit HMAC, nonce), third ACK (160-bit HMAC)."""
 
     __slots__ = ("address_id", "backup", "hmac", "nonce", "token")
+    fields: ClassVar[tuple[str, ...]] = ("address_id", "backup", "hmac", "nonce", "token")
     subtype: ClassVar[int] = SUBTYPE_MP_JOIN
 
     def __init__(
@@ -272,6 +282,16 @@ class Dss(MptcpOption):
     """
 
     __slots__ = ("ack_octets", "checksum", "data_ack", "data_fin", "dsn", "dsn_octets", "length", "ssn")
+    fields: ClassVar[tuple[str, ...]] = (
+        "ack_octets",
+        "checksum",
+        "data_ack",
+        "data_fin",
+        "dsn",
+        "dsn_octets",
+        "length",
+        "ssn",
+    )
     subtype: ClassVar[int] = SUBTYPE_DSS
 
     def __init__(
@@ -309,6 +329,7 @@ class AddAddr(MptcpOption):
     """ADD_ADDR (RFC 8684 §3.4.1); ``hmac`` is None exactly in an echo."""
 
     __slots__ = ("address", "address_id", "hmac", "port")
+    fields: ClassVar[tuple[str, ...]] = ("address", "address_id", "hmac", "port")
     subtype: ClassVar[int] = SUBTYPE_ADD_ADDR
 
     def __init__(self, address_id: int, address: bytes, port: int | None = None, hmac: bytes | None = None) -> None:
@@ -332,6 +353,7 @@ class RemoveAddr(MptcpOption):
     """REMOVE_ADDR (RFC 8684 §3.4.2): a list of address ids."""
 
     __slots__ = ("address_ids",)
+    fields: ClassVar[tuple[str, ...]] = ("address_ids",)
     subtype: ClassVar[int] = SUBTYPE_REMOVE_ADDR
 
     def __init__(self, address_ids: tuple[int, ...]) -> None:
@@ -347,6 +369,7 @@ class MpPrio(MptcpOption):
     """MP_PRIO (RFC 8684 §3.3.8): this subflow's backup flag."""
 
     __slots__ = ("backup",)
+    fields: ClassVar[tuple[str, ...]] = ("backup",)
     subtype: ClassVar[int] = SUBTYPE_MP_PRIO
 
     def __init__(self, backup: bool) -> None:
@@ -362,6 +385,7 @@ class MpFail(MptcpOption):
     """MP_FAIL (RFC 8684 §3.7): 64-bit DSN of the start of the segment that failed."""
 
     __slots__ = ("dsn",)
+    fields: ClassVar[tuple[str, ...]] = ("dsn",)
     subtype: ClassVar[int] = SUBTYPE_MP_FAIL
 
     def __init__(self, dsn: int) -> None:
@@ -377,6 +401,7 @@ class MpFastclose(MptcpOption):
     """MP_FASTCLOSE (RFC 8684 §3.5) with the receiver's key."""
 
     __slots__ = ("receiver_key",)
+    fields: ClassVar[tuple[str, ...]] = ("receiver_key",)
     subtype: ClassVar[int] = SUBTYPE_MP_FASTCLOSE
 
     def __init__(self, receiver_key: int) -> None:
@@ -392,6 +417,7 @@ class MpTcprst(MptcpOption):
     """MP_TCPRST (RFC 8684 §3.6): T flag (transient) and reason."""
 
     __slots__ = ("reason", "transient")
+    fields: ClassVar[tuple[str, ...]] = ("reason", "transient")
     subtype: ClassVar[int] = SUBTYPE_MP_TCPRST
 
     def __init__(self, reason: int = 0, transient: bool = False) -> None:

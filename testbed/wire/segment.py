@@ -117,7 +117,19 @@ class Segment:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Segment):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        return (
+            self.seq == other.seq
+            and self.ack == other.ack
+            and self.flags == other.flags
+            and self.window == other.window
+            and self.source == other.source
+            and self.destination == other.destination
+            and self.options == other.options
+            and self.payload == other.payload
+            and self.urgent == other.urgent
+            and self.ecn == other.ecn
+            and self.gso_octets == other.gso_octets
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

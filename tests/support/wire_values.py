@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from testbed.wire import options as o
+from testbed.wire.option_codec import encode_options
 from testbed.wire.segment import Segment, SocketAddress
 
 u8 = st.integers(0, 0xFF)
@@ -151,3 +152,16 @@ ONE_OF_EACH: tuple[tuple[o.Option, ...], ...] = (
     (o.FastOpen(), o.FastOpen(b"cookiesA"), o.NOP, o.NOP, o.NOP, o.NOP),
 )
 """Option areas in which every kind, subtype and length appears at least once."""
+
+
+@st.composite
+def _damaged(draw: st.DrawFn) -> bytes:
+    octets = bytearray(encode_options(draw(option_areas)))
+    for place in draw(st.lists(st.integers(0, 39), max_size=3)):
+        if place < len(octets):
+            octets[place] = draw(u8)
+    return bytes(octets)
+
+
+damaged_areas = _damaged()
+"""What was an option area before up to three octets of it changed."""

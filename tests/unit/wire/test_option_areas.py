@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import wire_values
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,3 +81,32 @@ def test_the_octets_of_signals_are_those_of_the_figures() -> None:
     assert encode_option(o.MpFail(3)) == bytes.fromhex("1e0c6000 0000000000000003")
     assert encode_option(o.MpFastclose(4)) == bytes.fromhex("1e0c7000 0000000000000004")
     assert encode_option(o.MpTcprst(6, True)) == bytes.fromhex("1e048106")
+
+
+def test_every_attribute_of_an_option_is_part_of_its_value() -> None:
+    for area in wire_values.ONE_OF_EACH:
+        for option in area:
+            assert option.fields == getattr(option, "__slots__", option.fields)
+            assert all(f"{name}={getattr(option, name)!r}" in repr(option) for name in option.fields)
+
+
+def test_options_differ_when_an_attribute_does() -> None:
+    assert o.Dss(1) != o.Dss(2)
+    assert o.Dss(1) != o.Dss(1, data_fin=True)
+    assert o.MpPrio(True) != o.MpPrio(False)
+    assert o.NOP != o.EOL
+    assert len({o.Dss(1), o.Dss(1), o.Dss(2), o.MpFail(1), o.MpFastclose(1)}) == 4
+
+
+@given(wire_values.option_areas)
+def test_both_codecs_write_the_same_octets(area: tuple[o.Option, ...]) -> None:
+    librt_codec = pytest.importorskip("testbed.wire.librt_codec", exc_type=ImportError)
+
+    assert librt_codec.encode_options(area) == encode_options(area)
+
+
+@given(st.one_of(st.binary(max_size=40), wire_values.damaged_areas))
+def test_both_codecs_read_the_same_options(area: bytes) -> None:
+    librt_codec = pytest.importorskip("testbed.wire.librt_codec", exc_type=ImportError)
+
+    assert librt_codec.decode_options(area) == decode_options(area)
