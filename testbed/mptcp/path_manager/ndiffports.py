@@ -1,0 +1,22 @@
+"""Several subflows between the same two addresses, on different ports: for paths that ECMP spreads by port."""
+
+from __future__ import annotations
+
+from testbed.mptcp.path_manager.base import Pair, PathManager, PathView, one_local_each
+
+
+class DifferentPortsPathManager(PathManager):
+    """The client opens; where the peer announces ports of its first address instead (as Linux must), it uses those."""
+
+    name = "ndiffports"
+
+    def wanted(self, view: PathView) -> list[Pair]:
+        """``parameters.ports`` subflows in all."""
+        if not view.is_client:
+            return []
+        further = view.parameters.ports - 1
+        announced = [remote for remote in view.announced_remotes if remote.host == view.initial.remote.host]
+        pairs = one_local_each(view, announced[:further])
+        if view.initial_remote_is_open:
+            pairs += [view.initial] * (further - len(pairs))
+        return pairs

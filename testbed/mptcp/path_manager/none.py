@@ -1,0 +1,11 @@
+"""No further subflows, no announcements; those that the peer opens are taken."""
+
+from __future__ import annotations
+
+from testbed.mptcp.path_manager.base import PathManager
+
+
+class NoPathManager(PathManager):
+    """The default."""
+
+    name = "none"
