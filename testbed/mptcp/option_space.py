@@ -121,14 +121,15 @@ class SubflowOptions(seam.OptionPolicy):
                 sack = Sack(plan.sack_blocks[:count])
                 options = (*options, NOP, NOP, sack) if aligned else (*options, sack)
                 used += (4 if aligned else 2) + 8 * count
+        # Aligned, the padding belongs to the DSS and is in ``used``; dense, it is the area's. Sizes here are even.
         padding = -(size if aligned else used) & 3
         if dss is None:
             plan.options = (*options, NOP, NOP) if padding else options
-        elif padding == 2:
+        elif padding:
             plan.options = (*options, dss, NOP, NOP)
-        else:  # sizes of all options of an ordinary segment are even
+        else:
             plan.options = (*options, dss)
-        plan.option_octets = used + padding
+        plan.option_octets = (used + 3) & ~3
 
     def has_left(self, plan: seam.SegmentPlan) -> None:
         """The segment of the last :meth:`fill` is on its way."""

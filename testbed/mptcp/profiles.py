@@ -1,0 +1,157 @@
+"""The named option policies and receiver rules: what known stacks do, and the ideas of the seed thread, one at a time.
+
+A profile is a pair: how an endpoint sends (:class:`OptionPolicy`) and how it receives (:class:`ReceiverRules`). The two
+can be chosen apart: ``profile("thin-maps", receiver="linux")``. Sources: Linux 6.18 and 7.2 ``net/mptcp/options.c``,
+``net/ipv4/tcp_output.c``; multipath-tcp.org ``net/mptcp/mptcp_output.c``; XNU ``bsd/netinet/mptcp_opt.c``; RFC 8684; the
+thread "RFC6824bis edits based on implementation feedback" of the IETF's MPTCP group, 2020 (S-numbers: docs/option-space.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from testbed.mptcp.parameters import OptionPolicy, Parameters, ReceiverRules
+
+MS = 1_000_000
+
+DEFAULT = "linux"
+"""What an endpoint uses unless told otherwise: the layout that every peer on the Internet today can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A named option policy."""
+
+    policy: OptionPolicy
+    summary: str
+    receiver: str = "rfc8684"
+    """The receiver rules that belong to it when none are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Named receiver rules."""
+
+    rules: ReceiverRules
+    summary: str
+
+
+_LINUX = OptionPolicy()
+
+LINUX_RULES = ReceiverRules(
+    hold_unmapped=0,
+    accept_late_mapping=False,
+    mapping_must_touch_segment=True,
+    accept_sub_mapping=False,
+    accept_partly_mapped_segment=False,
+    mapping_on_pure_ack=False,
+    on_violation="fallback-or-reset",
+    on_missing_mapping="fallback-or-reset",
+    deliver_failed_checksum=True,
+    first_data_needs_data_ack=True,
+    infinite_mapping_on_fallback=False,
+)
+"""Linux 6.18 as observed: nothing is held (E1), a mapping for later data is a violation (E2), a sub-mapping that is not
+identical too (E4b), a partly mapped segment is corruption (E12), a mapping on a pure ACK is ignored (E11), all of that
+ends in TCP while that is possible, else in a reset; a failed checksum is delivered on a single subflow (E6a), no infinite
+mapping is sent (C3)."""
+
+RECEIVERS: Mapping[str, Receiver] = {
+    "linux": Receiver(LINUX_RULES, "Linux 6.18: holds nothing, falls back silently or resets"),
+    "rfc8684": Receiver(
+        ReceiverRules(),
+        "the letter: holds unmapped data for a window, refuses a mapping that does not touch its segment",
+    ),
+    "holding": Receiver(
+        ReceiverRules(mapping_must_touch_segment=False, on_violation="discard"),
+        "as lenient as can be: holds for a window, takes a mapping wherever it comes, discards what is bad",
+    ),
+}
+
+SENDERS: Mapping[str, Sender] = {
+    "linux": Sender(_LINUX, "Linux: aligned, 64-bit DSN on every segment, ADD_ADDR alone on pure ACKs", "linux"),
+    "mptcp.org": Sender(
+        OptionPolicy(
+            priority=("timestamps", "handshake", "add_addr", "dss", "mp_fail", "remove_addr", "mp_prio", "sack"),
+            dsn_width="32",
+            data_ack_width="32",
+        ),
+        "multipath-tcp.org kernel: 32-bit DSN and DATA_ACK, otherwise as Linux",
+        "linux",
+    ),
+    "ios": Sender(
+        OptionPolicy(
+            priority=("timestamps", "mp_fail", "handshake", "remove_addr", "mp_prio", "dss", "add_addr", "sack"),
+            dsn_width="32",
+            data_ack_width="32",
+            add_addr_on_data=True,
+            add_addr_displaces_dss=False,
+            dss_may_be_left_out=True,
+        ),
+        "XNU: 32-bit numbers, REMOVE_ADDR and MP_PRIO ahead of the DSS, which may be left out",
+    ),
+    "rfc8684": Sender(
+        OptionPolicy(add_addr_displaces_dss=False),
+        "the letter of RFC 8684: as Linux, but a pure ACK keeps its DATA_ACK beside an ADD_ADDR that leaves room",
+    ),
+    "rfc2018": Sender(
+        OptionPolicy(
+            priority=("timestamps", "handshake", "sack", "dss", "mp_fail", "add_addr", "remove_addr", "mp_prio"),
+            mapping_every="chunk",
+            mapping_octets=8 * 1400,
+        ),
+        "SACK first (RFC 2018 §4, S9): the mapping of a chunk waits for a segment with room, the last at the latest",
+    ),
+    "late-map": Sender(
+        replace(_LINUX, mapping_late_by=2),
+        "S5: a mapping follows its data by two segments (RFC 8684 forbids it)",
+        "holding",
+    ),
+    "split-segment": Sender(
+        replace(_LINUX, split_for_sack=True),
+        "S23: when no SACK block fits, split the segment: one half has the mapping of both, the other the blocks",
+    ),
+    "map-on-pure-ack": Sender(
+        replace(_LINUX, map_on_pure_ack=True),
+        "S19: the mapping leaves on an ACK of its own ahead of the data",
+        "holding",
+    ),
+    "add-addr-first": Sender(
+        OptionPolicy(
+            priority=("timestamps", "handshake", "add_addr", "dss", "mp_fail", "remove_addr", "mp_prio", "sack"),
+            add_addr_on_data=True,
+            mapping_octets=4 * 1400,
+        ),
+        "S10: ADD_ADDR may take the place of the mapping on a data segment",
+    ),
+    "thin-maps": Sender(
+        replace(_LINUX, mapping_every="chunk", mapping_octets=8 * 1400),
+        "S28: one mapping for up to eight segments, on the first of them alone",
+    ),
+    "dense": Sender(replace(_LINUX, packing="dense"), "no NOPs between options"),
+    "width-32": Sender(
+        replace(_LINUX, dsn_width="32", data_ack_width="32"),
+        "32-bit DSN and DATA_ACK, padded",
+    ),
+    "dense-32": Sender(
+        replace(_LINUX, packing="dense", dsn_width="32", data_ack_width="32"),
+        "32-bit DSN and DATA_ACK without NOPs: a SACK block beside timestamps and mapping",
+    ),
+    "drop-timestamps": Sender(
+        replace(_LINUX, drop_timestamps_for_sack=True, drop_timestamps_for_add_addr=True),
+        "leaves the timestamps out of a packet on which no SACK block (or no ADD_ADDR) would fit",
+    ),
+}
+
+
+def profile(name: str, base: Parameters | None = None, receiver: str | None = None) -> Parameters:
+    """``base`` (default: defaults) with the sender's policy of that name and the receiver rules that belong to it, or
+    those named. Raises ValueError."""
+    if name not in SENDERS:
+        raise ValueError(f"no profile {name!r}; there are {', '.join(SENDERS)}")
+    sender = SENDERS[name]
+    rules = sender.receiver if receiver is None else receiver
+    if rules not in RECEIVERS:
+        raise ValueError(f"no receiver rules {rules!r}; there are {', '.join(RECEIVERS)}")
+    return replace(base or Parameters(), options=sender.policy, rules=RECEIVERS[rules].rules)
