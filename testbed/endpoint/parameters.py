@@ -86,6 +86,26 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PathManagerSettings:
+    """What the path manager of a userspace endpoint is told; a kernel's is set over netlink by who made the host."""
+
+    mode: str = "none"
+    """One of the stack's catalog; which of its two roles it plays follows from who opened the connection."""
+    subflows: int = 8
+    """Limit of additional subflows."""
+    ports: int = 2
+    """With ``ndiffports``: subflows in all."""
+    backup_addresses: tuple[str, ...] = ()
+    """Addresses of this host whose subflows carry the backup flag."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "backup_addresses", tuple(self.backup_addresses))
+        for name, low in (("subflows", 0), ("ports", 1)):
+            if getattr(self, name) < low:
+                raise ParameterError(f"path_manager.{name} is at least {low}, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bulk:
     """As many bytes as fit in the duration, or a fixed size; both ends hash what they saw (SHA-256)."""
 
@@ -211,6 +231,14 @@ def endpoint_from_dict(data: Mapping[str, Any]) -> Endpoint:
     if unknown := sorted(set(data) - known):
         raise ParameterError(f"endpoint has no parameter {unknown[0]!r}")
     return Endpoint(**data)
+
+
+def path_manager_from_dict(data: Mapping[str, Any]) -> PathManagerSettings:
+    """The settings that ``dataclasses.asdict`` wrote. Raises ParameterError."""
+    try:
+        return PathManagerSettings(**data)
+    except TypeError as error:
+        raise ParameterError(f"path_manager: {error}") from None
 
 
 def _direction(value: str) -> None:

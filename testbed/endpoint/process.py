@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import select
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from testbed.endpoint.applications.catalog import make_application
 from testbed.endpoint.kernel_transport import KernelTransport
@@ -29,6 +32,10 @@ from testbed.endpoint.protocol import (
 )
 from testbed.endpoint.session import FlowApplication, Session
 from testbed.endpoint.sockets import Unsupported, check_host
+
+if TYPE_CHECKING:
+    from testbed.endpoint.attached.flow_host import FlowHost
+    from testbed.tcp.counters import Counters
 
 PIPE_BUF_BYTES = 4096
 """pipe(7): a pipe that is writable takes as many at once, so such a write never blocks."""
@@ -93,6 +100,8 @@ def main() -> int:
         emit(Failure(kind="configuration", message=str(error)))
         emit.flush()
         return EXIT_CONFIGURATION
+    if configuration.endpoint.is_userspace:
+        return _run_userspace(configuration, loop, emit, reader, waiting[1:])
     session = Session(configuration, loop, KernelTransport(configuration, loop), emit)
     application: FlowApplication | None = None
     code = EXIT_OK
@@ -106,12 +115,59 @@ def main() -> int:
     except Unsupported as error:
         session.fail("unsupported", str(error))
         code = EXIT_UNSUPPORTED
+    reported = _report(session, application, emit)
+    return code or reported
+
+
+def _run_userspace(
+    configuration: Configuration, loop: Loop, emit: EventWriter, reader: LineReader, early: list[bytes]
+) -> int:
+    """The same over our own stack, which goes on after the result until its connections have ended, too."""
+    from testbed.endpoint.attached.flow_host import FlowHost  # a kernel's end starts without it
+
+    try:
+        host = FlowHost(configuration, loop)
+    except Unsupported as error:
+        session = Session(configuration, loop, KernelTransport(configuration, loop), emit)
+        session.fail("unsupported", str(error))
+        _report(session, None, emit)
+        return EXIT_UNSUPPORTED
+    try:
+        session = Session(configuration, loop, host.transport, emit)
+        application = make_application(session)
+        _serve(session, loop, application, reader, early, emit, host.round)
+        code = _report(session, application, emit, host.stack.counters)
+        _linger(host, loop, reader)
+    finally:
+        host.close()
+    return code
+
+
+def _linger(host: FlowHost, loop: Loop, reader: LineReader) -> None:
+    """Until the stack is quiet, or the orchestrator has gone."""
+
+    def readable() -> None:
+        reader.lines()
+        if reader.at_end:
+            loop.watch(reader.descriptor)
+
+    if not reader.at_end:
+        loop.watch(reader.descriptor, readable)
+    host.linger(lambda: reader.at_end)
+    loop.watch(reader.descriptor)
+
+
+def _report(
+    session: Session, application: FlowApplication | None, emit: EventWriter, counters: Counters | None = None
+) -> int:
     result = session.result(application)
+    if counters is not None:
+        result = dataclasses.replace(result, counters=counters.as_dict())
     if application is not None:
         application.close()
     emit(result)
     emit.flush()
-    return code or (EXIT_FAILED if result.error else EXIT_OK)
+    return EXIT_FAILED if result.error else EXIT_OK
 
 
 def _configuration(lines: list[bytes]) -> Configuration:
@@ -133,7 +189,12 @@ def _serve(
     reader: LineReader,
     early: list[bytes],
     emit: EventWriter,
+    after_round: Callable[[], None] = lambda: None,
 ) -> None:
+    def done() -> bool:
+        after_round()
+        return session.over
+
     def command(line: bytes) -> None:
         try:
             parsed = command_from_line(line)
@@ -160,5 +221,5 @@ def _serve(
     for line in early:
         command(line)
     loop.watch(reader.descriptor, readable)
-    loop.run(lambda: session.over)
+    loop.run(done)
     loop.watch(reader.descriptor)

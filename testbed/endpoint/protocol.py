@@ -18,8 +18,10 @@ from testbed.endpoint.parameters import (
     Application,
     Endpoint,
     ParameterError,
+    PathManagerSettings,
     application_from_dict,
     endpoint_from_dict,
+    path_manager_from_dict,
 )
 
 EXIT_OK, EXIT_FAILED, EXIT_CONFIGURATION, EXIT_UNSUPPORTED = 0, 1, 2, 127
@@ -53,6 +55,11 @@ class Configuration:
     port: int = 5001
     """The server's; 0 there: the kernel chooses, and the ``listening`` event tells."""
     endpoint: Endpoint = field(default_factory=Endpoint)
+    path_manager: PathManagerSettings | None = None
+    """Of a userspace endpoint; None: the first subflow only. A kernel's path manager belongs to its host."""
+    super_segments: bool = True
+    """Of a userspace endpoint on real interfaces: hand over up to 64 KiB at a time, which the kernel cuts; False: each
+    segment as the packet that it is on the wire."""
     application: Application
     duration_ns: int
     """Of the sending, counted from the flow's start. A transfer of a fixed size may take ``drain_ns`` longer."""
@@ -90,6 +97,8 @@ def configuration_from_dict(data: Mapping[str, Any]) -> Configuration:
         values["application"] = application_from_dict(values["application"])
     if "endpoint" in values:
         values["endpoint"] = endpoint_from_dict(values["endpoint"])
+    if values.get("path_manager") is not None:
+        values["path_manager"] = path_manager_from_dict(values["path_manager"])
     try:
         return Configuration(**values)
     except TypeError as error:
@@ -271,6 +280,8 @@ class FlowResult:
     """Sum of tcpi_bytes_retrans over all subflows, as last seen."""
     mptcp_info: Mapping[str, int | None] | None = None
     """As last seen; fields and units: testbed/endpoint/tcp_info.py. The userspace stack fills those that it has."""
+    counters: Mapping[str, int] | None = None
+    """Of a userspace stack, under the names that ``nstat`` gives the kernel's."""
     in_force: Mapping[str, str | int | bool | None] = field(default_factory=dict)
     """Parameters as read back: docs/endpoints.md lists them."""
     program: Mapping[str, Any] | None = None

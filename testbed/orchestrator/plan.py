@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from testbed.emulation.placement import HOSTS_SYSCTL, Placement
+from testbed.endpoint.parameters import PathManagerSettings
 from testbed.endpoint.protocol import Configuration, Role
 from testbed.orchestrator import ip_mptcp
 from testbed.orchestrator.network_plan import NetworkSettings
@@ -100,7 +101,9 @@ def drain_ns(topology: Topology) -> int:
 
 
 def host_sysctls(endpoint: Endpoint) -> dict[str, str]:
-    """Settings that the kernel has per host, not per socket."""
+    """Settings that the kernel has per host, not per socket; a userspace endpoint has them for itself."""
+    if endpoint.is_userspace:
+        return {}
     wanted = {
         "net.mptcp.checksum_enabled": endpoint.checksum,
         "net.ipv4.tcp_timestamps": endpoint.timestamps,
@@ -141,7 +144,7 @@ def expected_subflows(variant: Variant) -> int | None:
     flow = variant.flows[0]
     if isinstance(flow.application, ShortFlows) or flow.client_host is not None or flow.server_host is not None:
         return None
-    if "linux-tcp" in (flow.client.implementation, flow.server.implementation):
+    if flow.client.is_plain_tcp or flow.server.is_plain_tcp:
         return 1
     return ip_mptcp.expected_subflows(variant.topology, variant.path_manager)
 
@@ -184,11 +187,31 @@ def endpoint_configuration(
         remote_address=server if role == "client" else client,
         port=port,
         endpoint=flow.client if role == "client" else flow.server,
+        path_manager=userspace_path_manager(variant, flow, role),
+        super_segments=offloads(experiment, topology) == "on",
         application=flow.application,
         duration_ns=min(left_ns, flow.duration_ns or left_ns),
         drain_ns=drain_ns(topology),
         sample_interval_ns=experiment.sample_interval_ns,
         seed=seed,
+    )
+
+
+def userspace_path_manager(variant: Variant, flow: Flow, role: Role) -> PathManagerSettings | None:
+    """What the endpoint's own path manager is told; None for a kernel, whose host is told (ip_mptcp.py)."""
+    endpoint = flow.client if role == "client" else flow.server
+    if not endpoint.is_userspace:
+        return None
+    manager, topology = variant.path_manager, variant.topology
+    host, family = host_of(variant, flow, role), flow_family(topology, flow)
+    table = topology.addresses()
+    ends = [topology.path(name).links[0 if role == "client" else -1] for name in manager.backup_paths]
+    reserve = [str(table[host, link, family].ip) for link in ends if (host, link, family) in table]
+    return PathManagerSettings(
+        mode=manager.mode,
+        subflows=0 if manager.mode == "none" else manager.subflows,
+        ports=manager.ports,
+        backup_addresses=tuple(reserve) if manager.mode == "backup" else (),
     )
 
 

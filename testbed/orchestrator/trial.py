@@ -371,7 +371,7 @@ class _Carrying:
 def subflow_problems(flow: Flow, client: FlowResult, server: FlowResult, expected: int) -> list[str]:
     """Whether the connection was the one asked for: as many subflows at both ends, and MPTCP if both asked for it."""
     problems = []
-    asked_for_mptcp = flow.client.implementation == flow.server.implementation == "linux"
+    asked_for_mptcp = not flow.client.is_plain_tcp and not flow.server.is_plain_tcp
     if asked_for_mptcp and (client.fallback or server.fallback):
         problems.append(f"{flow.name}: both ends asked for MPTCP and the connection fell back to TCP")
     if client.subflows_seen != expected:
