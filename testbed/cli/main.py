@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+from testbed.cli.build import build
 from testbed.cli.clean import clean
 from testbed.cli.doctor import doctor
 from testbed.cli.endpoint import endpoint
@@ -32,6 +33,7 @@ app.command("show")(show)
 app.command("report")(report)
 app.command("doctor")(doctor)
 app.command("clean")(clean)
+app.command("build")(build)
 app.add_typer(endpoint, name="endpoint")
 
 
