@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.tcp.parameters import MS
 
 
 class TailLossProbe:
     """At most one probe is outstanding."""
 
-    MAX_ACK_DELAY_NS = 200 * MS
+    MAX_ACK_DELAY_NS: ClassVar[int] = 200 * MS
     """TLP.max_ack_delay: what the peer's delayed ACK may add when a single segment is in flight."""
 
     __slots__ = ("due", "end", "is_retransmission")
