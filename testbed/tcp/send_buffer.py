@@ -1,0 +1,89 @@
+"""What the user has sent and the peer has not acknowledged: chunks by reference, found by offset."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+_COMPACT_ABOVE = 512
+
+
+class SendBuffer:
+    """Octets [una, end) as the chunks that came in; a segment that is a whole chunk takes it without a copy."""
+
+    __slots__ = ("_chunks", "_guess", "_head", "_starts", "end", "una")
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._starts: list[int] = []
+        self._head = 0
+        self._guess = 0
+        """Index of the chunk after the one last asked for."""
+        self.una = 1
+        """Offset of the first octet kept (the SYN has offset 0)."""
+        self.end = 1
+        """Offset after the last octet."""
+
+    def append(self, chunk: bytes) -> None:
+        """Queue octets behind those that are here."""
+        self._starts.append(self.end)
+        self._chunks.append(chunk)
+        self.end += len(chunk)
+
+    def slice(self, start: int, length: int) -> bytes:
+        """``length`` octets from offset ``start``, all of which must be here."""
+        index = self._guess
+        if index >= len(self._starts) or self._starts[index] != start:
+            index = bisect_right(self._starts, start, self._head) - 1
+        chunk = self._chunks[index]
+        skip = start - self._starts[index]
+        rest = len(chunk) - skip
+        if rest > length:
+            self._guess = index
+            return chunk[skip : skip + length]
+        self._guess = index + 1
+        if rest == length:
+            return chunk if skip == 0 else chunk[skip:]
+        return self._gather(index, skip, length)
+
+    def _gather(self, index: int, skip: int, length: int) -> bytes:
+        pieces = [self._chunks[index][skip:]]
+        missing = length - len(pieces[0])
+        while missing > 0:
+            index += 1
+            piece = self._chunks[index]
+            if len(piece) > missing:
+                piece = piece[:missing]
+            else:
+                self._guess = index + 1
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def chunk_end(self, start: int) -> int:
+        """Offset at which the chunk with octet ``start`` ends: the boundary that the user made."""
+        index = bisect_right(self._starts, start, self._head) - 1
+        return self._starts[index] + len(self._chunks[index])
+
+    def release(self, upto: int) -> None:
+        """Forget the chunks that lie wholly before ``upto``: they are acknowledged."""
+        starts = self._starts
+        chunks = self._chunks
+        head = self._head
+        count = len(starts)
+        while head < count and starts[head] + len(chunks[head]) <= upto:
+            chunks[head] = b""
+            head += 1
+        self._head = head
+        self.una = min(upto, self.end)
+        if head > _COMPACT_ABOVE and 2 * head > count:
+            del starts[:head]
+            del chunks[:head]
+            self._guess = max(0, self._guess - head)
+            self._head = 0
+
+    def clear(self) -> None:
+        """Drop everything: the connection is gone."""
+        self._chunks = []
+        self._starts = []
+        self._head = 0
+        self._guess = 0
