@@ -191,8 +191,10 @@ class Drafter:
         return plan.ssn == self._half_start and own is not None and own.carried_at >= 0 and self.view.data_acked
 
     def _mapping_to_carry(self, plan: SegmentPlan, draft: Draft) -> OutgoingMapping | None:
-        """The mapping that this data segment carries under the policy; None: none."""
+        """The mapping that this segment carries under the policy; None: none."""
         own = draft.own
+        if not plan.length and self.view.infinite_mapping_due():
+            return self.view.mapping_for(plan.ssn, 0)
         if own is None:
             return None
         must = own.must_ride(plan.ssn, plan.length)
@@ -225,13 +227,13 @@ class Drafter:
         draft.repeats_mapping = mapping is not None and mapping.carried_at >= 0
         if mapping is not None:
             wide = self.policy.dsn_width == "64" or view.wide_dsn_required
-            draft.dss = mapping_dss(mapping, data_ack, self.acks_wide(), wide)
+            draft.dss = mapping_dss(mapping, data_ack, self.acks_wide(), wide, view.ssn_offset)
             return
         fin = view.bare_data_fin() if not plan.length else NOT_KNOWN
         if fin != NOT_KNOWN:
             wide = self.policy.dsn_width == "64" or view.wide_dsn_required
             declared = OutgoingMapping(fin, 0, 0, view.bare_data_fin_checksum(), True)
-            draft.dss = mapping_dss(declared, data_ack, self.acks_wide(), wide)
+            draft.dss = mapping_dss(declared, data_ack, self.acks_wide(), wide, 0)
         elif data_ack != NOT_KNOWN:
             draft.dss = ack_dss(data_ack, self.acks_wide())
 
@@ -438,7 +440,7 @@ def ack_dss(data_ack: int, wide: bool) -> Dss:
     return Dss(data_ack & (0xFFFF_FFFF_FFFF_FFFF if wide else 0xFFFF_FFFF), 8 if wide else 4)
 
 
-def mapping_dss(mapping: OutgoingMapping, data_ack: int, wide_ack: bool, wide_dsn: bool) -> Dss:
+def mapping_dss(mapping: OutgoingMapping, data_ack: int, wide_ack: bool, wide_dsn: bool, ssn_offset: int) -> Dss:
     """DSS with a mapping and, if it is known, a DATA_ACK. The infinite mapping has checksum 0 (checklist D14)."""
     checksum = mapping.checksum
     length = mapping.length + 1 if mapping.data_fin else mapping.length
@@ -446,7 +448,16 @@ def mapping_dss(mapping: OutgoingMapping, data_ack: int, wide_ack: bool, wide_ds
         checksum = 0
     ack = None if data_ack == NOT_KNOWN else data_ack & (0xFFFF_FFFF_FFFF_FFFF if wide_ack else 0xFFFF_FFFF)
     dsn = mapping.dsn & (0xFFFF_FFFF_FFFF_FFFF if wide_dsn else 0xFFFF_FFFF)
-    return Dss(ack, 8 if wide_ack else 4, dsn, 8 if wide_dsn else 4, mapping.ssn, length, checksum, mapping.data_fin)
+    return Dss(
+        ack,
+        8 if wide_ack else 4,
+        dsn,
+        8 if wide_dsn else 4,
+        mapping.ssn - ssn_offset,
+        length,
+        checksum,
+        mapping.data_fin,
+    )
 
 
 def without_data_ack(dss: Dss) -> Dss:

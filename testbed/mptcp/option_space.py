@@ -53,7 +53,6 @@ class SubflowOptions(seam.OptionPolicy):
             or view.signals
             or view.handshake_due
             or not view.speaks_mptcp
-            or view.bare_data_fin() != NOT_KNOWN
         ):
             self._draft = self._drafter.fill(plan)
             return
@@ -74,6 +73,9 @@ class SubflowOptions(seam.OptionPolicy):
                 self._mapping = mapping
             else:
                 mapping = None
+        elif view.bare_data_fin() != NOT_KNOWN or view.infinite_mapping_due():
+            self._draft = self._drafter.fill(plan)
+            return
         dss = self._dss(mapping)
         self._write(plan, dss)
 
@@ -92,7 +94,7 @@ class SubflowOptions(seam.OptionPolicy):
             octets,
             mapping.dsn & (_MASK64 if wide else _MASK32),
             8 if wide else 4,
-            mapping.ssn,
+            mapping.ssn - view.ssn_offset,
             mapping.length + 1 if mapping.data_fin else mapping.length,
             mapping.checksum,
             mapping.data_fin,

@@ -1,9 +1,9 @@
 """The named option policies and receiver rules: what known stacks do, and the ideas of the seed thread, one at a time.
 
-A profile is a pair: how an endpoint sends (:class:`OptionPolicy`) and how it receives (:class:`ReceiverRules`). The two
-can be chosen apart: ``profile("thin-maps", receiver="linux")``. Sources: Linux 6.18 and 7.2 ``net/mptcp/options.c``,
-``net/ipv4/tcp_output.c``; multipath-tcp.org ``net/mptcp/mptcp_output.c``; XNU ``bsd/netinet/mptcp_opt.c``; RFC 8684; the
-thread "RFC6824bis edits based on implementation feedback" of the IETF's MPTCP group, 2020 (S-numbers: docs/option-space.md).
+A profile says how an endpoint sends (:class:`OptionPolicy`) and which receiver rules go with that; both can be chosen
+apart. Sources: Linux 6.18 and 7.2 ``net/mptcp/options.c``, ``net/ipv4/tcp_output.c``; multipath-tcp.org
+``net/mptcp/mptcp_output.c``; XNU ``bsd/netinet/mptcp_opt.c``; RFC 8684; the thread "RFC6824bis edits based on
+implementation feedback" of the IETF's MPTCP group, 2020 (S-numbers: docs/option-space.md).
 """
 
 from __future__ import annotations
@@ -13,28 +13,17 @@ from dataclasses import dataclass, replace
 
 from testbed.mptcp.parameters import OptionPolicy, Parameters, ReceiverRules
 
-MS = 1_000_000
-
 DEFAULT = "linux"
 """What an endpoint uses unless told otherwise: the layout that every peer on the Internet today can read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A named option policy."""
+    """A named option policy, in words, and the receiver rules that go with it unless others are asked for."""
 
     policy: OptionPolicy
     summary: str
     receiver: str = "rfc8684"
-    """The receiver rules that belong to it when none are asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """Named receiver rules."""
-
-    rules: ReceiverRules
-    summary: str
 
 
 _LINUX = OptionPolicy()
@@ -51,22 +40,20 @@ LINUX_RULES = ReceiverRules(
     deliver_failed_checksum=True,
     first_data_needs_data_ack=True,
     infinite_mapping_on_fallback=False,
+    bare_ack_falls_back="client",
 )
 """Linux 6.18 as observed: nothing is held (E1), a mapping for later data is a violation (E2), a sub-mapping that is not
 identical too (E4b), a partly mapped segment is corruption (E12), a mapping on a pure ACK is ignored (E11), all of that
-ends in TCP while that is possible, else in a reset; a failed checksum is delivered on a single subflow (E6a), no infinite
-mapping is sent (C3)."""
+ends in TCP while that is possible, else in a reset; a failed checksum is delivered on a single subflow (E6a), no
+infinite mapping is sent (C3), and a server whose data is acknowledged without DATA_ACK goes on (E8d)."""
 
-RECEIVERS: Mapping[str, Receiver] = {
-    "linux": Receiver(LINUX_RULES, "Linux 6.18: holds nothing, falls back silently or resets"),
-    "rfc8684": Receiver(
-        ReceiverRules(),
-        "the letter: holds unmapped data for a window, refuses a mapping that does not touch its segment",
-    ),
-    "holding": Receiver(
-        ReceiverRules(mapping_must_touch_segment=False, on_violation="discard"),
-        "as lenient as can be: holds for a window, takes a mapping wherever it comes, discards what is bad",
-    ),
+HOLDING_RULES = ReceiverRules(mapping_must_touch_segment=False, on_violation="discard", bare_ack_falls_back="client")
+
+RECEIVERS: Mapping[str, ReceiverRules] = {"linux": LINUX_RULES, "rfc8684": ReceiverRules(), "holding": HOLDING_RULES}
+RECEIVER_SUMMARIES: Mapping[str, str] = {
+    "linux": "Linux 6.18: holds nothing, falls back silently or resets",
+    "rfc8684": "the letter: holds unmapped data for a window, refuses a mapping that does not touch its segment",
+    "holding": "as lenient as can be: holds for a window, takes a mapping wherever it comes, discards what is bad",
 }
 
 SENDERS: Mapping[str, Sender] = {
@@ -78,7 +65,6 @@ SENDERS: Mapping[str, Sender] = {
             data_ack_width="32",
         ),
         "multipath-tcp.org kernel: 32-bit DSN and DATA_ACK, otherwise as Linux",
-        "linux",
     ),
     "ios": Sender(
         OptionPolicy(
@@ -145,13 +131,18 @@ SENDERS: Mapping[str, Sender] = {
 }
 
 
-def profile(name: str, base: Parameters | None = None, receiver: str | None = None) -> Parameters:
-    """``base`` (default: defaults) with the sender's policy of that name and the receiver rules that belong to it, or
-    those named. Raises ValueError."""
-    if name not in SENDERS:
-        raise ValueError(f"no profile {name!r}; there are {', '.join(SENDERS)}")
-    sender = SENDERS[name]
-    rules = sender.receiver if receiver is None else receiver
-    if rules not in RECEIVERS:
-        raise ValueError(f"no receiver rules {rules!r}; there are {', '.join(RECEIVERS)}")
-    return replace(base or Parameters(), options=sender.policy, rules=RECEIVERS[rules].rules)
+PROFILES: Mapping[str, Parameters] = {
+    name: Parameters(options=sender.policy, rules=RECEIVERS[sender.receiver]) for name, sender in SENDERS.items()
+}
+"""Everything else is as by default: profiles differ in options and rules alone, so that they can be compared."""
+
+
+def profile(name: str, receiver: str | None = None) -> Parameters:
+    """The profile of that name, with other receiver rules if asked for. Raises ValueError for a name not there."""
+    if name not in PROFILES:
+        raise ValueError(f"no profile {name!r}; there are {', '.join(PROFILES)}")
+    if receiver is None:
+        return PROFILES[name]
+    if receiver not in RECEIVERS:
+        raise ValueError(f"no receiver rules {receiver!r}; there are {', '.join(RECEIVERS)}")
+    return replace(PROFILES[name], rules=RECEIVERS[receiver])

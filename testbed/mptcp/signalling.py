@@ -15,7 +15,7 @@ from testbed.mptcp.path_manager.base import Pair, PathView
 from testbed.mptcp.subflow import Subflow, SubflowState
 from testbed.tcp.connection import Connection as TcpConnection
 from testbed.tcp.state import SYN_RECEIVED
-from testbed.wire.options import AddAddr, MpCapable, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
+from testbed.wire.options import AddAddr, Dss, MpCapable, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
 from testbed.wire.segment import ACK, SYN, Segment, SocketAddress
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Signalling:
         connection = self.connection
         parameters = connection.parameters
         subflow.option_policy = SubflowOptions(
-            subflow, parameters.options, parameters.checksum, connection.ledger, subflow.number
+            subflow, parameters.options, connection.ledger, subflow.number
         )
         subflow.tcp = TcpConnection(
             local,
@@ -165,6 +165,8 @@ class Signalling:
         if not subflow.fully_established and not self._handshake_arrived(subflow, segment, now):
             return False
         if not self.is_stopped and self.connection.keys.remote_key is not None:
+            if subflow.is_initial and segment.dss is not None and subflow.state is SubflowState.ESTABLISHED:
+                self._initial_dss_arrived(subflow, segment.dss, now)
             for option in segment.mptcp:
                 self._signal_arrived(subflow, option, segment, now)
         return True
@@ -231,6 +233,7 @@ class Signalling:
                 connection.counters.add("MPTcpExtMPCapableACKRX")
                 keys.learn(option.sender_key)
                 subflow.confirmed()
+                subflow.settled = False  # the first DSS is still to be seen
                 connection.keys_known(now)
         self._established(subflow, now)
         self.host.accepted(connection)
@@ -308,11 +311,12 @@ class Signalling:
         elif isinstance(option, MpJoin) and not subflow.is_client and not segment.flags & SYN:
             subflow.tcp.ack_now()  # the third packet again: our fourth was lost (J6)
 
-    def dss_arrived(self, subflow: Subflow, now: int) -> None:
-        """The first acceptable DSS on a subflow (with a DATA_ACK where the rules ask for one): the peer speaks MPTCP
-        and has our key, so its handshake is complete and further subflows may be opened (B15)."""
-        if subflow.is_client and subflow.is_initial and not subflow.fully_established:
-            subflow.confirmed()
+    def _initial_dss_arrived(self, subflow: Subflow, dss: Dss, now: int) -> None:
+        """The first DSS of the peer: it speaks MPTCP and has our key, so its handshake is complete (B10: shown by the
+        DATA_ACK in it) and further subflows may be opened (B15)."""
+        if dss.data_ack is None and self.connection.parameters.rules.first_data_needs_data_ack:
+            return
+        subflow.confirmed()
         if not self.opener.may_open:
             self.opener.allow(now)
             self._ask_for_backup(subflow)

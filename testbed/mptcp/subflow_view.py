@@ -1,7 +1,8 @@
 """What the option builder and the schedulers ask a subflow: the base class that the subflow itself implements.
 
-Numbers are offsets: an SSN counts from the SYN (0), a DSN is an unbounded integer (IDSN + n, never wrapped); the option
-builder wraps them. The plain attributes are kept up to date by the subflow and the data level; the methods are asked.
+Numbers are offsets: an SSN is TCP's own (the SYN is 0; the DSS on the wire has it less ``ssn_offset``), a DSN is an
+unbounded integer (IDSN + n, never wrapped); the option builder wraps them. The plain attributes are kept up to date by
+the subflow and the data level; the methods are asked.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class SubflowView:
         "peer_sends_wide_dsn",
         "signals",
         "speaks_mptcp",
+        "ssn_offset",
         "wide_dsn_required",
     )
 
@@ -68,6 +70,8 @@ class SubflowView:
         """The DSN last received in this connection had 64 bits: DATA_ACKs then have, too (D15)."""
         self.wide_dsn_required = False
         """2^32 octets could pass within an MSL: 64-bit DSNs, whatever the policy says (D12)."""
+        self.ssn_offset = 0
+        """Octets that Fast Open carried in the SYN: TCP's offset = relative SSN + this (RFC 8684 B.2)."""
         self.backup = False
         """Asked for by either end (MP_JOIN's B or MP_PRIO)."""
 
@@ -88,6 +92,10 @@ class SubflowView:
     def mapping_for(self, ssn: int, length: int) -> OutgoingMapping | None:
         """The mapping that contains ``ssn``; None: that data has none (after fallback)."""
         raise NotImplementedError
+
+    def infinite_mapping_due(self) -> bool:
+        """Whether a segment without data is to carry the infinite mapping, too (K7): then ``mapping_for`` is asked."""
+        return False
 
     def data_ack(self) -> int:
         """Next DSN expected; :data:`NOT_KNOWN` while the peer's key is not known, or after fallback (K9)."""
