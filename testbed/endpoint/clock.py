@@ -26,3 +26,7 @@ class Clock(ABC):
     @abstractmethod
     def at(self, due_ns: int, callback: Handler) -> Cancellable:
         """Call once when :meth:`now_ns` has reached ``due_ns``; soon, when that is past."""
+
+    def cpu_ns(self) -> int:
+        """Processor time of whatever this clock drives; 0 where that has no meaning, as in virtual time."""
+        return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 from collections.abc import Mapping
 
@@ -62,8 +61,3 @@ class KernelTransport(Transport):
     def options_in_force(self, handle: socket.socket) -> Mapping[str, str | int | bool | None]:
         """As Transport."""
         return sockets.options_in_force(handle)
-
-    def cpu_ns(self) -> int:
-        """As Transport: of the process, and of the program that it ran."""
-        own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-        return round(1e9 * (own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import resource
 import select
 import time
 from collections.abc import Callable
@@ -46,6 +47,11 @@ class Loop(Clock):
     def now_ns(self) -> int:
         """CLOCK_MONOTONIC, which all network namespaces of a machine share."""
         return self._monotonic_ns()
+
+    def cpu_ns(self) -> int:
+        """Of this process, and of the programs that it ran."""
+        own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+        return round(1e9 * (own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime))
 
     def watch(self, descriptor: int, readable: Handler | None = None, writable: Handler | None = None) -> None:
         """Replace what is called for ``descriptor``; without any handler it is forgotten (do so before closing it)."""

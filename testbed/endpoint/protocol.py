@@ -67,6 +67,8 @@ class Configuration:
     """How long to wait after the duration for what is under way; then the flow ends with what has arrived. For a
     fixed size that did not arrive this is an error, for a duration it is not (but the flow is not ``complete``)."""
     sample_interval_ns: int = 100_000_000
+    ledger: bool = False
+    """Of a userspace endpoint: record the options of every segment that it builds."""
     seed: int = 0
     """Of the payload; client and server get the same."""
 

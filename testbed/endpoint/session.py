@@ -187,7 +187,7 @@ class Session:
             bytes_retrans=observer.total("bytes_retrans"),
             mptcp_info=main.mptcp_info if main else None,
             in_force=self.in_force,
-            cpu_ns=self.transport.cpu_ns(),
+            cpu_ns=self.clock.cpu_ns(),
             sample_lateness_max_ns=self._sampler.lateness_max_ns,
             **findings,
         )

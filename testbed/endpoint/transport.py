@@ -125,7 +125,3 @@ class Transport(ABC):
     @abstractmethod
     def options_in_force(self, handle: Handle) -> Mapping[str, str | int | bool | None]:
         """Options of a connected handle, read back; the negotiated ones are those of the first subflow."""
-
-    @abstractmethod
-    def cpu_ns(self) -> int:
-        """Processor time that this side has taken; 0 where that has no meaning."""

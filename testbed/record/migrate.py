@@ -42,6 +42,7 @@ def _without_loss_tolerance(name: str, table: pa.Table) -> pa.Table:
 
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "links.loss_tolerance was declared and never written", table=_without_loss_tolerance),
+    Migration(2, "the table segments is new; an older run has none"),
 )
 """Version 1 is the first."""
 

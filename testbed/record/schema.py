@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 ColumnType = Literal["int64", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float."""
@@ -85,7 +85,9 @@ TRIALS = Table(
         _text("reason", "Why it does not count, with numbers; empty when VALID."),
         _text("backend", "What ran it: mininet, sim ..."),
         _text(
-            "realisation", "How shaped links were made: qdisc, relay, mixed; null without shaped links.", nullable=True
+            "realisation",
+            "How shaped links were made: qdisc, relay, mixed, virtual time; null without any.",
+            nullable=True,
         ),
         _text("started_utc", "Start of the trial, ISO 8601, UTC."),
         _time("duration_ns", "Wall time of the whole trial, set-up and tear-down included.", nullable=False),
@@ -105,7 +107,7 @@ FLOWS = Table(
     (
         _TRIAL,
         _text("flow", "Name of the flow."),
-        _text("implementation", "Implementation asked for at the client: linux (MPTCP), linux-tcp ..."),
+        _text("implementation", "Implementation asked for at the client: linux (MPTCP), linux-tcp, userspace ..."),
         _text("server_implementation", "Implementation asked for at the server.", nullable=True),
         _text("application", "Kind of the application.", nullable=True),
         _text("direction", "upload (client to server), download or both; null for programs.", nullable=True),
@@ -210,7 +212,7 @@ SAMPLES = Table(
         _text(
             "source",
             "Where it was read: application (kernel for programs), TCP_INFO, MPTCP_INFO, MPTCP_FULL_INFO "
-            "(MPTCP_TCPINFO on older kernels), /proc/stat, /proc/loadavg.",
+            "(MPTCP_TCPINFO on older kernels), userspace (our own stack), /proc/stat, /proc/loadavg.",
         ),
     ),
 )
@@ -231,8 +233,8 @@ DISTRIBUTIONS = Table(
 
 COUNTERS = Table(
     "counters",
-    "Kernel counters of each host before and after the traffic (/proc/net/netstat, snmp, snmp6), and those of the "
-    "emulator's qdiscs.",
+    "Kernel counters of each host before and after the traffic (/proc/net/netstat, snmp, snmp6), those of the userspace "
+    "stack under the kernel's names, and those of the emulator's qdiscs.",
     (
         _TRIAL,
         _text("host", "Host whose namespace was read; `emulator` is the node that makes the links."),
@@ -253,7 +255,7 @@ LINKS = Table(
         _TRIAL,
         _text("link", "Name of the link."),
         _text("direction", "forward is from the link's a to its b.", choices=_DIRECTION),
-        _text("realisation", "qdisc (netem or tbf of the kernel) or relay."),
+        _text("realisation", "qdisc (netem or tbf of the kernel), relay or virtual time."),
         _text("profile", "What was asked for, in words: `20mbit, 10ms, queue 34packets`."),
         _real("calibrated_rate_bit_s", "bit/s", "Rate measured before the traffic."),
         _real("expected_rate_bit_s", "bit/s", "Rate that the same measurement would find on a perfect link."),
@@ -303,8 +305,50 @@ EVENTS = Table(
     ),
 )
 
+SEGMENTS = Table(
+    "segments",
+    "One row per segment that an endpoint built, when the experiment asks for the ledger: which TCP and MPTCP options its "
+    "state called for, which left, and why the others did not. Classes of what was left out: `padding` would fit into 40 "
+    "octets without NOPs, `width` with 32-bit DSN and DATA_ACK besides, `policy` if what is optional were left out "
+    "besides, `hard` not even then.",
+    (
+        _TRIAL,
+        _text("flow", "Name of the flow."),
+        _text("side", "Which end built it.", choices=("client", "server")),
+        _text(
+            "source",
+            "Who says so: `ledger` (the endpoint itself), `capture` (inferred from packets), `kernel` (BPF).",
+            choices=("ledger", "capture", "kernel"),
+        ),
+        _count("connection", "", "Number of the connection of that flow at that side, from 0."),
+        _time("time_ns", "When the segment left, since the start of the traffic.", nullable=False),
+        _count("subflow", "", "Number of the subflow at its end, from 0."),
+        _text("segment", "syn, syn-ack, data, ack (without data), fin or rst."),
+        Column("retransmission", "bool", "", "Whether data, SYN or FIN left again."),
+        _count("ssn", "bytes", "Relative subflow sequence number of the first octet (the SYN is 0)."),
+        _count("payload", "bytes", "Octets of payload."),
+        _text("wanted", "Options wanted, as name:size, in order of priority."),
+        _count("wanted_octets", "bytes", "Sum of the sizes wanted, without padding; pressure is this / 40."),
+        _text("sent", "Options sent, as name:size, in the order on the wire."),
+        _count("option_octets", "bytes", "Octets of the option area, padding included."),
+        _count("padding_octets", "bytes", "Its NOP and EOL octets."),
+        _count("free_octets", "bytes", "40 less option_octets."),
+        _count("sack_wanted", "blocks", "SACK blocks wanted, at most 4."),
+        _count("sack_sent", "blocks", "SACK blocks sent."),
+        _count("sack_padding", "blocks", "Displaced blocks of class padding."),
+        _count("sack_width", "blocks", "Displaced blocks of class width."),
+        _count("sack_policy", "blocks", "Displaced blocks of class policy."),
+        _count("sack_hard", "blocks", "Displaced blocks of class hard."),
+        _text("sack_blame", "Options any one of which, taken off, would have let one block more in."),
+        _text(
+            "mapping", "own, other (late mapping), repeated, declared (was sent before: not wanted), deferred, none."
+        ),
+        _text("omitted", "Options other than SACK that wait or were left out, as name:class."),
+    ),
+)
+
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (TRIALS, FLOWS, SUBFLOWS, SAMPLES, DISTRIBUTIONS, COUNTERS, LINKS, EVENTS)
+    table.name: table for table in (TRIALS, FLOWS, SUBFLOWS, SAMPLES, DISTRIBUTIONS, COUNTERS, LINKS, EVENTS, SEGMENTS)
 }
 """Name -> table."""
 
