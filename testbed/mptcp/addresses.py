@@ -108,7 +108,8 @@ class AddressBook:
     def add_addr_left(self, subflow: Subflow, option: AddAddr, now: int) -> None:
         """An ADD_ADDR of ours is on its way: the wait for its echo begins.
 
-        As Linux: an RTO (at most the configured time), doubled with each repetition (``mptcp_adjust_add_addr_timeout``).
+        As Linux: an RTO, at most the configured time, doubled with each repetition
+        (``mptcp_adjust_add_addr_timeout``).
         """
         announcement = self.pending.get(option.address_id)
         if announcement is None or announcement.option != option:

@@ -1,4 +1,4 @@
-"""Which peers dropped our SYNs with MP_CAPABLE, so that the next attempt does not wait again (RFC 8684 §3.1, §3.9.3)."""
+"""Which peers dropped our SYNs with MP_CAPABLE, so that the next attempt need not wait (RFC 8684 §3.1, §3.9.3)."""
 
 from __future__ import annotations
 

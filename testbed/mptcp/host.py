@@ -14,6 +14,7 @@ from testbed.mptcp.keys import KeySource
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.tokens import TokenTable
 from testbed.tcp.counters import Counters
+from testbed.tcp.fast_open import FastOpen
 from testbed.wire.segment import SocketAddress
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Host:
         "addresses",
         "counters",
         "failures",
+        "fast_open",
         "flows",
         "key_source",
         "parameters",
@@ -70,6 +72,7 @@ class Host:
         self.key_source = KeySource(secret, rng)
         self.tokens = TokenTable()
         self.failures = FailureCache()
+        self.fast_open = FastOpen(secret)
         self.flows: dict[tuple[SocketAddress, SocketAddress], Subflow] = {}
         """(local, remote) -> subflow, from the SYN to the end of TIME_WAIT."""
         self.reaches: Reach = can_reach or same_family

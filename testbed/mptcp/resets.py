@@ -1,4 +1,4 @@
-"""Why a subflow is reset: the reasons of MP_TCPRST (RFC 8684 §3.6, §7.4) and the segments of resets without a subflow."""
+"""Why a subflow is reset: the reasons of MP_TCPRST (RFC 8684 §3.6, §7.4) and resets without a subflow."""
 
 from __future__ import annotations
 

@@ -146,6 +146,7 @@ class Signalling:
             options=subflow.option_policy,
             window=connection.window_source(subflow),
             congestion=connection.congestion_controller(),
+            fast_open=self.host.fast_open if subflow.is_initial else None,
         )
         if subflow.is_initial:
             self.initial = Pair(local.host, remote)

@@ -78,7 +78,10 @@ class Stack(Host):
         local: SocketAddress | None = None,
         parameters: Parameters | None = None,
     ) -> Connection:
-        """Active open: the SYN is due. Port 0 or no ``local``: chosen here. Raises NoRoute, NoFreePort, AddressInUse."""
+        """Active open: the SYN is due. Port 0 or no ``local``: chosen here.
+
+        Raises NoRoute, NoFreePort, AddressInUse.
+        """
         address = local.host if local is not None else self.address_towards(remote.host)
         if address is None:
             raise NoRoute(f"no local address reaches {remote.host.hex()}")
