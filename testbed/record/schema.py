@@ -233,8 +233,8 @@ DISTRIBUTIONS = Table(
 
 COUNTERS = Table(
     "counters",
-    "Kernel counters of each host before and after the traffic (/proc/net/netstat, snmp, snmp6), those of the userspace "
-    "stack under the kernel's names, and those of the emulator's qdiscs.",
+    "Kernel counters of each host before and after the traffic (/proc/net/netstat, snmp, snmp6), those of the "
+    "userspace stack under the kernel's names, and those of the emulator's qdiscs.",
     (
         _TRIAL,
         _text("host", "Host whose namespace was read; `emulator` is the node that makes the links."),
@@ -307,9 +307,9 @@ EVENTS = Table(
 
 SEGMENTS = Table(
     "segments",
-    "One row per segment that an endpoint built, when the experiment asks for the ledger: which TCP and MPTCP options its "
-    "state called for, which left, and why the others did not. Classes of what was left out: `padding` would fit into 40 "
-    "octets without NOPs, `width` with 32-bit DSN and DATA_ACK besides, `policy` if what is optional were left out "
+    "One row per segment that an endpoint built, when the experiment asks for the ledger: which TCP and MPTCP options "
+    "its state called for, which left, and why the others did not. Classes of what was left out: `padding` would fit "
+    "into 40 octets without NOPs, `width` with 32-bit DSN and DATA_ACK besides, `policy` if what is optional were left out "
     "besides, `hard` not even then.",
     (
         _TRIAL,
