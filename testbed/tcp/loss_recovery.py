@@ -82,6 +82,8 @@ class LossRecovery:
         "rack",
         "recovery_point",
         "rescue",
+        "retransmitted_octets",
+        "retransmitted_segments",
         "rtt",
         "sack_on",
         "smss",
@@ -146,6 +148,10 @@ class LossRecovery:
         """Doublings of the RTO in force; reset by a valid RTT sample (Karn)."""
         self.timeouts = 0
         """RTOs since snd_una advanced: what R1 and R2 are compared with (RFC 9293 MUST-20)."""
+        self.retransmitted_segments = 0
+        """In all, as tcpi_total_retrans."""
+        self.retransmitted_octets = 0
+        """In all, as tcpi_bytes_retrans."""
 
     # --- what others read ---
 
@@ -242,6 +248,8 @@ class LossRecovery:
 
     def _retransmitted(self, start: int, end: int, now: int) -> None:
         self.queue.retransmit(start, end, now)
+        self.retransmitted_segments += 1
+        self.retransmitted_octets += end - start
         self.prr.out += end - start
         self.forced = False
         self.clean = False
