@@ -309,8 +309,8 @@ SEGMENTS = Table(
     "segments",
     "One row per segment that an endpoint built, when the experiment asks for the ledger: which TCP and MPTCP options "
     "its state called for, which left, and why the others did not. Classes of what was left out: `padding` would fit "
-    "into 40 octets without NOPs, `width` with 32-bit DSN and DATA_ACK besides, `policy` if what is optional were left out "
-    "besides, `hard` not even then.",
+    "into 40 octets without NOPs, `width` with 32-bit DSN and DATA_ACK besides, `policy` if what is optional were left "
+    "out besides, `hard` not even then.",
     (
         _TRIAL,
         _text("flow", "Name of the flow."),
