@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+from testbed import compilation
 from testbed.endpoint import probe as endpoint_probe
 from testbed.orchestrator import namespaces, netlink, process, rtnetlink
 from testbed.orchestrator.errors import TestbedError, Unsupported
@@ -65,7 +66,7 @@ class Feature:
 def probe_features() -> tuple[Feature, ...]:
     """All features, the basic ones first."""
     probes: list[Callable[[], Feature]] = [root, network_namespaces, mptcp, path_manager, packet_capture]
-    probes += [realtime, tbf, netem, bridge, bpf, mininet]
+    probes += [compiled_stacks, realtime, tbf, netem, bridge, bpf, mininet]
     return (*(probe() for probe in probes), *(tool(name) for name in TOOLS))
 
 
@@ -87,6 +88,17 @@ def root() -> Feature:
         detail=f"effective user {uid}",
         needed_by="every backend on real kernels (--backend mininet)",
         remedy="run it with sudo; the simulator needs no root",
+    )
+
+
+def compiled_stacks() -> Feature:
+    """Whether this process runs the compiled form of the userspace stacks and the link model."""
+    return Feature(
+        name="compiled stacks",
+        available=compilation.status.compiled,
+        detail=compilation.status.detail,
+        needed_by="speed only: simulations and userspace endpoints take several times as long from the sources",
+        remedy="./tb build (needs a C compiler and Python's headers)",
     )
 
 
