@@ -6,6 +6,8 @@ RFC's order of checks: sequence number (timestamps before it), RST, SYN, ACK, UR
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.closing import abort_with_reset, enter_time_wait
 from testbed.tcp.control_block import HALF, M32, TIMESTAMP_TICK_NS, ControlBlock
 from testbed.tcp.handshake import established, passive_syn_again, syn_sent_arrives
@@ -29,10 +31,10 @@ from testbed.tcp.timers import DELAYED_ACK, NEVER, PERSIST, USER_TIMEOUT
 from testbed.tcp.timers import TIME_WAIT as TIME_WAIT_TIMER
 from testbed.wire.segment import ACK, CWR, ECE, ECN_CE, FIN, RST, SYN, URG, Segment
 
-_COMMON_MASK = FIN | SYN | RST | ACK | URG | ECE | CWR
-_OUTDATED_NS = 24 * 86_400 * 1_000_000_000
+_COMMON_MASK: Final = FIN | SYN | RST | ACK | URG | ECE | CWR
+_OUTDATED_NS: Final = 24 * 86_400 * 1_000_000_000
 """RFC 7323 §5.5: TS.Recent is not trusted after 24 days."""
-_NO_BLOCKS: tuple[tuple[int, int], ...] = ()
+_NO_BLOCKS: Final[tuple[tuple[int, int], ...]] = ()
 
 
 def segment_arrives(tcb: ControlBlock, segment: Segment, now: int) -> bool:

@@ -83,6 +83,7 @@ class Connection(ControlBlock):
         window: WindowSource | None = None,
         congestion: CongestionController | None = None,
         fast_open: FastOpen | None = None,
+        timestamp_offset: int | None = None,
     ) -> None:
         super().__init__(
             local,
@@ -96,6 +97,8 @@ class Connection(ControlBlock):
             make_congestion("cubic") if congestion is None else congestion,
         )
         self._fast_open_host = fast_open
+        if timestamp_offset is not None:
+            self.timestamp_offset = timestamp_offset
 
     # --- opening ---
 

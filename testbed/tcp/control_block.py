@@ -7,6 +7,7 @@ Offsets (``snd_*``, ``rcv_*``) are unbounded integers: the SYN is 0, the first o
 from __future__ import annotations
 
 import random
+from typing import Final
 
 from testbed.tcp.challenge import ChallengeThrottle
 from testbed.tcp.counters import Counters
@@ -23,15 +24,15 @@ from testbed.tcp.timers import Timers
 from testbed.tcp.windows import OwnWindow
 from testbed.wire.segment import Segment, SocketAddress
 
-M32 = 0xFFFFFFFF
-HALF = 0x80000000
-TIMESTAMP_TICK_NS = 1_000_000
+M32: Final = 0xFFFFFFFF
+HALF: Final = 0x80000000
+TIMESTAMP_TICK_NS: Final = 1_000_000
 """RFC 7323 §5.4: between 1 ms and 1 s; 1 ms as Linux."""
-DEFAULT_MSS_V4 = 536
+DEFAULT_MSS_V4: Final = 536
 """RFC 9293 MUST-15: when the peer sends no MSS option."""
-DEFAULT_MSS_V6 = 1220
-IP_AND_TCP_V4 = 40
-IP_AND_TCP_V6 = 60
+DEFAULT_MSS_V6: Final = 1220
+IP_AND_TCP_V4: Final = 40
+IP_AND_TCP_V6: Final = 60
 
 
 class IllegalTransition(Exception):

@@ -43,7 +43,7 @@ def accept_syn(tcb: ControlBlock, segment: Segment, now: int, fast_open: FastOpe
     tcb.ecn.on = tcb.parameters.ecn and segment.flags & (ECE | CWR) == ECE | CWR
     tcb.fast_open.host = fast_open
     if fast_open is not None and tcb.parameters.fast_open:
-        _take_cookie(tcb, segment, fast_open)
+        _take_cookie(tcb, segment, fast_open, now)
 
 
 def _own_shift(tcb: ControlBlock) -> int:
@@ -94,7 +94,7 @@ def _cookie_of(segment: Segment) -> bytes | None:
     return None
 
 
-def _take_cookie(tcb: ControlBlock, segment: Segment, host: FastOpen) -> None:
+def _take_cookie(tcb: ControlBlock, segment: Segment, host: FastOpen, now: int) -> None:
     """Server (RFC 7413 §4.2.2): with a good cookie the SYN's data is taken at once; else a cookie goes back."""
     cookie = _cookie_of(segment)
     if cookie is None:
@@ -113,6 +113,7 @@ def _take_cookie(tcb: ControlBlock, segment: Segment, host: FastOpen) -> None:
     host.pending += 1
     tcb.fast_open.counted = True
     tcb.fast_open.accepted = True
+    tcb.recovery.established_now(now, tcb.payload_mss, tcb.sack_on)  # an answer may leave before the handshake ends
     tcb.counters.add("TcpExtTCPFastOpenPassive")
     data = segment.payload[: tcb.rcv_adv - 1]
     if data:
@@ -197,7 +198,8 @@ def established(tcb: ControlBlock, now: int, window: int) -> None:
     if state.counted and state.host is not None:
         state.host.pending -= 1
         state.counted = False
-    tcb.recovery.established_now(now, tcb.payload_mss, tcb.sack_on)
+    if not tcb.recovery.established:
+        tcb.recovery.established_now(now, tcb.payload_mss, tcb.sack_on)
     parameters = tcb.parameters
     if parameters.keepalive_ns is not None:
         tcb.timers.set(KEEPALIVE, now + parameters.keepalive_ns)

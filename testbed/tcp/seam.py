@@ -59,7 +59,7 @@ class SegmentPlan:
         # --- answers ---
         self.length = 0
         """In: payload octets available to send now (several mss for a super-segment). Out: at most that, after the
-        policy has applied its own boundaries (a mapping's end). TCP then also caps each packet at mss - option_octets."""
+        policy has applied its own boundaries (a mapping's end). TCP caps each packet at mss - option_octets."""
         self.options: tuple[Option, ...] = ()
         """The option area exactly, padded to a multiple of 4."""
         self.option_octets = 0
@@ -119,7 +119,7 @@ class CongestionController:
         self.cwnd = self.ssthresh
 
     def on_timeout(self, now: int, flight: int) -> None:
-        """The RTO expired (RFC 5681 §3.1): lower ssthresh, one segment of cwnd; not for repeated RTOs of one segment."""
+        """The RTO expired (RFC 5681 §3.1): lower ssthresh, one segment of cwnd; not for later RTOs of one segment."""
         raise NotImplementedError
 
     def on_spurious(self, now: int) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-NEVER = (1 << 63) - 1
+from typing import Final
 
-DELAYED_ACK = 0
+NEVER: Final = (1 << 63) - 1
+
+DELAYED_ACK: Final = 0
 """An acknowledgment that waited for company leaves (RFC 9293 §3.8.6.3)."""
-PERSIST = 1
+PERSIST: Final = 1
 """The window is too small to send: probe it, or override silly-window avoidance (RFC 9293 §3.8.6.1, §3.8.6.2.1)."""
-KEEPALIVE = 2
+KEEPALIVE: Final = 2
 """Nothing has come for long (RFC 9293 §3.8.4)."""
-USER_TIMEOUT = 3
+USER_TIMEOUT: Final = 3
 """Data has waited too long for its acknowledgment (RFC 9293 §3.10, RFC 5482)."""
-TIME_WAIT = 4
+TIME_WAIT: Final = 4
 """2 MSL are over."""
-RAISE_PATH_MTU = 5
+RAISE_PATH_MTU: Final = 5
 """Try a larger packet again (RFC 8201 §4: not before 10 minutes)."""
 
-_COUNT = 6
+_COUNT: Final = 6
 
 
 class Timers:

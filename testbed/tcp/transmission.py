@@ -6,6 +6,8 @@ source. Loss recovery says what is lost and how much new data the congestion win
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.control_block import M32, TIMESTAMP_TICK_NS, ControlBlock
 from testbed.tcp.state import (
     CLOSE_WAIT,
@@ -17,7 +19,7 @@ from testbed.tcp.timers import DELAYED_ACK, NEVER, PERSIST
 from testbed.wire.options import KIND_SACK
 from testbed.wire.segment import ACK, CWR, ECE, ECN_ECT0, ECN_NOT_ECT, FIN, PSH, RST, SYN, URG, Segment
 
-_NO_BLOCKS: tuple[tuple[int, int], ...] = ()
+_NO_BLOCKS: Final[tuple[tuple[int, int], ...]] = ()
 
 
 def segments_to_send(tcb: ControlBlock, now: int) -> list[Segment]:
