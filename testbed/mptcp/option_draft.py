@@ -128,7 +128,8 @@ class Drafter:
         draft = self._established(plan, self._plan_dss(plan), timestamps=True)
         if available and self._goes_as_ack_first(draft, plan):
             plan.length = 0
-            draft = self._established(plan, self._plan_dss(plan, announced=draft.own), timestamps=True)
+            announced = draft.own if self._announces(draft) else None
+            draft = self._established(plan, self._plan_dss(plan, announced), timestamps=True)
             draft.is_ack_first = True
         elif plan.sack_blocks and draft.area.sack is None:
             draft = self._make_room_for_sack(draft, plan)
@@ -140,15 +141,16 @@ class Drafter:
         option = self.view.handshake_option(plan) if self.view.speaks_mptcp else None
         draft.wanted_handshake = draft.handshake = option
         if lay_out_syn(plan, option, True, self._is_aligned):
-            return draft
-        # RFC 8684 appendix B.1: a Fast Open cookie and MP_CAPABLE in one SYN/ACK leave no room for timestamps.
-        if lay_out_syn(plan, option, False, self._is_aligned):
+            pass
+        elif lay_out_syn(plan, option, False, self._is_aligned):
+            # RFC 8684 appendix B.1: a Fast Open cookie and MP_CAPABLE in one SYN/ACK leave no room for timestamps.
             plan.timestamps = None
-            return draft
-        draft.handshake = None
-        if not lay_out_syn(plan, None, True, self._is_aligned):
-            plan.fast_open_cookie = None
-            lay_out_syn(plan, None, True, self._is_aligned)
+        else:
+            draft.handshake = None
+            if not lay_out_syn(plan, None, True, self._is_aligned):
+                plan.fast_open_cookie = None
+                lay_out_syn(plan, None, True, self._is_aligned)
+        draft.area.used = plan.option_octets
         return draft
 
     def _fill_reset(self, plan: SegmentPlan) -> Draft:
@@ -352,17 +354,21 @@ class Drafter:
         """Whether a pure ACK leaves ahead of this data: for its mapping (S19), or for signals that do not fit on it."""
         if plan.is_retransmission or draft.handshake is not None or plan.flags & FIN:
             return False
-        own = draft.own
-        if (
-            self.policy.map_on_pure_ack
-            and own is not None
-            and own.length
-            and own.carried_at < 0
-            and self.view.data_acked
-        ):
+        if self._announces(draft):
             return True
         waits = len(draft.signals) < len(draft.wanted_signals)
         return waits and self._acks_in_a_row < _MOST_ACKS_IN_A_ROW
+
+    def _announces(self, draft: Draft) -> bool:
+        """Whether the data's mapping goes ahead on an ACK of its own."""
+        own = draft.own
+        return (
+            self.policy.map_on_pure_ack
+            and own is not None
+            and own.length > 0
+            and own.carried_at < 0
+            and self.view.data_acked
+        )
 
     def _make_room_for_sack(self, draft: Draft, plan: SegmentPlan) -> Draft:
         """No SACK block fits: leave the timestamps out of this packet, or split it (S23), if the policy says so."""
