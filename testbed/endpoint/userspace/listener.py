@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from testbed.endpoint.transport import Handle, Listener
-from testbed.mptcp.stack import Listener as StackPort
+from testbed.mptcp.listener import Listener as StackPort
 
 
 class StackListener(Listener):

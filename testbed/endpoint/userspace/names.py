@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from testbed.mptcp.profiles import RECEIVERS, SENDERS
+from testbed.mptcp.scheduler import catalog as scheduler_catalog
+from testbed.tcp import congestion_catalog
+
 if TYPE_CHECKING:
     from testbed.endpoint.parameters import Endpoint
 
-SCHEDULERS = ("lowest-rtt", "round-robin", "redundant", "blest", "ecf")
+SCHEDULERS = tuple(scheduler_catalog.SCHEDULERS)
+UNCOUPLED = tuple(congestion_catalog.CONTROLLERS)
 CONGESTION_CONTROLS = ("reno", "cubic", "lia", "olia", "balia")
-UNCOUPLED = ("reno", "cubic")
 
 
 def check_names(endpoint: Endpoint) -> None:
@@ -18,6 +22,8 @@ def check_names(endpoint: Endpoint) -> None:
     controls = UNCOUPLED if endpoint.is_plain_tcp else CONGESTION_CONTROLS
     _check("congestion_control", endpoint.congestion_control, controls, endpoint)
     _check("scheduler", endpoint.scheduler, SCHEDULERS, endpoint)
+    _check("profile", endpoint.profile, SENDERS, endpoint)
+    _check("receiver", endpoint.receiver, RECEIVERS, endpoint)
 
 
 def _check(name: str, value: str | None, known: Collection[str], endpoint: Endpoint) -> None:

@@ -49,5 +49,5 @@ def stack_parameters(
             "ports": path_manager.ports,
             "backup_addresses": tuple(ipaddress.ip_address(each).packed for each in path_manager.backup_addresses),
         }
-    named = profile(endpoint.profile or DEFAULT, receiver=endpoint.receiver)
+    named = profile(endpoint.profile or DEFAULT, endpoint.receiver)
     return dataclasses.replace(named, tcp=dataclasses.replace(named.tcp, **tcp), **own)

@@ -28,7 +28,9 @@ class StackTransport(Transport):
         self._host = host
         self._configuration = configuration
         self._parameters = parameters or stack_parameters(configuration.endpoint, configuration.path_manager)
-        self._flags: dict[Endpoints, int] = {}
+        self.recorded: list[Connection] = []
+        """Every connection, in order, when ledgers are kept."""
+        self._flags: Mapping[Endpoints, int] = {}
 
     def listen(self) -> StackListener:
         """As Transport."""
@@ -47,15 +49,17 @@ class StackTransport(Transport):
             if local.host not in self._host.stack.addresses:
                 raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         handle = self._host.stack.connect(remote, self._host.clock.now_ns(), local, self._parameters)
+        self._record(handle)
         return StackConnection(self._host, handle, user, connecting=True)
 
     def adopt(self, handle: Connection, user: User) -> StackConnection:
         """As Transport."""
+        self._record(handle)
         return StackConnection(self._host, handle, user, connecting=False)
 
     def read(self, handle: Connection) -> ConnectionState:
         """As Transport."""
-        state = read_connection(handle, self._host.clock.now_ns())
+        state = read_connection(handle, self._configuration.endpoint.is_plain_tcp)
         self._flags = flags_of(handle)
         return state
 
@@ -76,6 +80,10 @@ class StackTransport(Transport):
     def options_in_force(self, handle: Connection) -> Mapping[str, str | int | bool | None]:
         """As Transport."""
         return options_in_force(handle, self._configuration.endpoint, self._parameters)
+
+    def _record(self, handle: Connection) -> None:
+        if self._parameters.record_ledger:
+            self.recorded.append(handle)
 
 
 def packed(address: str) -> bytes:
