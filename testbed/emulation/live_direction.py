@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from testbed.emulation.busy_periods import BusyPeriods
 from testbed.emulation.frames import corrupted, is_impaired
 from testbed.emulation.lateness import LatenessHistogram
+from testbed.emulation.middleboxes import FrameMiddleboxes
 from testbed.emulation.packet_socket import VNET_BYTES, PacketSocket
 from testbed.emulation.protocol import DirectionReport
 from testbed.emulation.segmentation import SuperSegment, UnsupportedSegmentError, parse
@@ -35,6 +36,7 @@ class LiveDirection:
         "bypassed_frames",
         "epoch_ns",
         "lateness",
+        "middleboxes",
         "model",
         "released_bytes",
         "released_packets",
@@ -53,8 +55,11 @@ class LiveDirection:
         epoch_ns: int,
         schedule: Schedule,
         release_due: Callable[[], None],
+        middleboxes: FrameMiddleboxes | None = None,
     ) -> None:
         self.model = model
+        self.middleboxes = middleboxes
+        """Handle packets as they arrive, before the model; None: most links have none."""
         self.source = source
         self.sink = sink
         self.epoch_ns = epoch_ns
@@ -80,7 +85,23 @@ class LiveDirection:
             self._arrived_ns = now_ns
         if not is_impaired(frame):
             self._bypass(frame, now_ns)
-        elif frame[1]:
+        elif self.middleboxes is not None:
+            self._through_middleboxes(self.middleboxes, frame, now_ns)
+        else:
+            self._impaired(frame, now_ns)
+
+    def _through_middleboxes(self, middleboxes: FrameMiddleboxes, frame: bytes, now_ns: int) -> None:
+        try:
+            frames = middleboxes.process(frame)
+        except UnsupportedSegmentError:
+            self.unsupported_frames += 1
+            return
+        for each in frames:
+            self._impaired(each, now_ns)
+
+    def _impaired(self, frame: bytes, now_ns: int) -> None:
+        """The link model decides."""
+        if frame[1]:
             self._super_segment_arrives(frame, now_ns)
         else:
             size_bytes = len(frame) - VNET_BYTES

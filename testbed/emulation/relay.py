@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 
 from testbed.emulation.live_direction import LiveDirection
+from testbed.emulation.middleboxes import FrameMiddleboxes
 from testbed.emulation.packet_socket import LARGEST_FRAME_BYTES, VNET_BYTES, PacketSocket
 from testbed.emulation.protocol import AppliedChange, LinkConfiguration, LinkReport, Report
 from testbed.net.link import duplex
@@ -53,8 +54,12 @@ class LiveLink:
         link = self.configuration
         changes = link.changes if with_changes else ()
         forward, backward = duplex(link.forward, link.backward, changes, link.seed)
-        self.forward = LiveDirection(forward, self.a, self.b, epoch_ns, relay.schedule, relay.release_due)
-        self.backward = LiveDirection(backward, self.b, self.a, epoch_ns, relay.schedule, relay.release_due)
+        boxes, back_boxes = (
+            FrameMiddleboxes(profile.middleboxes) if profile.middleboxes else None
+            for profile in (link.forward, link.backward)
+        )
+        self.forward = LiveDirection(forward, self.a, self.b, epoch_ns, relay.schedule, relay.release_due, boxes)
+        self.backward = LiveDirection(backward, self.b, self.a, epoch_ns, relay.schedule, relay.release_due, back_boxes)
         for port in (self.a, self.b):
             port.read_statistics()
             port.dropped = 0

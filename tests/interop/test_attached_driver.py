@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,9 @@ from emulation_lab import Lab
 from testbed.endpoint.attached.driver import Attachment
 from testbed.endpoint.attached.ports import PortsError, hold_client_ports, kernel_port_range
 from testbed.endpoint.loop import Loop
-from testbed.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
+from testbed.tcp.icmp import Icmp, IcmpKind
+from testbed.wire.codec import encode
+from testbed.wire.segment import ACK, FIN, PSH, RST, SYN, Segment, SocketAddress
 
 pytestmark = [pytest.mark.needs_root]
 
@@ -64,6 +67,23 @@ class Greeter:
         raise AssertionError("no timer was asked for")
 
 
+class Noted:
+    """What the driver tells beside segments."""
+
+    def __init__(self) -> None:
+        self.addresses: list[tuple[str, bool]] = []
+        self.icmp: list[tuple[SocketAddress, SocketAddress, Icmp]] = []
+
+    def add_address(self, address: bytes, now: int) -> None:
+        self.addresses.append((socket.inet_ntoa(address), True))
+
+    def remove_address(self, address: bytes, now: int) -> None:
+        self.addresses.append((socket.inet_ntoa(address), False))
+
+    def icmp_arrives(self, local: SocketAddress, remote: SocketAddress, message: Icmp, now: int) -> None:
+        self.icmp.append((local, remote, message))
+
+
 @contextmanager
 def attached(lab: Lab, host: str, **options: object) -> Iterator[tuple[Attachment, Loop]]:
     loop = Loop()
@@ -103,7 +123,7 @@ def test_a_kernel_client_is_answered_by_us_and_never_by_the_kernel(remote: str, 
         bridged(lab),
         attached(lab, lab.a, listen_ports=[PORT]) as (attachment, loop),
     ):
-        attachment.drive(greeter)
+        attachment.drive(greeter, Noted())
         client = connecting(lab, remote)
         read = bytearray()
         loop.watch(client.fileno(), lambda: read.extend(receive(client)))
@@ -122,10 +142,11 @@ def test_a_kernel_client_is_answered_by_us_and_never_by_the_kernel(remote: str, 
 
 
 def test_an_address_that_goes_and_a_new_interface_are_told() -> None:
-    seen: list[tuple[str, bool]] = []
+    noted = Noted()
+    seen = noted.addresses
     with Lab(2) as lab, attached(lab, lab.a, family=4) as (attachment, _):
         assert [socket.inet_ntoa(address) for address in attachment.addresses] == ["10.77.1.1", "10.77.2.1"]
-        attachment.drive(Greeter(), lambda address, there, now: seen.append((socket.inet_ntoa(address), there)))
+        attachment.drive(Greeter(), noted)
         lab.run(lab.a, "ip", "address", "del", "10.77.1.1/24", "dev", "eth1")
         run_until(attachment, lambda: len(seen) == 1)
         lab.run(lab.a, "ip", "link", "set", "dev", "eth2", "down")
@@ -194,6 +215,38 @@ def test_nothing_is_left_behind_when_the_process_is_killed() -> None:
         assert lab.run(lab.a, "nft", "list", "tables") == ""
         with lab.inside(lab.a), socket.socket() as again:
             again.bind(("", PORT))
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_router_that_finds_a_segment_too_big_is_heard(family: int) -> None:
+    noted = Noted()
+    with Lab(1) as lab, bridged(lab), attached(lab, lab.a, listen_ports=[PORT]) as (attachment, _):
+        attachment.drive(Greeter(), noted)
+        with lab.inside(lab.b):
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            sock.bind(("eth1", 0))
+        sock.send(too_big(family))
+        run_until(attachment, lambda: noted.icmp)
+        sock.close()
+    ((local, remote, message),) = noted.icmp
+    assert (local.port, remote.port) == (PORT, 4321)
+    assert (message.kind, message.quoted_seq, message.mtu) == (IcmpKind.TOO_BIG, 77, 1400)
+
+
+def too_big(family: int) -> bytes:
+    """A frame with an ICMP error about a segment of ours."""
+    hosts = ("10.77.1.1", "10.77.1.2") if family == 4 else ("fd77:1::1", "fd77:1::2")
+    us, them = (socket.inet_pton(socket.AF_INET if family == 4 else socket.AF_INET6, host) for host in hosts)
+    quoted = encode(Segment(SocketAddress(us, PORT), SocketAddress(them, 4321), 77, 0, ACK, 1000))[:60]
+    if family == 4:
+        body = struct.pack("!BBHHH", 3, 4, 0, 0, 1400) + quoted
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 0, 0, 64, socket.IPPROTO_ICMP, 0, them, us)
+        checksum = 0xFFFF - int.from_bytes(header, "big") % 0xFFFF
+        header = header[:10] + checksum.to_bytes(2, "big") + header[12:]
+    else:
+        body = struct.pack("!BBHI", 2, 0, 0, 1400) + quoted
+        header = struct.pack("!IHBB16s16s", 6 << 28, len(body), socket.IPPROTO_ICMPV6, 64, them, us)
+    return b"\xff" * 6 + b"\x02" + bytes(5) + (b"\x08\x00" if family == 4 else b"\x86\xdd") + header + body
 
 
 @contextmanager

@@ -11,11 +11,12 @@ import functools
 import os
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from testbed.endpoint.attached.capture import CaptureFiles
 from testbed.endpoint.attached.frames import frame_of, segment_of
+from testbed.endpoint.attached.icmp import icmp_of
 from testbed.endpoint.attached.interfaces import NEIGHBOUR_NOTICES, NOTICE_GROUPS, Interface, KernelTables
 from testbed.endpoint.attached.netlink import NETLINK_ROUTE, Netlink
 from testbed.endpoint.attached.packet_port import LARGEST_FRAME_BYTES, AttachError, PacketPort
@@ -24,8 +25,9 @@ from testbed.endpoint.attached.ports import HeldPorts, hold_client_ports
 from testbed.endpoint.attached.quiet import KernelKeptQuiet
 from testbed.endpoint.attached.ways import WAITING_LIMIT, Way, Ways
 from testbed.endpoint.loop import Loop, Timer
+from testbed.tcp.icmp import Icmp
 from testbed.wire.errors import ChecksumError, DecodeError
-from testbed.wire.segment import Segment
+from testbed.wire.segment import Segment, SocketAddress
 
 READS_PER_TURN = 16
 """Frames read from one interface before what they have caused is sent."""
@@ -49,6 +51,19 @@ class Driven(Protocol):
 
     def handle_timeout(self, now: int) -> None:
         """Whatever is due."""
+
+
+class Control(Protocol):
+    """The stack, for what is not a segment."""
+
+    def add_address(self, address: bytes, now: int) -> None:
+        """An address of this host has come up."""
+
+    def remove_address(self, address: bytes, now: int) -> None:
+        """An address of this host has gone."""
+
+    def icmp_arrives(self, local: SocketAddress, remote: SocketAddress, message: Icmp, now: int) -> None:
+        """An ICMP error that quotes a segment from ``local`` to ``remote``."""
 
 
 class Statistics:
@@ -106,7 +121,7 @@ class Attachment:
         self._ways = Ways(self._tables)
         self._stack: Driven | None = None
         self._timer: Timer | None = None
-        self._on_addresses: Callable[[bytes, bool, int], None] | None = None
+        self._control: Control | None = None
         self.addresses: tuple[bytes, ...] = ()
         self.capture: CaptureFiles | None = None
         """Where every segment is written to; None: nowhere."""
@@ -129,10 +144,10 @@ class Attachment:
         """Whether the kernel has a route for a packet from ``local`` to ``remote``."""
         return self._ways.can_reach(local, remote)
 
-    def drive(self, stack: Driven, on_addresses: Callable[[bytes, bool, int], None] | None = None) -> None:
-        """From now on. ``on_addresses(address, is_there, now)`` is called when one comes or goes."""
+    def drive(self, stack: Driven, control: Control) -> None:
+        """From now on, until :meth:`close`."""
         self._stack = stack
-        self._on_addresses = on_addresses
+        self._control = control
         self.loop.watch(self._notices.fileno(), self._notice)
         for port in self._ports.values():
             self.loop.watch(port.fileno(), functools.partial(self._readable, port))
@@ -193,11 +208,18 @@ class Attachment:
                 statistics.checksum_errors += 1
                 continue
             except DecodeError:
-                statistics.malformed += 1
+                self._take_other(frame)
                 continue
             if self.capture is not None:
                 self.capture.note(port.name, segment)
             stack.segment_arrives(segment, now_ns())
+
+    def _take_other(self, frame: bytes) -> None:
+        quoted = icmp_of(frame)
+        if quoted is None:
+            self.statistics.malformed += 1
+        elif self._control is not None:
+            self._control.icmp_arrives(*quoted, self.loop.now_ns())
 
     def _expired(self) -> None:
         self._timer = None
@@ -267,12 +289,12 @@ class Attachment:
             before = set(self.addresses)
             self._look()
             now = self.loop.now_ns()
-            if self._on_addresses is not None:
-                for address in self.addresses:
-                    if address not in before:
-                        self._on_addresses(address, True, now)
-                for address in sorted(before - set(self.addresses)):
-                    self._on_addresses(address, False, now)
+            assert self._control is not None
+            for address in self.addresses:
+                if address not in before:
+                    self._control.add_address(address, now)
+            for address in sorted(before - set(self.addresses)):
+                self._control.remove_address(address, now)
         self._send_waiting(self._ways.neighbours_changed())
 
     def _look(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Callable
 
@@ -38,19 +37,22 @@ class FlowHost:
         except OSError as error:  # AttachError, QuietError, PortsError
             raise Unsupported(f"cannot attach to the interfaces: {error.args[-1]}") from None
         try:
-            parameters = stack_parameters(configuration.endpoint, configuration.path_manager, self._attachment.mtu)
-            super_segment = SUPER_SEGMENT_OCTETS if configuration.super_segments else 0
-            tcp = dataclasses.replace(parameters.tcp, super_segment=super_segment)
+            parameters = stack_parameters(
+                configuration.endpoint,
+                configuration.path_manager,
+                self._attachment.mtu,
+                super_segment=SUPER_SEGMENT_OCTETS if configuration.super_segments else 0,
+            )
             self.stack = Stack(
                 self._attachment.addresses,
-                dataclasses.replace(parameters, tcp=tcp),
+                parameters,
                 chance,
                 can_reach=self._attachment.can_reach,
                 port_range=self._attachment.client_ports,
             )
             host = StackHost(self.stack, loop)
-            self.transport = StackTransport(host, configuration)
-            self._attachment.drive(host, self._address_changed)
+            self.transport = StackTransport(host, configuration, parameters)
+            self._attachment.drive(host, self.stack)
         except BaseException:
             self._attachment.close()
             raise
@@ -80,9 +82,3 @@ class FlowHost:
 
     def _is_quiet(self) -> bool:
         return all(not connection.unacknowledged_octets for connection in self.stack.connections)
-
-    def _address_changed(self, address: bytes, is_there: bool, now: int) -> None:
-        if is_there:
-            self.stack.add_address(address, now)
-        else:
-            self.stack.remove_address(address, now)

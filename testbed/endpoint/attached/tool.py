@@ -102,7 +102,7 @@ class Tool:
         """To the end."""
         order, loop, attachment = self._order, self._loop, self._attachment
         try:
-            attachment.drive(self, self._address_changed)
+            attachment.drive(self, self._stack)
             if order.give_up_ns is not None:
                 loop.at(self._began_ns + order.give_up_ns, self._give_up)
             loop.run(self._round)
@@ -249,12 +249,6 @@ class Tool:
 
         self._loop.run(done)
         timer.cancel()
-
-    def _address_changed(self, address: bytes, is_there: bool, now: int) -> None:
-        if is_there:
-            self._stack.add_address(address, now)
-        else:
-            self._stack.remove_address(address, now)
 
     # --- the end ---
 
