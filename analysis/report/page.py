@@ -32,7 +32,7 @@ from analysis.report.time_figures import (
 from analysis.report.wording import NOT_MEASURED, interval, metric_name, quantity, share, significant
 from analysis.statistics import SMALLEST_BOOTSTRAP
 from analysis.verdict import Verdict, exit_code
-from testbed.record import TABLES
+from testbed.record import TABLES, drawing_stem
 
 MOST_PLOTS = 4
 """Metrics that get a plot of their own: goodput and those of the expectations."""
@@ -342,7 +342,8 @@ def _drawings(run: Run) -> list[Drawing]:
     drawings = []
     for number, variants in enumerate(networks.values()):
         topology = run.variants[variants[0]]["topology"]["name"]
-        stems = [stem for stem in (variants[0], topology) if (folder / f"{stem}.svg").is_file()]
+        names = (drawing_stem(variants[0]).removeprefix("drawings/"), topology)
+        stems = [stem for stem in names if (folder / f"{stem}.svg").is_file()]
         image = _inline((folder / f"{stems[0]}.svg").read_text(), number) if stems else Markup("")
         text = folder / f"{stems[0] if stems else topology}.txt"
         drawings.append(Drawing(topology, tuple(variants), image, text.read_text() if text.is_file() else ""))

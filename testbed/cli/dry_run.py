@@ -11,13 +11,14 @@ from typing import Any
 
 from testbed.emulation.placement import placement
 from testbed.endpoint import protocol
-from testbed.orchestrator import features, network_commands, plan, qdisc_schedule
+from testbed.orchestrator import features, network_commands, plan, qdisc_schedule, sim_runner
 from testbed.orchestrator.collectors import capture
 from testbed.orchestrator.emulator import relay_configuration
 from testbed.orchestrator.netem import QdiscFeatures
 from testbed.orchestrator.network_plan import EMULATOR, NetworkPlan, plan_network
 from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.spec import Experiment, Variant, to_json
+from topologies.link_text import describe
 
 
 def print_plan(experiment: Experiment, *, as_json: bool) -> None:
@@ -39,6 +40,27 @@ def print_plan(experiment: Experiment, *, as_json: bool) -> None:
             print(f"#   link {shaped.link.name}: {shaped.realisation} ({shaped.reason})")
         for line in commands(experiment, variant, network, _first(trials, variant)):
             print(line)
+
+
+def print_simulated_plan(experiment: Experiment, *, as_json: bool) -> None:
+    """The trials in virtual time, and what each variant's network is; no command is ever run."""
+    experiment, obstacles = sim_runner.runnable(experiment)
+    trials = plan.trials(experiment)
+    if as_json:
+        planned = [trial.as_row() for trial in trials]
+        left_out = {"left_out": dict(obstacles)}
+        print(json.dumps({"experiment": to_json(experiment), "plan": planned, **left_out}, indent=1))
+        return
+    print(f"# {experiment.name}: {experiment.question}")
+    print(f"# {len(trials)} trials of {experiment.duration_ns / 1e9:g} s each, in virtual time:")
+    for trial in trials:
+        print(f"#   {trial.number:3d}  {trial.variant} #{trial.repetition + 1}  seed {trial.seed}")
+    for name, obstacle in obstacles.items():
+        print(f"# variant {name} is left out: {obstacle}")
+    for variant in experiment.variants:
+        print(f"\n# variant {variant.name}: {variant.summary}")
+        for link in variant.topology.resolved().shaped_links():
+            print(f"#   link {link.name}: {describe(link.forward)}; back {describe(link.backward)}")
 
 
 def commands(experiment: Experiment, variant: Variant, network: NetworkPlan, trial: Trial) -> Iterator[str]:

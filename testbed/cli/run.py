@@ -12,11 +12,11 @@ import typer
 from testbed.cli import outcome
 
 if TYPE_CHECKING:
+    from testbed.orchestrator.runner import RunRequest
     from testbed.orchestrator.spec import Experiment
 
-BACKENDS = ("mininet",)
+BACKENDS = ("sim", "mininet")
 LATER = {
-    "sim": "the simulator needs the userspace MPTCP endpoint, which this version does not have",
     "vm": "virtual machines are not part of this version",
     "ssh": "remote hosts are not part of this version",
 }
@@ -25,8 +25,9 @@ LATER = {
 def run(
     experiments: Annotated[list[str], typer.Argument(help="Names; 'testbed list' shows them.", show_default=False)],
     backend: Annotated[
-        str, typer.Option(help="Where it runs: mininet (namespaces on this machine, root).")
-    ] = "mininet",
+        str,
+        typer.Option(help="Where it runs: sim (virtual time, our own stack) or mininet (real kernels, root)."),
+    ] = "sim",
     variant: Annotated[list[str] | None, typer.Option(help="Only this variant; may be repeated.")] = None,
     repeat: Annotated[int | None, typer.Option(help="Repetitions of each variant.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", min=0)] = None,
@@ -34,6 +35,10 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change any field: path2.loss=2%.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("runs"),
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Trials at a time in the simulator; default: one per processor.", min=1, show_default=False),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished run of the same.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and every command; run nothing.")] = False,
     pcap: Annotated[bool, typer.Option("--pcap", help="Capture headers at both ends.")] = False,
@@ -42,20 +47,31 @@ def run(
 ) -> None:
     """Run experiments and write a run directory with a report for each.
 
-    Example: sudo testbed run aggregation --set path2.loss=2% --set duration=20s --repeat 5
+    Example: testbed run aggregation --set path2.loss=2% --set duration=20s --repeat 5
     """
     with outcome.reported():
         _check_backend(backend)
         chosen = [_experiment(name, variant, repeat, seed, pcap, set_ or []) for name in experiments]
         if dry_run:
-            from testbed.cli.dry_run import print_plan
+            from testbed.cli.dry_run import print_plan, print_simulated_plan
 
             for experiment in chosen:
-                print_plan(experiment, as_json=as_json)
+                (print_plan if backend == "mininet" else print_simulated_plan)(experiment, as_json=as_json)
             return
+        from testbed.orchestrator import runner
+
         codes, summaries = [], []
         for experiment in chosen:
-            code, summary = _carry_out(experiment, out, set_ or [], resume=resume, quiet=quiet, as_json=as_json)
+            request = runner.RunRequest(
+                experiment=experiment,
+                parent=out,
+                command=["testbed", *sys.argv[1:]],
+                overrides=dict(word.split("=", 1) for word in set_ or []),
+                resume=resume,
+                backend="mininet" if backend == "mininet" else "sim",
+                jobs=jobs,
+            )
+            code, summary = _carry_out(request, quiet=quiet, as_json=as_json)
             codes.append(code)
             summaries.append(summary)
         if as_json:
@@ -89,21 +105,12 @@ def _experiment(
     return overrides.only_variants(experiment, variants) if variants else experiment
 
 
-def _carry_out(
-    experiment: Experiment, out: Path, assignments: list[str], *, resume: bool, quiet: bool, as_json: bool
-) -> tuple[int, object]:
+def _carry_out(request: RunRequest, *, quiet: bool, as_json: bool) -> tuple[int, object]:
     from testbed.cli.progress import RunProgress
     from testbed.orchestrator import runner
     from testbed.orchestrator.errors import Interrupted
 
-    request = runner.RunRequest(
-        experiment=experiment,
-        parent=out,
-        command=["testbed", *sys.argv[1:]],
-        overrides=dict(word.split("=", 1) for word in assignments),
-        resume=resume,
-    )
-    with RunProgress(experiment.name, quiet=quiet) as progress:
+    with RunProgress(request.experiment.name, quiet=quiet) as progress:
         try:
             directory = runner.run(request, progress)
         except Interrupted as error:

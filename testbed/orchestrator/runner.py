@@ -1,4 +1,7 @@
-"""A whole run: the run directory, an isolated worker that carries out the trials, and what it says meanwhile.
+"""A whole run: the run directory, who carries out the trials, and what is said meanwhile.
+
+In virtual time (backend ``sim``) that is this process and a few of its like (``sim_runner.py``). On real kernels
+(``mininet``) it is an isolated worker.
 
 The worker (``isolation.py``) stores each trial as soon as it has ended, so whatever kills whom, what is done is kept
 and ``resume`` goes on with the rest. The parent only listens. Nothing of the analysis is known here.
@@ -6,12 +9,13 @@ and ``resume`` goes on with the rest. The parent only listens. Nothing of the an
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from testbed.orchestrator import environment, features, spec
+from testbed.orchestrator import environment, features, sim_runner, spec
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.errors import Interrupted, Unsupported
 from testbed.orchestrator.isolation import Messages, run_isolated
@@ -21,7 +25,7 @@ from testbed.orchestrator.run_identity import new_run_id
 from testbed.orchestrator.spec import Experiment
 from testbed.orchestrator.trial import run_trial
 from testbed.record.errors import RecordError
-from testbed.record.run_directory import RunDirectory, unfinished_run
+from testbed.record.run_directory import RunDirectory, drawing_stem, unfinished_run
 from topologies import drawing
 
 OVERHEAD_S = 2.0
@@ -39,6 +43,9 @@ class RunRequest:
     """The words that the user typed, for run.json."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     resume: bool = False
+    backend: Literal["sim", "mininet"] = "mininet"
+    jobs: int | None = None
+    """Trials at a time in the simulator; None: one per processor. On real kernels it is always one."""
 
 
 OnMessage = Callable[[Mapping[str, Any]], None]
@@ -59,7 +66,12 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
     Raises Unsupported when nothing can run here, Interrupted when the user stopped it (the path is in the message
     ``run``), RecordError when the directory cannot be written. INVALID trials are results, not errors.
     """
-    if reason := why_not_here():
+    if request.backend == "sim":
+        experiment, obstacles = sim_runner.runnable(request.experiment)
+        for name, obstacle in obstacles.items():
+            on_message({"kind": "note", "text": f"variant {name} is left out: {obstacle}"})
+        request = dataclasses.replace(request, experiment=experiment)
+    elif reason := why_not_here():
         raise Unsupported(reason)
     for variant in request.experiment.variants:  # a specification error ends it before anything is made
         planning.network_settings(request.experiment, variant)
@@ -70,7 +82,9 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         trials = {trial.number: trial for trial in planning.trials(request.experiment)}
         remaining = [trials[number] for number in directory.remaining_trials()]
         on_message({"kind": "run", "path": str(directory.path), "planned": len(trials), "remaining": len(remaining)})
-        if remaining:
+        if remaining and request.backend == "sim":
+            sim_runner.carry_out(request.experiment, remaining, directory, request.jobs, on_message)
+        elif remaining:
             run_id = new_run_id()
             qdiscs = features.qdiscs()
 
@@ -98,7 +112,7 @@ def _open(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         "experiment": spec.to_json(experiment),
         "plan": [trial.as_row() for trial in planning.trials(experiment)],
         "seed": experiment.seed,
-        "backend": "mininet",
+        "backend": request.backend,
         "command": list(request.command),
         "overrides": dict(request.overrides),
         **surroundings,
@@ -106,8 +120,9 @@ def _open(request: RunRequest, on_message: OnMessage) -> RunDirectory:
     directory = RunDirectory.create(request.parent, experiment.name, digest, document)
     for number, variant in enumerate(experiment.variants):
         topology = variant.topology.resolved()
-        directory.write_file(f"drawings/{variant.name}.svg", drawing.as_svg(topology, id_prefix=f"network{number}"))
-        directory.write_file(f"drawings/{variant.name}.txt", drawing.as_text(topology))
+        stem = drawing_stem(variant.name)
+        directory.write_file(f"{stem}.svg", drawing.as_svg(topology, id_prefix=f"network{number}"))
+        directory.write_file(f"{stem}.txt", drawing.as_text(topology))
     return directory
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from testbed.record.errors import RecordError
-from testbed.record.run_directory import REPORT_FILES, RunDirectory, TrialRecord, unfinished_run
+from testbed.record.run_directory import REPORT_FILES, RunDirectory, TrialRecord, drawing_stem, unfinished_run
 from testbed.record.schema import SCHEMA_VERSION, TABLES, VERDICTS
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "RecordError",
     "RunDirectory",
     "TrialRecord",
+    "drawing_stem",
     "unfinished_run",
 ]

@@ -311,6 +311,11 @@ def unfinished_run(parent: Path, experiment_name: str, digest: str) -> Path | No
     return None
 
 
+def drawing_stem(variant: str) -> str:
+    """Path of a variant's drawing without its ending; a slash of the name is no directory."""
+    return f"drawings/{variant.replace('/', '+')}"
+
+
 def _checked_tables(record: TrialRecord) -> Mapping[str, Sequence[Row]]:
     for name, rows in record.tables.items():
         if name not in TABLES:
