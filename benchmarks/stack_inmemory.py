@@ -1,0 +1,202 @@
+"""How many data packets a second of CPU the complete userspace stack moves: two of them back to back in memory.
+
+    python -m benchmarks.stack_inmemory [--rounds N] [--mebibytes N]
+
+Bulk data from one stack to the other over two subflows, MTU-sized segments with timestamps and DSS, no loss, each link
+a fixed small delay of a virtual clock. Everything a live endpoint does is done except the sockets: handshakes, path
+manager, scheduler, congestion control, reassembly; the receiver is told of every segment by itself and answers it, as
+if each had been read from an interface. What is counted is data packets per second of CPU time of the one process,
+both ends and their ACKs included; what was received is compared with what was sent.
+
+Rows: segments passed as values (as the simulator does), and as packets through the codec with checksums (as a live
+endpoint without offload does); each from the sources and from the compiled modules (``./tb build``), each run in a
+process of its own, interleaved; medians. The ratios are printed last.
+
+``--profile`` runs once in this process under cProfile instead; ``--run MODE`` once without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+
+from testbed import compilation
+
+DELAY_NS = 1_000_000
+CHUNK = 64 * 1024
+PORT = 5001
+PLAIN_TARGET, COMPILED_TARGET = 90_000, 600_000
+MODES = ("values", "packets")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One transfer."""
+
+    packets: int
+    """Data segments that arrived."""
+    acks: int
+    """Other segments, in either direction."""
+    octets: int
+    seconds: float
+    """CPU time."""
+    shares: tuple[int, ...]
+    """Data segments by subflow."""
+    compiled: bool
+
+    @property
+    def rate(self) -> float:
+        """Data packets per second of CPU."""
+        return self.packets / self.seconds
+
+
+def transfer(octets: int, mode: str, subflows: int = 2, **changes: object) -> Result:
+    """Move ``octets`` from client to server."""
+    from testbed.mptcp.parameters import Parameters
+    from testbed.mptcp.stack import Stack
+    from testbed.wire.codec import decode, encode
+    from testbed.wire.segment import Segment, SocketAddress
+
+    parameters = replace(Parameters(path_manager="fullmesh", scheduler="lowest-rtt"), **changes)
+    clients = [bytes((10, 0, path, 1)) for path in range(subflows)]
+    servers = [bytes((10, 0, path, 2)) for path in range(subflows)]
+
+    def joined(one: bytes, other: bytes) -> bool:
+        return one[2] == other[2]
+
+    client = Stack(clients, parameters, random.Random(1), can_reach=joined)
+    server = Stack(servers, replace(parameters, path_manager="signal"), random.Random(2), can_reach=joined)
+    listener = server.listen(PORT)
+    as_packets = mode == "packets"
+    now = 1_000_000_000
+    wires: tuple[deque[tuple[int, Segment | bytes]], deque[tuple[int, Segment | bytes]]] = (deque(), deque())
+    counts: dict[bytes, int] = {}
+    packets = acks = received = sent = 0
+    chunk = random.Random(3).randbytes(CHUNK)
+    sender = client.connect(SocketAddress(servers[0], PORT), now)
+    receiver = None
+    begun = time.process_time()
+    while received < octets:
+        for stack, wire in ((client, wires[0]), (server, wires[1])):
+            for segment in stack.segments_to_send(now):
+                wire.append((now + DELAY_NS, encode(segment) if as_packets else segment))
+        times = [wire[0][0] for wire in wires if wire]
+        times += [due for stack in (client, server) if (due := stack.next_timeout()) is not None]
+        if not times:
+            raise RuntimeError(f"nothing happens any more after {received} of {octets} octets")
+        now = max(now, min(times))
+        for wire, stack, back in ((wires[0], server, wires[1]), (wires[1], client, wires[0])):
+            while wire and wire[0][0] <= now:
+                carried = wire.popleft()[1]
+                arriving = decode(carried) if isinstance(carried, bytes) else carried
+                if arriving.payload:
+                    packets += 1
+                    host = arriving.source.host
+                    counts[host] = counts.get(host, 0) + 1
+                else:
+                    acks += 1
+                stack.segment_arrives(arriving, now)
+                if stack is client:
+                    while sent < octets:
+                        taken = sender.send(chunk, now)
+                        sent += taken
+                        if taken < CHUNK:
+                            chunk = chunk[taken:] + chunk[:taken]
+                            break
+                elif receiver is not None:
+                    while data := receiver.receive(1 << 20):
+                        received += len(data)
+                else:
+                    receiver = listener.accept()
+                for segment in stack.segments_to_send(now):
+                    back.append((now + DELAY_NS, encode(segment) if as_packets else segment))
+        for stack in (client, server):
+            stack.handle_timeout(now)
+    seconds = time.process_time() - begun
+    shares = tuple(counts[host] for host in clients if host in counts)
+    return Result(packets, acks, received, seconds, shares, compilation.status.compiled)
+
+
+def in_a_process(mode: str, octets: int, compiled: bool) -> Result:
+    """One run with the form of the modules that is asked for."""
+    environment = {**os.environ, compilation.VARIABLE: "1" if compiled else "0"}
+    argv = [sys.executable, "-m", "benchmarks.stack_inmemory", "--run", mode, "--mebibytes", str(octets >> 20)]
+    output = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    fields = json.loads(output)
+    return Result(**{**fields, "shares": tuple(fields["shares"])})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mebibytes", type=int, default=64)
+    parser.add_argument("--run", choices=MODES, help="once, in this process; prints JSON")
+    parser.add_argument("--profile", choices=MODES, help="once, in this process, under cProfile")
+    arguments = parser.parse_args()
+    octets = arguments.mebibytes << 20
+    if arguments.run:
+        result = transfer(octets, arguments.run)
+        print(json.dumps({name: getattr(result, name) for name in Result.__slots__}))
+        return
+    if arguments.profile:
+        profile(octets, arguments.profile)
+        return
+    forms = [False]
+    if can_be_compiled():
+        forms.append(True)
+    rates: dict[tuple[str, bool], list[float]] = {(mode, form): [] for mode in MODES for form in forms}
+    for _ in range(arguments.rounds):
+        for (mode, form), found in rates.items():
+            result = in_a_process(mode, octets, form)
+            found.append(result.rate)
+    print(f"{'segments as':12} {'modules':10} {'packets/s':>10} {'(range)':>19} {'us':>6}  target")
+    for (mode, form), found in rates.items():
+        middle = statistics.median(found)
+        target = COMPILED_TARGET if form else PLAIN_TARGET
+        spread = f"({min(found):.0f} - {max(found):.0f})"
+        print(
+            f"{mode:12} {'compiled' if form else 'sources':10} {middle:10.0f} {spread:>19} {1e6 / middle:6.2f}  "
+            f"{middle / target:.2f} of {target}"
+        )
+    print(f"last run: {result.packets} data packets, {result.acks} others, by subflow {result.shares}")
+    for mode in MODES:
+        if (mode, True) in rates:
+            ratio = statistics.median(rates[mode, True]) / statistics.median(rates[mode, False])
+            print(f"compiled / sources, {mode}: {ratio:.2f}")
+
+
+def can_be_compiled() -> bool:
+    """Builds if necessary; says why not."""
+    from testbed.compilation.build import BuildError, build
+
+    try:
+        build()
+    except BuildError as error:
+        print(f"the sources only: {error}")
+        return False
+    return True
+
+
+def profile(octets: int, mode: str) -> None:
+    """Where the time goes."""
+    import cProfile
+    import pstats
+
+    profiler = cProfile.Profile()
+    profiler.enable()
+    result = transfer(octets, mode)
+    profiler.disable()
+    print(f"{result.packets} data packets, {result.acks} others")
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+
+
+if __name__ == "__main__":
+    main()
