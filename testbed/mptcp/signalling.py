@@ -15,7 +15,7 @@ from testbed.mptcp.path_manager.base import Pair, PathView
 from testbed.mptcp.subflow import Subflow, SubflowState
 from testbed.tcp.connection import Connection as TcpConnection
 from testbed.tcp.state import SYN_RECEIVED
-from testbed.wire.options import AddAddr, Dss, MpCapable, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
+from testbed.wire.options import AddAddr, MpCapable, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
 from testbed.wire.segment import ACK, SYN, Segment, SocketAddress
 
 if TYPE_CHECKING:
@@ -166,8 +166,6 @@ class Signalling:
         if not subflow.fully_established and not self._handshake_arrived(subflow, segment, now):
             return False
         if not self.is_stopped and self.connection.keys.remote_key is not None:
-            if subflow.is_initial and segment.dss is not None and subflow.state is SubflowState.ESTABLISHED:
-                self._initial_dss_arrived(subflow, segment.dss, now)
             for option in segment.mptcp:
                 self._signal_arrived(subflow, option, segment, now)
         return True
@@ -312,10 +310,10 @@ class Signalling:
         elif isinstance(option, MpJoin) and not subflow.is_client and not segment.flags & SYN:
             subflow.tcp.ack_now()  # the third packet again: our fourth was lost (J6)
 
-    def _initial_dss_arrived(self, subflow: Subflow, dss: Dss, now: int) -> None:
+    def dss_arrived(self, subflow: Subflow, now: int) -> None:
         """The first DSS of the peer: it speaks MPTCP and has our key, so its handshake is complete (B10: shown by the
-        DATA_ACK in it) and further subflows may be opened (B15)."""
-        if dss.data_ack is None and self.connection.parameters.rules.first_data_needs_data_ack:
+        DATA_ACK in it, the data level has looked) and further subflows may be opened (B15)."""
+        if not subflow.is_initial or self.is_stopped:
             return
         subflow.confirmed()
         if not self.opener.may_open:

@@ -18,6 +18,7 @@ from testbed.mptcp.join import join_of
 from testbed.mptcp.listener import Listener
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.subflow import Subflow
+from testbed.tcp.icmp import Icmp
 from testbed.tcp.isn import initial_sequence_number
 from testbed.tcp.state import TIME_WAIT
 from testbed.wire.segment import ACK, FIN, RST, SYN, Segment, SocketAddress
@@ -153,6 +154,17 @@ class Stack(Host):
             return
         connection.segment_arrives(subflow, segment, now)
         self._ready[connection] = None
+
+    def icmp_arrives(self, local: SocketAddress, remote: SocketAddress, message: Icmp, now: int) -> None:
+        """ICMP that quotes a packet of ours from ``local`` to ``remote``: path MTU, soft and hard errors. Of a flow that
+        is not here it is ignored."""
+        subflow = self.flows.get((local, remote))
+        if subflow is None:
+            self.counters.add("TcpExtOutOfWindowIcmps")
+            return
+        subflow.tcp.icmp_arrives(message, now)
+        subflow.connection.handle_timeout(now)
+        self._ready[subflow.connection] = None
 
     def _is_to_be_dropped(self, subflow: Subflow, segment: Segment) -> bool:
         """Segments that would end a handshake too early: before the peer's key (B12), or with nobody to take it."""

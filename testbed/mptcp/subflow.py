@@ -166,9 +166,9 @@ class Subflow(SubflowData):
 
     def _with_first_data(self, option: MpCapable, plan: SegmentPlan) -> MptcpOption | None:
         """B12: the first data repeats both keys, and a Data-Level Length stands in place of the mapping."""
-        mapping = self.mapping_for(1, plan.length)
-        if mapping is None or mapping.ssn != 1 or mapping.data_fin:
-            return None  # no data of the connection, or a DATA_FIN that only a DSS can carry
+        mapping = self.mapping_for(plan.ssn, plan.length)
+        if mapping is None or mapping.ssn != plan.ssn or not mapping.length or mapping.data_fin:
+            return None  # no data of the connection, a fallback, or a DATA_FIN that only a DSS can carry
         option.data_length = mapping.length
         option.checksum = mapping.checksum
         plan.length = min(plan.length, mapping.length)
