@@ -47,14 +47,22 @@ TRANSITIONS: dict[DataState, frozenset[DataState]] = {
 """Every legal step; to M_CLOSED from anywhere: fast close, abort, time-out, fallback's TCP end."""
 
 
-class IllegalTransition(AssertionError):
+class IllegalTransition(Exception):
     """A step that the table does not have: a bug of ours, never the peer's doing."""
 
 
 class Closing:
     """DATA_FIN both ways. Of a connection that has fallen back, only ``state`` is used: TCP's FIN does the rest."""
 
-    __slots__ = ("connection", "deadline", "fin_dsn", "fin_is_acknowledged", "peer_fin_dsn", "peer_fin_reached", "state")
+    __slots__ = (
+        "connection",
+        "deadline",
+        "fin_dsn",
+        "fin_is_acknowledged",
+        "peer_fin_dsn",
+        "peer_fin_reached",
+        "state",
+    )
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection

@@ -1,7 +1,7 @@
 """The mappings that a peer has declared on one subflow, and the data that waits for one (RFC 8684 §3.3.1).
 
 What a receiver does with mappings that are late, odd or missing is a matter of :class:`ReceiverRules`; this table says
-what is the case (:class:`Verdict`), the data level acts on it. SSNs are relative (SYN = 0) and unbounded, DSNs absolute.
+what is the case (:class:`Verdict`), the data level acts on it. SSNs are TCP's offsets (SYN = 0), DSNs absolute, both unbounded.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class IncomingMapping:
         self.checked += len(piece)
         return self.checked == self.length
 
-    def is_intact(self) -> bool:
-        """Whether the complete data fits the checksum (D6)."""
+    def is_intact(self, ssn_offset: int) -> bool:
+        """Whether the complete data fits the checksum (D6); it counts the SSN as on the wire."""
         return self.checksum is None or is_dss_checksum_right(
-            self.checksum, self.dsn, self.ssn, self.length + self.data_fin, self._sum
+            self.checksum, self.dsn, self.ssn - ssn_offset, self.length + self.data_fin, self._sum
         )
 
 

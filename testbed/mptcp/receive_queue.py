@@ -69,6 +69,11 @@ class ReceiveQueue:
         self.ready.append(data)
         self.ready_octets += len(data)
 
+    def append_outside(self, data: bytes) -> None:
+        """Data of the SYN: first in the stream, outside the data sequence space (RFC 8684 B.2)."""
+        self.ready.append(data)
+        self.ready_octets += len(data)
+
     def take(self, limit: int) -> bytes:
         """At most ``limit`` octets for the user; one chunk by reference where possible."""
         if not self.ready or limit <= 0:

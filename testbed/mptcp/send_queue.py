@@ -182,6 +182,17 @@ class SendQueue:
         self.held -= mapping.length
         mapping.data = b""
 
+    def clear(self) -> None:
+        """Forget all data: the connection has ended abruptly."""
+        self._unsent.clear()
+        self._offset = 0
+        self.unsent_octets = 0
+        self.outstanding.clear()
+        self._first = 0
+        self.reinjections.clear()
+        self.held = 0
+        self.snd_una = self.snd_nxt = self.snd_end
+
     # --- reinjection ---
 
     def reinject(self, mapping: Mapping) -> None:
@@ -205,6 +216,14 @@ class SendQueue:
     def reinjected(self) -> None:
         """The first of the queue is on its way again."""
         self.reinjections.popleft().waits_for_reinjection = False
+
+    def sort_reinjections(self) -> None:
+        """Oldest data first: it is what the receiver waits for."""
+        self.reinjections = deque(sorted(self.reinjections, key=sort_key_dsn))
+
+    def all_outstanding(self) -> list[Mapping]:
+        """First transmissions that are not DATA_ACKed, in DSN order."""
+        return self.outstanding[self._first :]
 
     def head(self) -> Mapping | None:
         """The oldest data that is sent and not DATA_ACKed."""
@@ -281,6 +300,10 @@ class OutgoingMappings:
             first = 0
         self._first = first
 
+    def oldest(self) -> Mapping | None:
+        """The first that the subflow has not acknowledged."""
+        return self.items[self._first] if self._first < len(self.items) else None
+
     def unacknowledged(self) -> list[Mapping]:
         """What the subflow has not acknowledged, in SSN order."""
         return self.items[self._first :]
@@ -296,8 +319,8 @@ def _sort_key_ssn(mapping: Mapping) -> int:
     return mapping.ssn
 
 
-def declare_checksum(mapping: Mapping) -> None:
+def declare_checksum(mapping: Mapping, ssn_offset: int) -> None:
     """Fill in the checksum of a mapping that is about to be declared (RFC 8684 §3.3.1, D6; a DATA_FIN counts)."""
     mapping.checksum = dss_checksum(
-        mapping.dsn, mapping.ssn, mapping.length + mapping.data_fin, ones_complement_sum(mapping.data)
+        mapping.dsn, mapping.ssn - ssn_offset, mapping.length + mapping.data_fin, ones_complement_sum(mapping.data)
     )

@@ -27,10 +27,10 @@ class SubflowData(SubflowView):
         "carries_to",
         "connection",
         "fin_arrived",
-        "heard_dss",
         "incoming",
-        "infinite_dsn",
+        "infinite_from",
         "infinite_mapping",
+        "infinite_on_ack",
         "is_gone",
         "is_stale",
         "last_dsn",
@@ -41,12 +41,12 @@ class SubflowData(SubflowView):
         "outgoing",
         "penalised_until",
         "send_edge",
-        "sized_for",
         "size",
-        "ssn_offset",
+        "sized_for",
         "tcp",
         "timeouts_seen",
         "unmapped",
+        "untaken",
     )
 
     tcp: TcpConnection
@@ -57,25 +57,25 @@ class SubflowData(SubflowView):
         self.connection = connection
         self.number = connection.next_subflow_number()
         """Counts the subflows of the connection: bit ``number`` of ``Mapping.carriers``."""
-        self.ssn_offset = 0
-        """Octets that Fast Open carried in the SYN: TCP's offset = relative SSN + this (RFC 8684 B.2)."""
         rules = connection.parameters.rules
         # --- receiving ---
         self.incoming = IncomingMappings(rules.mappings_limit, rules.accept_sub_mapping)
         self.unmapped = UnmappedData()
-        self.heard_dss = False
-        """A DSS has arrived on this subflow."""
         self.last_ssn = -1
         """The mapping last seen, as on the wire: the next segment usually repeats it."""
         self.last_dsn = -1
         self.last_length = -1
-        self.infinite_dsn: int | None = None
-        """DSN - SSN of the peer's infinite mapping, or of the fallback without one."""
         self.fin_arrived = False
         # --- sending ---
         self.outgoing = OutgoingMappings()
         self.infinite_mapping: Mapping | None = None
-        """Ours, until its segment is acknowledged (K3, K7)."""
+        """Ours, until a segment that carried it is acknowledged (K3, K7)."""
+        self.infinite_from = 0
+        """TCP's offset of the first octet whose segment carries it."""
+        self.infinite_on_ack = False
+        """It is also due on the next pure ACK: no data of ours may ever follow."""
+        self.untaken: list[tuple[Mapping, int]] = []
+        """Mappings of which TCP's buffer could not take all: from this octet on it has to follow."""
         self.acknowledged_to = 1
         """SSN up to which the subflow's acknowledgments have been worked in."""
         self.send_edge = 0
@@ -99,6 +99,14 @@ class SubflowData(SubflowView):
             return infinite
         return self.outgoing.find(ssn)
 
+    def infinite_mapping_due(self) -> bool:
+        """Whether a pure ACK is to carry the infinite mapping: once."""
+        return self.infinite_on_ack and self.infinite_mapping is not None
+
+    def infinite_mapping_left(self) -> None:
+        """It is on its way on a pure ACK."""
+        self.infinite_on_ack = False
+
     def data_ack(self) -> int:
         """The next DSN expected by the connection."""
         return self.connection.data_ack
@@ -113,9 +121,6 @@ class SubflowData(SubflowView):
         if not connection.checksum:
             return None
         return dss_checksum(connection.data_fin_due, 0, 1, 0)
-
-    def data_ack_left(self, data_ack: int, now: int) -> None:
-        """Nothing to note: the right edge is kept where the window is computed."""
 
     # --- SubflowView: scheduling ---
 
@@ -182,15 +187,9 @@ class SubflowData(SubflowView):
         self.outgoing.append(mapping)
         return self.tcp.send(mapping.data, now)
 
-    def next_ssn(self) -> int:
-        """SSN of the next octet given to TCP."""
-        return self.tcp.snd_end - self.ssn_offset
-
     def forget_data(self) -> None:
         """Free all that only a living subflow needs."""
         self.incoming.clear()
         self.unmapped.take()
         self.outgoing.clear()
         self.infinite_mapping = None
-
-

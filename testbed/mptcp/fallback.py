@@ -1,0 +1,168 @@
+"""Back to TCP: when, how the peer is told, and the stream afterwards (RFC 8684 §3.7).
+
+After fallback the connection is its one subflow. What TCP delivers in order *is* the stream: no mapping is made up and
+no DSN computed from a sequence number, so an overlapping retransmission cannot shift anything (protocol.md §4.3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from testbed.mptcp import resets
+from testbed.mptcp.mapping import IncomingMapping
+from testbed.mptcp.send_queue import Mapping
+from testbed.mptcp.subflow_view import NOT_KNOWN
+from testbed.wire.options import MpFail
+
+if TYPE_CHECKING:
+    from testbed.mptcp.connection import Connection
+    from testbed.mptcp.subflow import Subflow
+
+
+class Fallback:
+    """One for each connection."""
+
+    __slots__ = ("awaits_infinite_mapping", "connection", "fail_sent", "fin_given")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.fail_sent = False
+        """We have sent MP_FAIL on the only subflow (K7)."""
+        self.awaits_infinite_mapping = False
+        """Data failed its checksum: it is held, and all after it, until the peer says that it is plain TCP from here."""
+        self.fin_given = False
+
+    # --- the step itself ---
+
+    def begin(self, now: int, tell_peer: bool) -> None:
+        """Leave MPTCP for good (K10). ``tell_peer``: with an infinite mapping, as the rules allow."""
+        connection = self.connection
+        connection.fallen_back = True
+        connection.shared_window.limits_sending = True
+        connection.data_ack = NOT_KNOWN  # K9: no DATA_ACK leaves any more
+        connection.data_fin_due = NOT_KNOWN
+        connection.signalling.stop()
+        queue = connection.send_queue
+        while queue.next_reinjection() is not None:
+            queue.reinjected()
+        subflow = connection.only_subflow()
+        if subflow is None:
+            return
+        subflow.sized_for = -1
+        if tell_peer and connection.keys_are_known and connection.parameters.rules.infinite_mapping_on_fallback:
+            self._declare_infinite(subflow)
+        else:
+            subflow.speaks_mptcp = False
+        self._release_held(subflow, now)
+
+    def _declare_infinite(self, subflow: Subflow) -> None:
+        """Retroactive: from the last octet that was DATA_ACKed on (RFC 8684 §3.7); length and checksum 0 (D14)."""
+        queue = self.connection.send_queue
+        head = queue.head()
+        if head is None:
+            dsn, ssn = queue.snd_nxt, subflow.tcp.snd_end
+        else:
+            dsn, ssn = queue.snd_una, head.ssn + queue.snd_una - head.dsn
+        subflow.infinite_mapping = Mapping(dsn, ssn, b"")
+        subflow.infinite_from = subflow.tcp.snd_nxt
+        subflow.infinite_on_ack = True
+        subflow.tcp.ack_now()
+
+    def _release_held(self, subflow: Subflow, now: int) -> None:
+        """What waited for a mapping or for the rest of its checksum is plain data now, in TCP's order."""
+        connection = self.connection
+        self.awaits_infinite_mapping = False
+        queue = connection.receive_queue
+        before = queue.rcv_nxt
+        pieces = subflow.unmapped.take()
+        for mapping in subflow.incoming.items:
+            position = mapping.ssn
+            for piece in mapping.pieces:
+                pieces.append((position, piece))
+                position += len(piece)
+        for _, piece in sorted(pieces):
+            queue.append(piece)
+        subflow.incoming.clear()
+        if queue.rcv_nxt != before:
+            connection.received(now)
+
+    # --- mappings that say so ---
+
+    def infinite_mapping_arrived(self, subflow: Subflow, dsn: int, wire_ssn: int, now: int) -> bool:
+        """The peer has fallen back (D14, K7): so do we, if the stream is contiguous; else it cannot be continued (K8)."""
+        connection = self.connection
+        connection.counters.add("MPTcpExtInfiniteMapRx")
+        if not connection.is_contiguous():
+            connection.signalling.reset_subflow(subflow, resets.MPTCP_SPECIFIC, now)
+            return False
+        connection.fall_back("", now)
+        return True
+
+    # --- checksums ---
+
+    def checksum_failed(self, subflow: Subflow, mapping: IncomingMapping, rest: bytes, now: int) -> None:
+        """K5 to K8. ``rest``: data that follows the failed mapping in the segment that completed it."""
+        connection = self.connection
+        rules = connection.parameters.rules
+        if connection.live_subflows() > 1 or not connection.is_contiguous():
+            # K5, K8: this subflow ends; its data from here on is discarded and comes again on another.
+            connection.counters.add("MPTcpExtMPFailTx")
+            connection.signalling.reset_subflow(
+                subflow, resets.MIDDLEBOX, now, first=MpFail(mapping.dsn & ((1 << 64) - 1))
+            )
+            return
+        subflow.unmapped.add(mapping.ssn, b"".join(mapping.pieces), now)
+        if rest:
+            subflow.unmapped.add(mapping.end, rest, now)
+        mapping.pieces = []
+        if rules.deliver_failed_checksum:
+            if connection.mapping_verified:
+                subflow.signal(MpFail(mapping.dsn & ((1 << 64) - 1)))
+                self.fail_sent = True
+            connection.fall_back("MPTcpExtDataCsumFallback", now)
+            return
+        self.fail_sent = True
+        self.awaits_infinite_mapping = True
+        subflow.signal(MpFail(mapping.dsn & ((1 << 64) - 1)))
+
+    def fail_arrived(self, subflow: Subflow, option: MpFail, now: int) -> None:
+        """MP_FAIL on an ACK: our data did not pass; on an RST the loss of the subflow says the rest (K6)."""
+        connection = self.connection
+        connection.counters.add("MPTcpExtMPFailRx")
+        if connection.fallen_back:
+            return
+        if connection.live_subflows() > 1 or not connection.is_contiguous():
+            connection.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now)  # K8
+            return
+        if not self.fail_sent:
+            # K7: answer MP_FAIL with MP_FAIL, and revert in both directions.
+            self.fail_sent = True
+            subflow.signal(MpFail(connection.receive_queue.rcv_nxt & ((1 << 64) - 1)))
+        connection.fall_back("MPTcpExtMPFailFallback", now, tell_peer=True)
+
+    # --- the plain stream ---
+
+    def acknowledged(self, subflow: Subflow, now: int) -> None:
+        """K9: the subflow's acknowledgments are all that frees the buffer now."""
+        infinite = subflow.infinite_mapping
+        if infinite is not None and subflow.tcp.snd_una > subflow.infinite_from:
+            subflow.infinite_mapping = None
+            subflow.speaks_mptcp = False
+        queue = self.connection.send_queue
+        oldest = subflow.outgoing.oldest()
+        acknowledged = queue.snd_nxt if oldest is None else oldest.dsn
+        if oldest is not None and subflow.tcp.snd_una > oldest.ssn:
+            acknowledged += subflow.tcp.snd_una - oldest.ssn
+        if acknowledged > queue.snd_una:
+            queue.data_acknowledged(acknowledged)
+            self.connection.room_made()
+
+    def data_given(self, now: int) -> None:
+        """All data is with TCP: if the user has closed, the FIN follows it."""
+        connection = self.connection
+        if connection.closing.fin_dsn == NOT_KNOWN or self.fin_given:
+            return
+        subflow = connection.only_subflow()
+        if subflow is not None and subflow.may_send_data:
+            self.fin_given = True
+            subflow.tcp.close(now)

@@ -1,0 +1,152 @@
+"""Retransmission at the connection's level: when the DATA_ACK does not come although TCP has done its work.
+
+The connection-level timer (RFC 8684 §3.3.6, W10), reinjection of what a silent or dead subflow carries, the probe of a
+closed connection-level window. The subflow itself goes on retransmitting (W8).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from testbed.mptcp.subflow_view import NOT_KNOWN
+
+if TYPE_CHECKING:
+    from testbed.mptcp.connection import Connection
+    from testbed.mptcp.subflow import Subflow
+
+STALE_TIMEOUTS = 2
+"""Expiries of a subflow's retransmission timer in a row, without progress, that make it stale: as long as others work,
+no new data goes there (Linux ``stale_loss_cnt`` counts connection-level periods; its default is 4)."""
+BACKOFF_LIMIT = 6
+"""Doublings of the connection-level timer, as of an RTO that starts at 1 s and ends at 64 s (RFC 6298 §2.5)."""
+
+
+class Reinjection:
+    """One for each connection."""
+
+    __slots__ = ("backoff", "connection", "deadline", "progress_at")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.deadline: int | None = None
+        """ns; lazy: it is not moved at each progress but looked at again when it comes."""
+        self.progress_at = 0
+        self.backoff = 0
+
+    # --- the timer ---
+
+    def interval(self) -> int:
+        """The longest RTO of the working subflows, as given by their TCPs, or what the parameters say."""
+        connection = self.connection
+        fixed = connection.parameters.reinjection_timeout_ns
+        if fixed is not None:
+            return fixed << self.backoff
+        longest = 0
+        for subflow in connection.subflows:
+            if not subflow.is_gone and not subflow.is_stale and subflow.tcp.rto > longest:
+                longest = subflow.tcp.rto
+        limits = connection.parameters.tcp
+        return min((longest or limits.initial_rto_ns) << self.backoff, limits.max_rto_ns)
+
+    def data_sent(self, now: int) -> None:
+        """Something waits for a DATA_ACK, or for the window: the timer runs."""
+        if self.deadline is None:
+            self.progress_at = now
+            self.deadline = now + self.interval()
+
+    def progress(self, now: int) -> None:
+        """A DATA_ACK or window has moved things on."""
+        self.backoff = 0
+        self.progress_at = now
+        if self.deadline is None and self._something_waits():
+            self.deadline = now + self.interval()
+
+    def _something_waits(self) -> bool:
+        connection = self.connection
+        queue = connection.send_queue
+        return (
+            queue.snd_una < queue.snd_nxt
+            or connection.data_fin_due != NOT_KNOWN
+            or (queue.unsent_octets > 0 and connection.send_window.right_edge <= queue.snd_nxt)
+        )
+
+    def handle_timeout(self, now: int) -> None:
+        """The deadline may have come."""
+        if self.deadline is None or now < self.deadline:
+            return
+        if self.connection.fallen_back or not self._something_waits():
+            self.deadline = None
+            return
+        due = self.progress_at + self.interval()
+        if now < due:
+            self.deadline = due
+            return
+        self._expired(now)
+        self.backoff = min(self.backoff + 1, BACKOFF_LIMIT)
+        self.progress_at = now
+        self.deadline = now + self.interval()
+
+    def _expired(self, now: int) -> None:
+        connection = self.connection
+        queue = connection.send_queue
+        head = queue.head()
+        if head is not None:
+            queue.reinject(head)
+        if connection.data_fin_due != NOT_KNOWN:
+            connection.closing.announce(now)
+        elif head is None and queue.unsent_octets:
+            self._probe_window(now)
+
+    def _probe_window(self, now: int) -> None:
+        """The window is closed and nothing is outstanding whose acknowledgment would tell that it opened: ask, for ever
+        (RFC 9293 §3.8.6.1 at this level). A probe of every working subflow: an answer on any will do."""
+        connection = self.connection
+        connection.counters.add("MPTcpExtWinProbe")
+        for subflow in connection.subflows:
+            if not subflow.is_gone:
+                subflow.tcp.probe(now)
+
+    # --- subflows that fall silent ---
+
+    def subflow_timeout(self, subflow: Subflow, now: int) -> None:
+        """A timer of this subflow has just been served: has it backed off further?"""
+        backoff = subflow.tcp.recovery.backoff
+        if backoff == subflow.timeouts_seen:
+            return
+        grew = backoff > subflow.timeouts_seen
+        subflow.timeouts_seen = backoff
+        if not grew or self.connection.fallen_back or not self._others_work(subflow):
+            return
+        if backoff >= STALE_TIMEOUTS and not subflow.is_stale:
+            subflow.is_stale = True
+            self.connection.counters.add("MPTcpExtSubflowStale")
+        self.reinject_all(subflow)
+
+    def _others_work(self, subflow: Subflow) -> bool:
+        return any(other is not subflow and other.usable() for other in self.connection.subflows)
+
+    def reinject_all(self, subflow: Subflow) -> None:
+        """What it carries and has not had acknowledged goes to others, too."""
+        queue = self.connection.send_queue
+        for mapping in subflow.outgoing.unacknowledged():
+            queue.reinject(mapping)
+
+    def subflow_recovered(self, subflow: Subflow) -> None:
+        """It acknowledges again."""
+        subflow.timeouts_seen = 0
+        if subflow.is_stale:
+            subflow.is_stale = False
+            self.connection.counters.add("MPTcpExtSubflowRecover")
+
+    def subflow_lost(self, subflow: Subflow) -> None:
+        """It is gone: its copies no longer count, and what is not DATA_ACKed is sent again."""
+        queue = self.connection.send_queue
+        for mapping in subflow.outgoing.unacknowledged():
+            queue.reinject(mapping)
+            queue.copy_done(mapping)
+        # Subflow-acknowledged but not DATA_ACKed: the peer may have discarded it with the subflow (K6).
+        bit = 1 << subflow.number
+        for mapping in queue.all_outstanding():
+            if mapping.carriers & bit and mapping.copies <= 0:
+                queue.reinject(mapping)
+        queue.sort_reinjections()

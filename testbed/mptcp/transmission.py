@@ -1,0 +1,254 @@
+"""What leaves on which subflow: new data by the scheduler, reinjections, opportunistic retransmission, penalisation.
+
+Data stays in the connection's queue until a subflow's congestion window has room for it: the decision is taken late. A
+chunk may be longer than a packet; then each of its packets repeats the mapping of the whole (as Linux with TSO).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from testbed.mptcp.send_queue import Mapping, declare_checksum
+from testbed.mptcp.subflow_view import NOT_KNOWN
+
+if TYPE_CHECKING:
+    from testbed.mptcp.connection import Connection
+    from testbed.mptcp.scheduler.base import Scheduler
+    from testbed.mptcp.subflow import Subflow
+
+MAPPING_OCTETS_LIMIT = 65535 - 1
+"""Data-Level Length has 16 bits, one octet of which a DATA_FIN may need (RFC 8684 §3.3.1)."""
+
+
+class Transmission:
+    """The sending side of the data level."""
+
+    __slots__ = ("chunk_limit", "connection", "nagle", "scheduler")
+
+    def __init__(self, connection: Connection, scheduler: Scheduler) -> None:
+        self.connection = connection
+        self.scheduler = scheduler
+        self.chunk_limit = min(connection.parameters.options.mapping_octets, MAPPING_OCTETS_LIMIT)
+        self.nagle = connection.parameters.tcp.nagle
+
+    def schedule(self, now: int) -> None:
+        """Give subflows what may leave now."""
+        connection = self.connection
+        queue = connection.send_queue
+        if connection.fallen_back:
+            if queue.unsent_octets:
+                self._schedule_plain(now)
+            return
+        if queue.reinjections:
+            self._reinject(now)
+        if self.scheduler.redundant:
+            self._schedule_redundant(now)
+            return
+        scheduler = self.scheduler
+        subflows = connection.subflows
+        send_window = connection.send_window
+        while queue.unsent_octets:
+            window = send_window.right_edge - queue.snd_nxt
+            if window <= 0:
+                self._window_is_closed(now)
+                return
+            picked = scheduler.pick(subflows, now, queue.unsent_octets, window)
+            if picked is None:
+                return
+            subflow: Subflow = picked  # type: ignore[assignment]
+            if not self._send_new(subflow, window, now):
+                return
+
+    def _send_new(self, subflow: Subflow, window: int, now: int) -> bool:
+        """One chunk of new data; False: this subflow cannot take a sensible one now."""
+        connection = self.connection
+        queue = connection.send_queue
+        unsent = queue.unsent_octets
+        length = self._chunk_length(subflow, unsent if unsent < window else window, unsent, now)
+        if length <= 0:
+            return False
+        dsn = queue.snd_nxt
+        mapping = Mapping(dsn, subflow.tcp.snd_end, queue.take(length))
+        mapping.carriers = 1 << subflow.number
+        if connection.closing.fin_dsn == mapping.end:
+            mapping.data_fin = True
+        if connection.checksum:
+            declare_checksum(mapping, subflow.ssn_offset)
+        queue.sent(mapping)
+        self._give(subflow, mapping, now)
+        connection.wrap_guard.sent_up_to(mapping.end, now)
+        connection.reinjection.data_sent(now)
+        if unsent == length:
+            connection.closing.data_scheduled(now)
+        return True
+
+    def _give(self, subflow: Subflow, mapping: Mapping, now: int) -> None:
+        """To TCP. Its buffer is at least as large as any congestion window that made room; should it not take all (a
+        user's tiny ``send_buffer``), the mapping stands and the rest follows as soon as there is room."""
+        taken = subflow.send_mapping(mapping, now)
+        if taken < mapping.length:
+            subflow.untaken.append((mapping, taken))
+
+    def _chunk_length(self, subflow: Subflow, available: int, unsent: int, now: int) -> int:
+        """How much of ``available`` octets this subflow takes as one mapping: whole packets, but for the end of data."""
+        if subflow.untaken:
+            return 0
+        room = subflow.send_room(now)
+        limit = self.chunk_limit
+        length = available if available < room else room
+        if length > limit:
+            length = limit
+        size = subflow.segment_size()
+        if length < size:
+            outstanding = subflow.outstanding()
+            if length < unsent:
+                # Not the end of the data: less than a packet only where nothing larger will ever be possible (SWS).
+                return length if not outstanding and room < size else (length if not outstanding else 0)
+            if outstanding and self.nagle and self.connection.closing.fin_dsn == NOT_KNOWN:
+                return 0  # Nagle: what comes meanwhile joins it in one mapping
+            return length
+        if length < unsent or (self.nagle and subflow.connection.closing.fin_dsn == NOT_KNOWN):
+            length -= length % size
+        return length
+
+    def _schedule_plain(self, now: int) -> None:
+        """After fallback: one subflow, no mappings; the objects only keep the account of what is held."""
+        connection = self.connection
+        queue = connection.send_queue
+        subflow = connection.only_subflow()
+        if subflow is None or not subflow.may_send_data:
+            return
+        while queue.unsent_octets and not subflow.untaken:
+            room = subflow.tcp.send_room(now)
+            length = min(room, queue.unsent_octets, MAPPING_OCTETS_LIMIT)
+            if length <= 0:
+                return
+            mapping = Mapping(queue.snd_nxt, subflow.tcp.snd_end, queue.take(length))
+            queue.sent(mapping)
+            self._give(subflow, mapping, now)
+        if not queue.unsent_octets and not subflow.untaken:
+            connection.fallback.data_given(now)
+
+    # --- reinjection ---
+
+    def _reinject(self, now: int) -> None:
+        queue = self.connection.send_queue
+        while True:
+            mapping = queue.next_reinjection()
+            if mapping is None:
+                return
+            subflow = self._subflow_for(mapping, now)
+            if subflow is None:
+                return
+            queue.reinjected()
+            self.send_again(mapping, subflow, now)
+
+    def _subflow_for(self, mapping: Mapping, now: int) -> Subflow | None:
+        """Of the usable subflows with room: one that has not carried this data, with the lowest RTT; one that has only
+        when it has acknowledged it (C11: the data was lost above TCP)."""
+        best: Subflow | None = None
+        for subflow in self.connection.subflows:
+            if (
+                not subflow.usable()
+                or subflow.untaken
+                or subflow.send_room(now) < min(mapping.length, subflow.segment_size())
+            ):
+                continue
+            if mapping.carriers >> subflow.number & 1:
+                continue
+            if best is None or (subflow.backup, subflow.smoothed_rtt()) < (best.backup, best.smoothed_rtt()):
+                best = subflow
+        if best is not None or mapping.copies > 0:
+            return best
+        for subflow in self.connection.subflows:
+            if subflow.usable() and not subflow.untaken and subflow.send_room(now) > 0:
+                return subflow
+        return None
+
+    def send_again(self, origin: Mapping, subflow: Subflow, now: int) -> None:
+        """A further copy of data that was sent, under a mapping of its own; the original keeps being retransmitted where
+        it is (W8)."""
+        connection = self.connection
+        una = connection.send_queue.snd_una
+        skipped = una - origin.dsn if una > origin.dsn else 0
+        data = origin.data[skipped:] if skipped else origin.data
+        mapping = Mapping(origin.dsn + skipped, subflow.tcp.snd_end, data, origin)
+        origin.copies += 1
+        origin.carriers |= 1 << subflow.number
+        if connection.checksum:
+            declare_checksum(mapping, subflow.ssn_offset)
+        connection.has_reinjected = True
+        connection.counters.add("MPTcpExtMPTCPRetrans")
+        self._give(subflow, mapping, now)
+
+    def _schedule_redundant(self, now: int) -> None:
+        """Every subflow carries everything: the picked one takes the oldest data that it has not carried."""
+        connection = self.connection
+        queue = connection.send_queue
+        while True:
+            window = connection.send_window.right_edge - queue.snd_nxt
+            picked = self.scheduler.pick(connection.subflows, now, queue.unsent_octets, max(window, 0))
+            if picked is None:
+                return
+            subflow: Subflow = picked  # type: ignore[assignment]
+            if subflow.carries_to < queue.snd_una:
+                subflow.carries_to = queue.snd_una
+            origin = queue.outstanding_from(subflow.carries_to)
+            while origin is not None and origin.carriers >> subflow.number & 1:
+                subflow.carries_to = origin.end
+                origin = queue.outstanding_from(subflow.carries_to)
+            if origin is not None:
+                if subflow.untaken or subflow.send_room(now) < min(origin.length, subflow.segment_size()):
+                    return
+                self.send_again(origin, subflow, now)
+                subflow.carries_to = origin.end
+            elif window <= 0 or not self._send_new(subflow, window, now):
+                return
+            else:
+                subflow.carries_to = queue.snd_nxt
+
+    # --- the window is the limit ---
+
+    def _window_is_closed(self, now: int) -> None:
+        """Data waits for the peer's window. If a subflow has room, the head of what is outstanding is sent on it, too,
+        and the subflow that holds the window back is slowed down (Raiciu et al., NSDI 2012, §4.2)."""
+        connection = self.connection
+        queue = connection.send_queue
+        if connection.send_window.zero_since is None:
+            connection.send_window.zero_since = now
+            connection.counters.add("MPTcpExtSndWndShared")
+        connection.reinjection.data_sent(now)
+        if not connection.parameters.opportunistic_retransmission or len(connection.subflows) < 2:
+            return
+        head = queue.head()
+        if head is None or head.waits_for_reinjection or not head.data:
+            return
+        subflow = self._subflow_for(head, now)
+        if subflow is None or head.carriers >> subflow.number & 1:
+            return
+        self.send_again(head, subflow, now)
+        if connection.parameters.penalisation:
+            self._penalise(head, subflow, now)
+
+    def _penalise(self, head: Mapping, faster: Subflow, now: int) -> None:
+        """Halve the congestion window of the slower subflows that carry the head, at most once per their RTT."""
+        for subflow in self.connection.subflows:
+            if subflow is faster or not head.carriers >> subflow.number & 1 or not subflow.usable():
+                continue
+            if now < subflow.penalised_until or subflow.smoothed_rtt() <= faster.smoothed_rtt():
+                continue
+            congestion = subflow.tcp.congestion
+            floor = 2 * subflow.segment_size()
+            congestion.cwnd = max(congestion.cwnd // 2, floor)
+            congestion.ssthresh = max(min(congestion.ssthresh, congestion.cwnd), floor)
+            subflow.penalised_until = now + subflow.smoothed_rtt()
+
+    def push_untaken(self, subflow: Subflow, now: int) -> None:
+        """Room again in the subflow's buffer: what it could not take of a mapping that is declared."""
+        while subflow.untaken:
+            mapping, offset = subflow.untaken[0]
+            taken = subflow.tcp.send(mapping.data[offset:], now)
+            if offset + taken < mapping.length:
+                subflow.untaken[0] = (mapping, offset + taken)
+                return
+            subflow.untaken.pop(0)
