@@ -9,14 +9,14 @@ import typer
 
 from testbed.cli import outcome
 
-KINDS = ("experiments", "topologies", "implementations")
+KINDS = ("experiments", "topologies", "implementations", "policies")
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help="experiments, topologies or implementations; default: all.")] = "all",
+    kind: Annotated[str, typer.Argument(help="experiments, topologies, implementations or policies; default: all.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List experiments, topologies and implementations.
+    """List experiments, topologies, implementations and option policies.
 
     Example: testbed list experiments
     """
@@ -47,6 +47,17 @@ def _entries(kind: str) -> list[dict[str, str]]:
         from topologies.catalog import CATALOG
 
         return [{"name": name, "summary": entry.summary} for name, entry in CATALOG.items()]
+    if kind == "policies":
+        from testbed.mptcp.profiles import RECEIVER_SUMMARIES, SENDERS
+
+        profiles = [
+            {"name": name, "of": "sender", "summary": sender.summary, "receiver rules": sender.receiver}
+            for name, sender in SENDERS.items()
+        ]
+        return profiles + [
+            {"name": name, "of": "receiver", "summary": summary, "receiver rules": name}
+            for name, summary in RECEIVER_SUMMARIES.items()
+        ]
     return [
         {"name": "linux", "summary": "MPTCP of this kernel (IPPROTO_MPTCP)", "here": _probed("linux")},
         {"name": "linux-tcp", "summary": "plain TCP of this kernel", "here": _probed("linux-tcp")},
