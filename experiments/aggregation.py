@@ -19,6 +19,7 @@ def aggregation() -> Experiment:
         path2=LinkProfile(rate_bit_s=RATE_BIT_S, delay_ns=30 * MS),
     )
     single = ("tcp-path1", "tcp-path2")
+    own = ("userspace-tcp-path1", "userspace-tcp-path2")
     return Experiment(
         name="aggregation",
         question="How much of the sum of two 20 Mbit/s paths does MPTCP deliver?",
@@ -26,17 +27,23 @@ def aggregation() -> Experiment:
             tcp(single[0], topology, "path1"),
             tcp(single[1], topology, "path2"),
             mptcp("mptcp", "MPTCP over both paths, the second address announced by the server.", topology),
+            tcp(own[0], topology, "path1", stack="userspace"),
+            tcp(own[1], topology, "path2", stack="userspace"),
+            mptcp("userspace", "MPTCP of our own stack over both paths.", topology, stacks=("userspace", "userspace")),
         ),
         repetitions=3,
         duration_ns=8 * SECOND,
         expectations=(
-            Expectation(
-                variant="mptcp",
-                metric="goodput_bit_s",
-                at_least=1.8,
-                at_most=2.1,
-                relative_to=single,
-                because="two equal rates add up; more than twice would mean that a link is not shaped",
+            *(
+                Expectation(
+                    variant=multipath,
+                    metric="goodput_bit_s",
+                    at_least=1.8,
+                    at_most=2.1,
+                    relative_to=plain,
+                    because="two equal rates add up; more than twice would mean that a link is not shaped",
+                )
+                for multipath, plain in (("mptcp", single), ("userspace", own))
             ),
             *(
                 Expectation(
@@ -46,7 +53,7 @@ def aggregation() -> Experiment:
                     at_most=1.01 * PAYLOAD_SHARE * RATE_BIT_S,
                     because="one bulk flow fills a link with a queue of one BDP; the ceiling is 1448/1514 of the rate",
                 )
-                for name in single
+                for name in (*single, *own)
             ),
         ),
     )

@@ -27,15 +27,34 @@ def handover() -> Experiment:
                 download,
                 path_manager=PathManager(mode="backup", backup_paths=("cellular",)),
             ),
+            tcp("userspace-tcp-wifi", topology, "wifi", download, stack="userspace"),
+            mptcp(
+                "userspace",
+                "MPTCP of our own stack over WiFi and LTE at once.",
+                topology,
+                download,
+                stacks=("userspace", "userspace"),
+            ),
+            mptcp(
+                "userspace-backup",
+                "MPTCP of our own stack with LTE as backup.",
+                topology,
+                download,
+                path_manager=PathManager(mode="backup", backup_paths=("cellular",)),
+                stacks=("userspace", "userspace"),
+            ),
         ),
         repetitions=2,
         duration_ns=20 * SECOND,
         expectations=(
-            Expectation(
-                variant="tcp-wifi",
-                metric="longest_stall_ns",
-                at_least=OUTAGE_DURATION_NS * 0.95,
-                because="TCP has nowhere else to go until WiFi is back",
+            *(
+                Expectation(
+                    variant=name,
+                    metric="longest_stall_ns",
+                    at_least=OUTAGE_DURATION_NS * 0.95,
+                    because="TCP has nowhere else to go until WiFi is back",
+                )
+                for name in ("tcp-wifi", "userspace-tcp-wifi")
             ),
             *(
                 Expectation(
@@ -44,14 +63,17 @@ def handover() -> Experiment:
                     at_most=OUTAGE_DURATION_NS * 0.75,
                     because="the other path is there all the time; data stuck on WiFi is reinjected",
                 )
-                for name in ("mptcp", "mptcp-backup")
+                for name in ("mptcp", "mptcp-backup", "userspace", "userspace-backup")
             ),
-            Expectation(
-                variant="mptcp",
-                metric="goodput_bit_s",
-                at_least=1.2,
-                relative_to=("tcp-wifi",),
-                because="LTE carries on during the outage, and WiFi is used again after it",
+            *(
+                Expectation(
+                    variant=multipath,
+                    metric="goodput_bit_s",
+                    at_least=1.2,
+                    relative_to=(plain,),
+                    because="LTE carries on during the outage, and WiFi is used again after it",
+                )
+                for multipath, plain in (("mptcp", "tcp-wifi"), ("userspace", "userspace-tcp-wifi"))
             ),
         ),
     )

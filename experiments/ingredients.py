@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
-from testbed.orchestrator.spec import Application, Bulk, Endpoint, Flow, PathManager, Variant
+from testbed.orchestrator.spec import Application, Bulk, Endpoint, Flow, Implementation, PathManager, Variant
 from topologies.link_profile import LinkProfile
 from topologies.model import Topology
 from topologies.two_path import two_path
@@ -21,11 +22,16 @@ RENO = "reno"
 the one that every kernel has and that every host may choose (net.ipv4.tcp_allowed_congestion_control)."""
 
 
-def endpoint(implementation: str, congestion_control: str | None) -> Endpoint:
-    """An endpoint of ``linux`` or ``linux-tcp``."""
-    return Endpoint(
-        implementation="linux-tcp" if implementation == "linux-tcp" else "linux", congestion_control=congestion_control
-    )
+Stack = Literal["linux", "userspace"]
+"""This kernel's stack, or our own, which also runs in the simulator."""
+
+PLAIN: Mapping[Stack, Implementation] = {"linux": "linux-tcp", "userspace": "userspace-tcp"}
+"""Stack -> the implementation that is its plain TCP."""
+
+
+def endpoint(implementation: Implementation, congestion_control: str | None) -> Endpoint:
+    """An endpoint of that implementation."""
+    return Endpoint(implementation=implementation, congestion_control=congestion_control)
 
 
 def tcp(
@@ -34,13 +40,14 @@ def tcp(
     path: str,
     application: Application = UPLOAD,
     congestion_control: str | None = None,
+    stack: Stack = "linux",
 ) -> Variant:
     """Plain TCP over one path: what MPTCP is compared with."""
-    side = endpoint("linux-tcp", congestion_control)
+    side = endpoint(PLAIN[stack], congestion_control)
     flow = Flow(application=application, client=side, server=side, path=path)
     return Variant(
         name=name,
-        summary=f"Plain TCP over {path}.",
+        summary=f"Plain TCP over {path}." if stack == "linux" else f"Plain TCP of our own stack over {path}.",
         topology=topology,
         flows=(flow,),
         path_manager=PathManager(mode="none"),
@@ -54,14 +61,15 @@ def mptcp(
     application: Application = UPLOAD,
     congestion_control: str | None = None,
     path_manager: PathManager | None = None,
+    stacks: tuple[Stack, Stack] = ("linux", "linux"),
 ) -> Variant:
-    """MPTCP of this kernel over all paths, one subflow each; the trial is INVALID when one is missing."""
-    side = endpoint("linux", congestion_control)
+    """MPTCP over all paths, one subflow each; the trial is INVALID when one is missing. ``stacks``: client, server."""
+    client, server = (endpoint(stack, congestion_control) for stack in stacks)
     return Variant(
         name=name,
         summary=summary,
         topology=topology,
-        flows=(Flow(application=application, client=side, server=side),),
+        flows=(Flow(application=application, client=client, server=server),),
         path_manager=path_manager or PathManager(mode="signal"),
     )
 
@@ -75,12 +83,26 @@ def symmetric_paths() -> Topology:
 def sweep(networks: Mapping[str, tuple[str, Topology]]) -> tuple[Variant, ...]:
     """TCP over ``path1`` (``tcp-<key>``) and MPTCP over both paths (``mptcp-<key>``), with Reno, for each network.
 
-    A network is given with what is special about it.
+    Of this kernel, and of our own stack (``userspace-tcp-<key>``, ``userspace-<key>``). A network is given with what is
+    special about it.
     """
     variants: list[Variant] = []
-    for key, (words, topology) in networks.items():
-        variants.append(tcp(f"tcp-{key}", topology, "path1", congestion_control=RENO))
-        variants.append(mptcp(f"mptcp-{key}", f"MPTCP, {words} on both paths.", topology, congestion_control=RENO))
+    stacks: tuple[tuple[Stack, str, str], ...] = (
+        ("linux", "tcp", "mptcp"),
+        ("userspace", "userspace-tcp", "userspace"),
+    )
+    for stack, plain, multipath in stacks:
+        for key, (words, topology) in networks.items():
+            variants.append(tcp(f"{plain}-{key}", topology, "path1", congestion_control=RENO, stack=stack))
+            variants.append(
+                mptcp(
+                    f"{multipath}-{key}",
+                    f"MPTCP, {words} on both paths.",
+                    topology,
+                    congestion_control=RENO,
+                    stacks=(stack, stack),
+                )
+            )
     return tuple(variants)
 
 

@@ -27,12 +27,13 @@ def loss_sweep() -> Experiment:
         duration_ns=6 * SECOND,
         expectations=tuple(
             Expectation(
-                variant=f"mptcp-loss{percent}",
+                variant=f"{multipath}-loss{percent}",
                 metric="goodput_bit_s",
                 at_least=1.2,
-                relative_to=(f"tcp-loss{percent}",),
+                relative_to=(f"{plain}-loss{percent}",),
                 because="two subflows with a congestion window each recover independently",
             )
+            for plain, multipath in (("tcp", "mptcp"), ("userspace-tcp", "userspace"))
             for percent in LOSSES
         ),
     )

@@ -35,6 +35,6 @@ def reordering() -> Experiment:
                 relative_to=(f"{stack}-none",),
                 because="RACK (RFC 8985) and DSACK adapt to reordering; a stack that took each as loss would collapse",
             )
-            for stack in ("tcp", "mptcp")
+            for stack in ("tcp", "mptcp", "userspace-tcp", "userspace")
         ),
     )

@@ -126,7 +126,7 @@ class StackConnection(Connection):
         while self.is_open and self._source is not None:
             room = self.handle.send_buffer_room
             if room <= 0:
-                self.handle.send(b"", now)  # so that it tells when there is room again
+                self.handle.wants_room = True
                 return
             data = self._source.upcoming()
             if data is None:
