@@ -111,7 +111,7 @@ class Closing:
             self.announce(now)
 
     def announce(self, now: int) -> None:
-        """Have our DATA_FIN (or the DATA_ACK of the peer's) leave on every working subflow (``mptcp_subflow_shutdown``)."""
+        """Our DATA_FIN (or the DATA_ACK of the peer's) leaves on every working subflow (``mptcp_subflow_shutdown``)."""
         for subflow in self.connection.subflows:
             if subflow.usable() or (subflow.is_stale and not subflow.is_gone):
                 subflow.tcp.ack_now()

@@ -1,8 +1,8 @@
 """One MPTCP connection, sans-IO: the user's calls, and segments and time passed on to the parts that deal with them.
 
 ``segment_arrives``, ``handle_timeout`` and the user calls change the connection; after any of them ask
-``segments_to_send``, then ``next_event`` until it is None, then ``next_timeout``. After fallback the same object goes on
-as TCP.
+``segments_to_send``, then ``next_event`` until it is None, then ``next_timeout``. After fallback the same object goes
+on as TCP.
 """
 
 from __future__ import annotations
@@ -295,10 +295,10 @@ class Connection:
                 self._subflow_events(subflow, now)
             return
         dss = segment.dss
-        if not subflow.settled or len(segment.mptcp) > (1 if dss is not None else 0):
-            if not self._signals_arrive(subflow, segment, now):
-                self._subflow_events(subflow, now)
-                return
+        has_signals = not subflow.settled or len(segment.mptcp) > (1 if dss is not None else 0)
+        if has_signals and not self._signals_arrive(subflow, segment, now):
+            self._subflow_events(subflow, now)
+            return
         if not self.fallen_back and self.keys_are_known:
             if dss is not None:
                 if dss.data_ack is not None:
@@ -324,9 +324,9 @@ class Connection:
 
     def _signals_arrive(self, subflow: Subflow, segment: Segment, now: int) -> bool:
         """Handshake and signals; False: nothing more of this segment is to be read."""
-        for option in segment.mptcp:
-            if isinstance(option, MpFastclose) and not self.fallen_back and self.keys_are_known:
-                if self.fast_closing.arrived(subflow, segment, option, now):
+        if not self.fallen_back and self.keys_are_known:
+            for option in segment.mptcp:
+                if isinstance(option, MpFastclose) and self.fast_closing.arrived(subflow, segment, option, now):
                     return False
         if not self.signalling.segment_arrived(subflow, segment, now):
             return False
@@ -352,9 +352,8 @@ class Connection:
         data_ack = expand(dss.data_ack, dss.ack_octets, una)
         closing = self.closing
         limit = queue.snd_nxt
-        fin_is_acknowledged = self.data_fin_due != NOT_KNOWN and data_ack == closing.fin_dsn + 1
-        if fin_is_acknowledged:
-            limit += 1
+        if data_ack > limit and data_ack == closing.fin_dsn + 1 and closing.fin_dsn == limit:
+            limit = data_ack  # it acknowledges our DATA_FIN
         if data_ack > limit or (data_ack < una and data_ack + self.parameters.send_buffer < una):
             self.counters.add("MPTcpExtDataAckInvalid")
             return
@@ -364,15 +363,19 @@ class Connection:
             self.reinjection.progress_at = now
         self.data_acked = True
         if data_ack > una:
-            queue.data_acknowledged(limit - 1 if fin_is_acknowledged else data_ack)
+            if data_ack > queue.snd_nxt:
+                if not closing.fin_is_acknowledged:
+                    closing.acknowledged(now)
+                if una == queue.snd_nxt:
+                    return
+                data_ack = queue.snd_nxt
+            queue.data_acknowledged(data_ack)
             self.reinjection.progress(now)
             if self.wants_room:
                 self.room_made()
-        if fin_is_acknowledged:
-            closing.acknowledged(now)
 
     def _first_data_acknowledged(self, subflow: Subflow, dss: Dss | None, now: int) -> None:
-        """The subflow's first data is acknowledged: with a DATA_ACK the path is known to pass options both ways (D26)."""
+        """The subflow's first data is acknowledged: with a DATA_ACK, options are known to pass both ways (D26)."""
         if dss is not None:
             subflow.data_acked = dss.data_ack is not None
             return
@@ -508,10 +511,14 @@ class Connection:
         if data:
             standing = queue.right_edge - queue.rcv_nxt
             offered = queue.capacity - queue.ready_octets
-            if offered >= 2 * standing and self.last_heard is not None:
-                # The window has at least doubled by it (``__tcp_cleanup_rbuf``, ``mptcp_cleanup_rbuf``).
-                if offered - standing >= min(self.last_heard.tcp.mss, queue.capacity // 2):
-                    self._update_window(self.last_heard)
+            last = self.last_heard
+            # The window has at least doubled by it (``__tcp_cleanup_rbuf``, ``mptcp_cleanup_rbuf``).
+            if (
+                last is not None
+                and offered >= 2 * standing
+                and offered - standing >= min(last.tcp.mss, queue.capacity // 2)
+            ):
+                self._update_window(last)
         return data
 
     def _update_window(self, subflow: Subflow) -> None:

@@ -217,7 +217,7 @@ class DataArrival:
         at_start = not connection.mapping_heard and subflow.is_initial and connection.may_fall_back()
         if at_start or self.hold_ns == 0:
             if at_start and self.rules.on_missing_mapping == "reset":
-                # K3: the very first data shows that the path lets no MPTCP option pass on data: TCP, whatever the rules.
+                # K3: the very first data shows that no MPTCP option passes on data: TCP, whatever the rules.
                 connection.fall_back("MPTcpExtDssFallback", now)
                 self._plain(subflow, ssn, payload)
                 return False
@@ -301,7 +301,7 @@ class DataArrival:
     # --- violations ---
 
     def _corruption(self, subflow: Subflow, ssn: int, payload: bytes, now: int) -> None:
-        """A segment of which a part has no mapping, under rules that take that as corruption (``mptcp_dss_corruption``)."""
+        """Part of a segment has no mapping, under rules that take that as corruption (``mptcp_dss_corruption``)."""
         connection = self.connection
         if self.rules.on_violation == "fallback-or-reset" and connection.may_fall_back():
             connection.fall_back("MPTcpExtDSSCorruptionFallback", now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from testbed.mptcp import resets
+from testbed.mptcp.dsn import on_wire
 from testbed.mptcp.mapping import IncomingMapping
 from testbed.mptcp.send_queue import Mapping
 from testbed.mptcp.subflow_view import NOT_KNOWN
@@ -29,7 +30,7 @@ class Fallback:
         self.fail_sent = False
         """We have sent MP_FAIL on the only subflow (K7)."""
         self.awaits_infinite_mapping = False
-        """Data failed its checksum: it is held, and all after it, until the peer says that it is plain TCP from here."""
+        """Data failed its checksum: it and all after it is held until the peer says that it is plain TCP from here."""
         self.fin_given = False
 
     # --- the step itself ---
@@ -89,7 +90,7 @@ class Fallback:
     # --- mappings that say so ---
 
     def infinite_mapping_arrived(self, subflow: Subflow, dsn: int, wire_ssn: int, now: int) -> bool:
-        """The peer has fallen back (D14, K7): so do we, if the stream is contiguous; else it cannot be continued (K8)."""
+        """The peer has fallen back (D14, K7): so do we, if the stream is contiguous; else it cannot go on (K8)."""
         connection = self.connection
         connection.counters.add("MPTcpExtInfiniteMapRx")
         if not connection.is_contiguous():
@@ -107,9 +108,7 @@ class Fallback:
         if connection.live_subflows() > 1 or not connection.is_contiguous():
             # K5, K8: this subflow ends; its data from here on is discarded and comes again on another.
             connection.counters.add("MPTcpExtMPFailTx")
-            connection.signalling.reset_subflow(
-                subflow, resets.MIDDLEBOX, now, first=MpFail(mapping.dsn & ((1 << 64) - 1))
-            )
+            connection.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now, first=MpFail(on_wire(mapping.dsn, 8)))
             return
         subflow.unmapped.add(mapping.ssn, b"".join(mapping.pieces), now)
         if rest:
@@ -117,13 +116,13 @@ class Fallback:
         mapping.pieces = []
         if rules.deliver_failed_checksum:
             if connection.mapping_verified:
-                subflow.signal(MpFail(mapping.dsn & ((1 << 64) - 1)))
+                subflow.signal(MpFail(on_wire(mapping.dsn, 8)))
                 self.fail_sent = True
             connection.fall_back("MPTcpExtDataCsumFallback", now)
             return
         self.fail_sent = True
         self.awaits_infinite_mapping = True
-        subflow.signal(MpFail(mapping.dsn & ((1 << 64) - 1)))
+        subflow.signal(MpFail(on_wire(mapping.dsn, 8)))
 
     def fail_arrived(self, subflow: Subflow, option: MpFail, now: int) -> None:
         """MP_FAIL on an ACK: our data did not pass; on an RST the loss of the subflow says the rest (K6)."""
@@ -137,7 +136,7 @@ class Fallback:
         if not self.fail_sent:
             # K7: answer MP_FAIL with MP_FAIL, and revert in both directions.
             self.fail_sent = True
-            subflow.signal(MpFail(connection.receive_queue.rcv_nxt & ((1 << 64) - 1)))
+            subflow.signal(MpFail(on_wire(connection.receive_queue.rcv_nxt, 8)))
         connection.fall_back("MPTcpExtMPFailFallback", now, tell_peer=True)
 
     # --- the plain stream ---

@@ -1,7 +1,8 @@
 """The mappings that a peer has declared on one subflow, and the data that waits for one (RFC 8684 §3.3.1).
 
 What a receiver does with mappings that are late, odd or missing is a matter of :class:`ReceiverRules`; this table says
-what is the case (:class:`Verdict`), the data level acts on it. SSNs are TCP's offsets (SYN = 0), DSNs absolute, both unbounded.
+what is the case (:class:`Verdict`), the data level acts on it. SSNs are TCP's offsets (SYN = 0), DSNs absolute, both
+unbounded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reassembly by DSN: the shared receive buffer of the connection (RFC 8684 §3.3.1, §3.3.4).
 
 The first data received for a DSN is what is delivered; later copies are ignored (D4). What lies outside the window that
-was advertised is dropped and not DATA_ACKed (W4), so the memory is bounded by the buffer; the count of pieces has a limit
-of its own. Counters carry the kernel's names (``mptcp_data_queue_ofo``).
+was advertised is dropped and not DATA_ACKed (W4), so the memory is bounded by the buffer; the count of pieces has a
+limit of its own. Counters carry the kernel's names (``mptcp_data_queue_ofo``).
 """
 
 from __future__ import annotations

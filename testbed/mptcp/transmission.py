@@ -90,7 +90,7 @@ class Transmission:
             subflow.untaken.append((mapping, taken))
 
     def _chunk_length(self, subflow: Subflow, available: int, unsent: int, now: int) -> int:
-        """How much of ``available`` octets this subflow takes as one mapping: whole packets, but for the end of data."""
+        """How much of ``available`` octets this subflow takes as one mapping: whole packets, or the end of data."""
         if subflow.untaken:
             return 0
         room = subflow.send_room(now)
@@ -166,8 +166,8 @@ class Transmission:
         return None
 
     def send_again(self, origin: Mapping, subflow: Subflow, now: int) -> None:
-        """A further copy of data that was sent, under a mapping of its own; the original keeps being retransmitted where
-        it is (W8)."""
+        """A further copy of data that was sent, under a mapping of its own; the original keeps being retransmitted
+        where it is (W8)."""
         connection = self.connection
         una = connection.send_queue.snd_una
         skipped = una - origin.dsn if una > origin.dsn else 0

@@ -41,8 +41,8 @@ class SendWindow:
         self.right_edge += first_dsn
 
     def announced(self, edge: int) -> bool:
-        """A segment with a DATA_ACK announced this right edge. True when that opens the window further: a smaller one is
-        an old segment's, or a middlebox has shrunk it on that path alone (W5; never without DATA_ACK, D16)."""
+        """A segment with a DATA_ACK announced this right edge. True when that opens the window further: a smaller one
+        is an old segment's, or a middlebox has shrunk it on that path alone (W5; never without DATA_ACK, D16)."""
         if edge <= self.right_edge:
             return False
         self.right_edge = edge
