@@ -524,7 +524,8 @@ class LossRecovery:
         self.limited_until = -1
         congestion = self.congestion
         if self.snd_una >= self.cwr_until:  # else ECE has been answered in this very window
-            congestion.on_congestion_event(now, flight)
+            # FlightSize (RFC 5681 §2) counts SACKed octets, which a long recovery lets grow far beyond cwnd.
+            congestion.on_congestion_event(now, min(flight, congestion.cwnd))
         self.prr.begin(flight)
         if not self.use_prr or not self.sack_on:
             congestion.cwnd = congestion.ssthresh
@@ -614,7 +615,7 @@ class LossRecovery:
     def _ece_arrived(self, ack: int, flight: int, now: int) -> None:
         """RFC 3168 §6.1.2: as a single loss, at most once per window of data."""
         if ack >= self.cwr_until and self.state < RECOVERY and flight:
-            self.congestion.on_congestion_event(now, flight)
+            self.congestion.on_congestion_event(now, min(flight, self.congestion.cwnd))
             self.congestion.on_recovery_exit(now)
             self.cwr_until = self.snd_nxt
             self.cwr_pending = True
@@ -686,7 +687,8 @@ class LossRecovery:
             is_first = self.state != LOSS or self.timeouts == 1
             self.frto.timed_out(is_first and self.state < RECOVERY and self.snd_una >= self.recovery_point)
             if is_first:
-                congestion.on_timeout(now, self.snd_nxt - self.snd_una - queue.lost + queue.retransmitted)
+                flight = self.snd_nxt - self.snd_una - queue.lost + queue.retransmitted
+                congestion.on_timeout(now, min(flight, congestion.cwnd))
                 self.undo_octets = 0
             else:
                 congestion.cwnd = self.smss
