@@ -259,8 +259,6 @@ class DataArrival:
                 return
         if subflow.unmapped.pieces:
             subflow.unmapped.since = since
-        elif subflow.incoming.items:
-            subflow.incoming.done_to(subflow.tcp.rcv_nxt)
         if queue.rcv_nxt != rcv_nxt:
             self.connection.received(now)
 
