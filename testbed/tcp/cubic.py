@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.tcp.hystart import HyStart
 from testbed.tcp.reno import Reno
 
@@ -19,7 +21,7 @@ class Cubic(Reno):
 
     __slots__ = ("_cubic_before", "_fraction", "cwnd_prior", "epoch_at", "hystart", "k", "w_est", "w_max")
 
-    name = "cubic"
+    name: ClassVar[str] = "cubic"
 
     def __init__(self, initial: int | None = None, hystart: bool = False) -> None:
         super().__init__(initial)

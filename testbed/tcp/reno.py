@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.tcp.seam import CongestionController
 
 INFINITE_WINDOW = 1 << 30
@@ -20,7 +22,7 @@ class Reno(CongestionController):
 
     __slots__ = ("_acked_in_avoidance", "_before", "cwnd", "initial", "mss", "ssthresh")
 
-    name = "reno"
+    name: ClassVar[str] = "reno"
 
     def __init__(self, initial: int | None = None) -> None:
         self.mss = 536

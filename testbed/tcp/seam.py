@@ -7,6 +7,8 @@ words: relative SSNs). Only building and reading a segment converts them to the 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.wire.options import Option
 
 
@@ -96,7 +98,7 @@ class CongestionController:
     the group that its factory gave it.
     """
 
-    name = ""
+    name: ClassVar[str] = ""
 
     cwnd: int
     ssthresh: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.mptcp.path_manager.base import PathView
 from testbed.mptcp.path_manager.fullmesh import FullMeshPathManager
 
@@ -9,7 +11,7 @@ from testbed.mptcp.path_manager.fullmesh import FullMeshPathManager
 class BackupPathManager(FullMeshPathManager):
     """Backup are the subflows of ``parameters.backup_addresses``; without any, all from or to other addresses."""
 
-    name = "backup"
+    name: ClassVar[str] = "backup"
 
     def is_backup(self, view: PathView, local: bytes) -> bool:
         """As the parameters say; else whatever does not use the first subflow's address."""

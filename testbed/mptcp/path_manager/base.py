@@ -7,7 +7,7 @@ A path manager only states a wish; :mod:`testbed.mptcp.signalling` compares it w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from testbed.mptcp.parameters import Parameters
 from testbed.wire.segment import SocketAddress
@@ -67,7 +67,7 @@ class PathView:
 class PathManager:
     """One instance per connection; without memory unless a subclass has some."""
 
-    name = ""
+    name: ClassVar[str] = ""
 
     def wanted(self, view: PathView) -> list[Pair]:
         """Subflows beside the first that there should be now, the most wanted first; a pair given twice means two."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.mptcp.path_manager.base import Pair, PathManager, PathView, other_locals
 
 
 class FullMeshPathManager(PathManager):
     """The server announces, the client opens all pairs that a route joins."""
 
-    name = "fullmesh"
+    name: ClassVar[str] = "fullmesh"
 
     def wanted(self, view: PathView) -> list[Pair]:
         """All pairs but the first subflow's; those that share no address with it first, for disjoint paths."""

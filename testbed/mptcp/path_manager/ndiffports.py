@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.mptcp.path_manager.base import Pair, PathManager, PathView, one_local_each
 
 
 class DifferentPortsPathManager(PathManager):
     """The client opens; where the peer announces ports of its first address instead (as Linux must), it uses those."""
 
-    name = "ndiffports"
+    name: ClassVar[str] = "ndiffports"
 
     def wanted(self, view: PathView) -> list[Pair]:
         """``parameters.ports`` subflows in all."""

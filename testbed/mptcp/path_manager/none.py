@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.mptcp.path_manager.base import PathManager
 
 
 class NoPathManager(PathManager):
     """The default."""
 
-    name = "none"
+    name: ClassVar[str] = "none"

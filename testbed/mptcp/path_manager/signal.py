@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.mptcp.path_manager.base import Pair, PathManager, PathView, one_local_each, other_locals
 
 
 class SignalPathManager(PathManager):
     """Who opened the connection opens subflows; who accepted it announces."""
 
-    name = "signal"
+    name: ClassVar[str] = "signal"
 
     def wanted(self, view: PathView) -> list[Pair]:
         """From one of our addresses to each that the peer has announced."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from testbed.mptcp.path_manager.base import Pair, PathManager, PathView, other_locals
 
 
 class SubflowPathManager(PathManager):
     """Nothing is announced; announcements of the peer are known and not used."""
 
-    name = "subflow"
+    name: ClassVar[str] = "subflow"
 
     def wanted(self, view: PathView) -> list[Pair]:
         """Our other addresses to the peer's first, where there is a route."""

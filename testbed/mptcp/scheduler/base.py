@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from testbed.mptcp.subflow_view import SubflowView
 
@@ -10,8 +11,8 @@ from testbed.mptcp.subflow_view import SubflowView
 class Scheduler:
     """One instance per connection. The data level asks until it answers None or nothing is left to send."""
 
-    name = ""
-    redundant = False
+    name: ClassVar[str] = ""
+    redundant: ClassVar[bool] = False
     """True: the subflow that is picked takes what it has not carried yet, oldest first, instead of unsent data."""
 
     def pick(self, subflows: Sequence[SubflowView], now: int, unsent: int, window: int) -> SubflowView | None:

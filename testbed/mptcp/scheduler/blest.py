@@ -17,6 +17,7 @@ all the same, and shrinks otherwise (once per RTT of S).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from testbed.mptcp.scheduler.base import Scheduler, candidates
 from testbed.mptcp.subflow_view import SubflowView
@@ -32,7 +33,7 @@ LAMBDA_MOST = 1.3
 class Blest(Scheduler):
     """Lowest RTT, but waits for the fast subflow when the slow one would block the window."""
 
-    name = "blest"
+    name: ClassVar[str] = "blest"
 
     def __init__(self) -> None:
         self.scale = LAMBDA_START

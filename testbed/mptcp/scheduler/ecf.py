@@ -14,6 +14,7 @@ segments and with delta = max(sigma_f, sigma_s) the deviation of the RTTs:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from testbed.mptcp.scheduler.base import Scheduler, candidates
 from testbed.mptcp.subflow_view import SubflowView
@@ -25,7 +26,7 @@ BETA = 0.25
 class EarliestCompletionFirst(Scheduler):
     """Lowest RTT, but waits for the fast subflow when it would be done before the slow one."""
 
-    name = "ecf"
+    name: ClassVar[str] = "ecf"
 
     def __init__(self) -> None:
         self.is_waiting = False

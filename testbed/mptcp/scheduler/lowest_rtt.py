@@ -8,6 +8,7 @@ queued in a subflow, and what remains is the time of one way: the RTT. A subflow
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from testbed.mptcp.scheduler.base import Scheduler
 from testbed.mptcp.subflow_view import SubflowView
@@ -18,7 +19,7 @@ _UNMEASURED = 1 << 62
 class LowestRtt(Scheduler):
     """Lowest smoothed RTT among those whose congestion window has room; backups only when nothing else is usable."""
 
-    name = "lowest-rtt"
+    name: ClassVar[str] = "lowest-rtt"
 
     def pick(self, subflows: Sequence[SubflowView], now: int, unsent: int, window: int) -> SubflowView | None:
         """See :class:`Scheduler`."""

@@ -7,6 +7,7 @@ one never holds the others back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from testbed.mptcp.scheduler.base import Scheduler, candidates
 from testbed.mptcp.subflow_view import SubflowView
@@ -15,8 +16,8 @@ from testbed.mptcp.subflow_view import SubflowView
 class Redundant(Scheduler):
     """Any subflow with room that has not carried everything; the lowest RTT first, so that new data leaves there."""
 
-    name = "redundant"
-    redundant = True
+    name: ClassVar[str] = "redundant"
+    redundant: ClassVar[bool] = True
 
     def pick(self, subflows: Sequence[SubflowView], now: int, unsent: int, window: int) -> SubflowView | None:
         """See :class:`Scheduler`. Copies of what was sent before need no window: it counts once (W2)."""

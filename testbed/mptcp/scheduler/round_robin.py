@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from testbed.mptcp.scheduler.base import Scheduler, candidates
 from testbed.mptcp.subflow_view import SubflowView
@@ -11,7 +12,7 @@ from testbed.mptcp.subflow_view import SubflowView
 class RoundRobin(Scheduler):
     """Takes turns in order of creation; one without room loses its turn."""
 
-    name = "round-robin"
+    name: ClassVar[str] = "round-robin"
 
     def __init__(self) -> None:
         self._last: SubflowView | None = None
