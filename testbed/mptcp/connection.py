@@ -311,7 +311,8 @@ class Connection:
                 ):
                     self.arrival.mapping_arrives(subflow, segment, dss, now)
             if not subflow.data_acked and tcp.snd_una > subflow.acknowledged_to:
-                self._first_data_acknowledged(subflow, dss, now)
+                if dss is not None or not segment.mptcp:  # ADD_ADDR alone (as Linux sends it) shows that options pass
+                    self._first_data_acknowledged(subflow, dss, now)
         received = tcp.take_received()
         if received:
             self.last_heard = subflow
