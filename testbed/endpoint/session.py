@@ -83,6 +83,8 @@ class Session:
         self.ended_ns = 0
         """When it was over."""
         self.stopped = False
+        self.on_over: Callable[[], None] | None = None
+        """Called once when it is over, from inside whatever ended it."""
         self._epoch_ns = 0
         self._application: FlowApplication | None = None
         self._failure: Failure | None = None
@@ -149,6 +151,7 @@ class Session:
             self.ended_ns = self.now_ns() if at_ns is None else at_ns
             if complete:
                 self._completed_ns = self.ended_ns
+            self._tell_over()
 
     def fail(self, kind: ErrorKind, message: str) -> None:
         """End with an error; only the first one counts."""
@@ -157,6 +160,7 @@ class Session:
             self.ended_ns = self.now_ns()
             self._failure = Failure(kind=kind, message=message)
             self.emit(self._failure)
+            self._tell_over()
 
     def result(self, application: FlowApplication | None) -> FlowResult:
         """What this side has to say; call when over and the application is closed."""
@@ -203,6 +207,10 @@ class Session:
             end_ns = max(self.ended_ns, self.deadline_ns) if lasts else self.ended_ns
         time_ns = end_ns - (self.start_ns or 0)
         return (8e9 * findings["bytes_received"] / time_ns, time_ns) if time_ns > 0 else (None, None)
+
+    def _tell_over(self) -> None:
+        if self.on_over is not None:
+            self.on_over()
 
     def _start(self, application: FlowApplication, start_ns: int) -> None:
         self.start_ns = start_ns

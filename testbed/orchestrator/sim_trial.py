@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class _Side:
     session: Session
     application: FlowApplication
     transport: StackTransport
+    host: str
     events: list[Event] = field(default_factory=list)
     result: FlowResult | None = None
 
@@ -163,6 +164,8 @@ def carry_out(simulation: Simulation, experiment: Experiment, progress: Progress
     """Run until every side has its result, and then until the connections are closed."""
     progress("traffic", 0.0)
     simulator, sides = simulation.simulator, simulation.sides
+    for side in sides:
+        side.session.on_over = _finisher(simulator, simulation.network.hosts, side)
     deadline_ns = experiment.duration_ns + planning.drain_ns(simulation.topology) + LINGER_NS
     while simulator.now_ns < deadline_ns and not all(side.session.over for side in sides):
         simulator.run(simulator.now_ns + SLICE_NS)
@@ -170,13 +173,23 @@ def carry_out(simulation: Simulation, experiment: Experiment, progress: Progress
     for side in sides:
         if not side.session.over:
             side.session.fail("deadline", "it did not end within the flow's time")
-        side.result = side.session.result(side.application)
-        side.application.close()
-    for node in simulation.network.hosts.values():
-        node.flush()
     end_ns = simulator.now_ns + LINGER_NS
     while simulator.now_ns < end_ns and simulator.next_event_ns() is not None:
         simulator.run(min(end_ns, simulator.now_ns + SLICE_NS))
+
+
+def _finisher(simulator: Simulator, nodes: Mapping[str, HostNode], side: _Side) -> Callable[[], None]:
+    """What happens when a side is over: its result, and its end of the connections is closed, as a process's is."""
+
+    def finish() -> None:
+        side.result = side.session.result(side.application)
+        side.application.close()
+        nodes[side.host].flush()
+
+    def over() -> None:
+        simulator.call_at(simulator.now_ns, finish)
+
+    return over
 
 
 class _Reach:
@@ -218,7 +231,8 @@ def _sides(experiment: Experiment, variant: Variant, trial: Trial, stacks: Mappi
             configuration = planning.endpoint_configuration(
                 experiment, variant, flow, role, seed=trial.seed, port=planning.BASE_PORT + index
             )
-            host = stacks[planning.host_of(variant, flow, role)]
+            name = planning.host_of(variant, flow, role)
+            host = stacks[name]
             parameters = stack_parameters(
                 configuration.endpoint, configuration.path_manager, record_ledger=experiment.ledger
             )
@@ -228,7 +242,7 @@ def _sides(experiment: Experiment, variant: Variant, trial: Trial, stacks: Mappi
             session.in_force.update(_asked_for(parameters))
             application = make_application(session)
             application.prepare()
-            sides.append(_Side(flow, role, session, application, transport, events))
+            sides.append(_Side(flow, role, session, application, transport, name, events))
     return sides
 
 
