@@ -15,7 +15,7 @@ from testbed.mptcp.path_manager.base import Pair, PathView
 from testbed.mptcp.subflow import Subflow, SubflowState
 from testbed.tcp.connection import Connection as TcpConnection
 from testbed.tcp.state import SYN_RECEIVED
-from testbed.wire.options import AddAddr, MpCapable, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
+from testbed.wire.options import AddAddr, Dss, MpCapable, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
 from testbed.wire.segment import ACK, SYN, Segment, SocketAddress
 
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ class Signalling:
         if not subflow.fully_established and not self._handshake_arrived(subflow, segment, now):
             return False
         if not self.is_stopped and self.connection.keys.remote_key is not None:
+            if subflow.is_initial and segment.dss is not None and subflow.state is SubflowState.ESTABLISHED:
+                self._initial_dss_arrived(subflow, segment.dss, now)
             for option in segment.mptcp:
                 self._signal_arrived(subflow, option, segment, now)
         return True
@@ -178,8 +180,8 @@ class Signalling:
                 return True
             return self._join_syn_ack_arrived(subflow, segment, now)
         if state is SubflowState.SYN_RECEIVED:
-            if segment.flags & SYN or not segment.flags & ACK or subflow.tcp.state <= SYN_RECEIVED:
-                return True  # a repeated SYN, or nothing that ends the handshake
+            if subflow.tcp.state <= SYN_RECEIVED:
+                return True  # a repeated SYN, or nothing that ends TCP's handshake
             if subflow.is_initial:
                 self._capable_ack_arrived(subflow, segment, now)
                 return True
@@ -310,10 +312,10 @@ class Signalling:
         elif isinstance(option, MpJoin) and not subflow.is_client and not segment.flags & SYN:
             subflow.tcp.ack_now()  # the third packet again: our fourth was lost (J6)
 
-    def dss_arrived(self, subflow: Subflow, now: int) -> None:
+    def _initial_dss_arrived(self, subflow: Subflow, dss: Dss, now: int) -> None:
         """The first DSS of the peer: it speaks MPTCP and has our key, so its handshake is complete (B10: shown by the
-        DATA_ACK in it, the data level has looked) and further subflows may be opened (B15)."""
-        if not subflow.is_initial or self.is_stopped:
+        DATA_ACK in it) and further subflows may be opened (B15)."""
+        if dss.data_ack is None and self.connection.parameters.rules.first_data_needs_data_ack:
             return
         subflow.confirmed()
         if not self.opener.may_open:
@@ -352,8 +354,7 @@ class Signalling:
         carrier = self.carrier()
         if carrier is not None and carrier.fully_established:
             for address in self.path_manager.announced(view):
-                if any(self.host.can_reach(address, remote.host) for remote in view.remotes()):
-                    self.book.announce(address, None, carrier)
+                self.book.announce(address, None, carrier)
         if connection.accepts_subflows():
             self.opener.plan(self.path_manager, view)
             self._open_due(now)
@@ -377,6 +378,11 @@ class Signalling:
         subflow.backup_local = backup
         subflow.set_backup()
         subflow.signal(MpPrio(backup))
+        self.host.wake(self.connection)
+
+    def close_subflow(self, subflow: Subflow, now: int) -> None:
+        """End a subflow that works, by FIN once what it carries has been acknowledged (RFC 8684 §3.4.2, G11)."""
+        subflow.tcp.close(now)
         self.host.wake(self.connection)
 
     def local_address_up(self, address: bytes, now: int) -> None:
