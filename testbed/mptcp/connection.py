@@ -310,9 +310,10 @@ class Connection:
                     or dss.data_fin
                 ):
                     self.arrival.mapping_arrives(subflow, segment, dss, now)
-            if not subflow.data_acked and tcp.snd_una > subflow.acknowledged_to:
-                if dss is not None or not segment.mptcp:  # ADD_ADDR alone (as Linux sends it) shows that options pass
-                    self._first_data_acknowledged(subflow, dss, now)
+            # An ACK with ADD_ADDR alone (as Linux sends it) shows that options pass, too.
+            shows_options = dss is not None or not segment.mptcp
+            if not subflow.data_acked and shows_options and tcp.snd_una > subflow.acknowledged_to:
+                self._first_data_acknowledged(subflow, dss, now)
         received = tcp.take_received()
         if received:
             self.last_heard = subflow

@@ -141,8 +141,12 @@ class SubflowData(SubflowView):
         )
 
     def send_room(self, now: int) -> int:
-        """What the congestion window leaves."""
-        return self.tcp.send_room(now)
+        """What the congestion window leaves; 0 when that is less than a packet while something is outstanding: nobody
+        would send it, and a scheduler that chose this subflow for it would starve the others."""
+        room = self.tcp.send_room(now)
+        if room < self.segment_size() and self.outstanding():
+            return 0
+        return room
 
     def smoothed_rtt(self) -> int:
         """SRTT in ns; 0: none yet."""
