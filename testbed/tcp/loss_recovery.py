@@ -424,8 +424,11 @@ class LossRecovery:
         return delivery.acked
 
     def _measure(self, delivery: Delivery, now: int, rtt_from_timestamps: int | None) -> None:
-        """Karn's algorithm: the send time of what was never retransmitted; else only a timestamp (RFC 7323 §4)."""
-        if delivery.oldest_sent_at >= 0:
+        """Karn's algorithm: no sample from an ACK that covers a retransmission, but from a timestamp (RFC 7323 §4).
+
+        What had waited behind the hole is acknowledged with it: its age says nothing about the path.
+        """
+        if delivery.oldest_sent_at >= 0 and not delivery.retransmission_acked:
             self.rtt.sample(now - delivery.oldest_sent_at, now)
         elif delivery.acked and rtt_from_timestamps is not None:
             self.rtt.sample(rtt_from_timestamps, now)
@@ -631,7 +634,7 @@ class LossRecovery:
         if self.clean:
             if self.use_tlp and self.sack_on:
                 probe = self._probe_at()
-                return probe if probe < deadline else deadline
+                return probe if probe < deadline else deadline  # then the probe takes the RTO's place (§7.2)
         elif self.look_again_at and self.look_again_at < deadline:
             return self.look_again_at
         return deadline
@@ -652,9 +655,10 @@ class LossRecovery:
             return TimeoutAction.NOTHING
         if self.look_again_at and now >= self.look_again_at and not self.clean:
             return self._look_again(now)
-        if now >= self.armed_at + self.rto:
+        if not (self.clean and self.use_tlp and self.sack_on):
             return self._retransmission_timeout(now)
         self.tlp.due = True
+        self.armed_at = now  # RFC 8985 §7.3: the RTO counts from the probe
         self.clean = False
         return TimeoutAction.PROBE_TAIL
 

@@ -49,6 +49,7 @@ class Delivery:
         "oldest_sent_at",
         "original_above",
         "reordered",
+        "retransmission_acked",
         "sacked",
     )
 
@@ -71,6 +72,8 @@ class Delivery:
         """Of the first cumulatively acknowledged range that was never retransmitted (Karn); -1: none."""
         self.original_above = -1
         """Highest end of a newly delivered range that was never retransmitted; -1: none (F-RTO)."""
+        self.retransmission_acked = False
+        """Something that was retransmitted is cumulatively acknowledged."""
         self.reordered = False
         """A never retransmitted range was delivered after one above it (RFC 8985 §6.2 step 3)."""
 
@@ -157,7 +160,9 @@ class SentQueue:
         if marks & SACKED:
             self.sacked -= octets
             return
-        if not marks & EVER_RETRANSMITTED:
+        if marks & EVER_RETRANSMITTED:
+            delivery.retransmission_acked = True
+        else:
             if delivery.oldest_sent_at < 0:
                 delivery.oldest_sent_at = head.sent_at
             if head.end < self.highest_delivered:
