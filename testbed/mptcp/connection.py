@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from testbed.mptcp import resets
 from testbed.mptcp.closing import M_CLOSED, M_LAST_ACK, M_TIME_WAIT, Closing
+from testbed.mptcp.congestion.catalog import make_group
 from testbed.mptcp.data_arrival import DataArrival
 from testbed.mptcp.dsn import WrapGuard, expand
 from testbed.mptcp.fallback import Fallback
@@ -27,7 +28,6 @@ from testbed.mptcp.status import Status, status_of
 from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.mptcp.transmission import Transmission
 from testbed.mptcp.windows import SendWindow, SharedWindow
-from testbed.tcp import congestion_catalog
 from testbed.tcp.connection import NotOpen
 from testbed.tcp.seam import CongestionController, WindowSource
 from testbed.tcp.state import CLOSED, EVENTS, Event, Failure
@@ -48,6 +48,7 @@ class Connection:
         "arrival",
         "checksum",
         "closing",
+        "congestion_group",
         "counters",
         "data_ack",
         "data_acked",
@@ -128,6 +129,7 @@ class Connection:
         self.receive_queue = ReceiveQueue(parameters.receive_buffer, parameters.tcp.out_of_order_limit, self.counters)
         self.shared_window = SharedWindow(self.receive_queue)
         self.send_window = SendWindow()
+        self.congestion_group = make_group(parameters.congestion_control, parameters.tcp.initial_window)
         self.wrap_guard = WrapGuard(0, parameters.tcp.msl_ns)
         self.closing = Closing(self)
         self.fallback = Fallback(self)
@@ -151,7 +153,7 @@ class Connection:
 
     def congestion_controller(self) -> CongestionController:
         """For a new subflow: coupled with its siblings through the group, if the algorithm couples."""
-        return congestion_catalog.make(self.parameters.congestion_control, self.parameters.tcp.initial_window)
+        return self.congestion_group.new_controller()
 
     def keys_known(self, now: int) -> None:
         """Both keys, and with them both IDSNs, are known: the SYN has taken the IDSN, data begins after it (B9)."""
@@ -203,6 +205,7 @@ class Connection:
         if not self.fallen_back:
             self.reinjection.subflow_lost(subflow)
         subflow.forget_data()
+        self.congestion_group.forget(subflow.tcp.congestion)
         self.signalling.subflow_closed(subflow, now)
         if self.fast_closing.waits and self.fast_closing.carrier is subflow:
             self.fast_closing.carrier_lost(now)
