@@ -448,8 +448,10 @@ class Connection:
 
     def segments_to_send(self, now: int) -> list[Segment]:
         """All that may leave now, on all subflows."""
-        if self.keys_are_known or self.fallen_back:
+        if self.was_established:
             self.transmission.schedule(now)
+        else:
+            self.signalling.before_handshake()
         segments: list[Segment] | None = None
         for subflow in self.subflows:
             leaving = subflow.tcp.segments_to_send(now)
@@ -458,6 +460,8 @@ class Connection:
                     segments = leaving
                 else:
                     segments += leaving
+        if self.fallen_back:
+            self.fallback.say_no_more()
         for subflow in self.subflows:
             if subflow.is_gone:
                 self.subflows = [other for other in self.subflows if not other.is_gone or other.tcp.outbox]

@@ -52,9 +52,15 @@ class Fallback:
         subflow.sized_for = -1
         if tell_peer and connection.keys_are_known and connection.parameters.rules.infinite_mapping_on_fallback:
             self._declare_infinite(subflow)
-        else:
-            subflow.speaks_mptcp = False
+        subflow.signals = [option for option in subflow.signals if isinstance(option, MpFail)]
+        self.say_no_more()
         self._release_held(subflow, now)
+
+    def say_no_more(self) -> None:
+        """After the MP_FAIL and the infinite mapping that are owed no MPTCP option leaves any more."""
+        for subflow in self.connection.subflows:
+            if subflow.speaks_mptcp and subflow.infinite_mapping is None and not subflow.signals:
+                subflow.speaks_mptcp = False
 
     def _declare_infinite(self, subflow: Subflow) -> None:
         """Retroactive: from the last octet that was DATA_ACKed on (RFC 8684 §3.7); length and checksum 0 (D14)."""
@@ -146,7 +152,7 @@ class Fallback:
         infinite = subflow.infinite_mapping
         if infinite is not None and subflow.tcp.snd_una > subflow.infinite_from:
             subflow.infinite_mapping = None
-            subflow.speaks_mptcp = False
+            self.say_no_more()
         queue = self.connection.send_queue
         oldest = subflow.outgoing.oldest()
         acknowledged = queue.snd_nxt if oldest is None else oldest.dsn

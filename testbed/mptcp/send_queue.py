@@ -146,6 +146,13 @@ class SendQueue:
         self.unsent_octets += len(data)
         self.snd_nxt -= len(data)
 
+    def leave_out(self, length: int) -> None:
+        """The first octets taken left on a SYN (Fast Open) and arrived: they have no place in the data sequence space
+        (RFC 8684 B.2). Before :meth:`start`."""
+        self.snd_nxt -= length
+        self.snd_end -= length
+        self.held -= length
+
     def sent(self, mapping: Mapping) -> None:
         """``mapping`` is a first transmission: the account of its data begins."""
         self.outstanding.append(mapping)

@@ -97,6 +97,8 @@ class SubflowData(SubflowView):
         infinite = self.infinite_mapping
         if infinite is not None:
             return infinite
+        if self.connection.fallen_back:
+            return None
         return self.outgoing.find(ssn)
 
     def infinite_mapping_due(self) -> bool:
