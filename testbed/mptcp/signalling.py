@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from testbed.mptcp import handshake, resets
 from testbed.mptcp.addresses import PROBES, AddressBook, probe
+from testbed.mptcp.fast_open import SynData, take_syn_data
 from testbed.mptcp.join import JoinState, join_of
 from testbed.mptcp.opening import SubflowOpener
 from testbed.mptcp.option_space import SubflowOptions
@@ -28,7 +29,17 @@ JOIN_ACK_ATTEMPTS = 6
 class Signalling:
     """One for each connection."""
 
-    __slots__ = ("book", "connection", "host", "initial", "initial_remote", "is_stopped", "opener", "path_manager")
+    __slots__ = (
+        "book",
+        "connection",
+        "host",
+        "initial",
+        "initial_remote",
+        "is_stopped",
+        "opener",
+        "path_manager",
+        "syn_data",
+    )
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -36,6 +47,7 @@ class Signalling:
         self.book = AddressBook(connection)
         self.opener = SubflowOpener(connection)
         self.path_manager = catalog.make(connection.parameters.path_manager)
+        self.syn_data = SynData()
         self.is_stopped = False
         """After fallback there is no signalling."""
         self.initial: Pair | None = None
@@ -74,7 +86,15 @@ class Signalling:
         if option is None or not connection.parameters.enabled or not self._take_offer(option):
             connection.fall_back("", now)
         subflow.tcp.accept_syn(segment, now)
+        if take_syn_data(connection, subflow, now):
+            self.host.accepted(connection)
         return subflow
+
+    def before_handshake(self) -> None:
+        """Segments may leave, but there are no keys yet: a client's SYN may take data along (Fast Open)."""
+        connection = self.connection
+        if connection.is_client and connection.subflows:
+            self.syn_data.give(connection, connection.subflows[0])
 
     def _take_offer(self, option: MpCapable) -> bool:
         connection = self.connection
@@ -133,9 +153,7 @@ class Signalling:
     def _attach(self, subflow: Subflow, local: SocketAddress, remote: SocketAddress, now: int) -> None:
         connection = self.connection
         parameters = connection.parameters
-        subflow.option_policy = SubflowOptions(
-            subflow, parameters.options, connection.ledger, subflow.number
-        )
+        subflow.option_policy = SubflowOptions(subflow, parameters.options, connection.ledger, subflow.number)
         subflow.tcp = TcpConnection(
             local,
             remote,
@@ -196,16 +214,18 @@ class Signalling:
     def _capable_syn_ack_arrived(self, subflow: Subflow, segment: Segment, now: int) -> None:
         """The client's side of B3, B16, B19, B20."""
         connection = self.connection
-        if self.is_stopped:
-            self._established(subflow, now)
-            return
+        self.syn_data.answered(connection, subflow)
         if not segment.flags & ACK:
-            if segment.flags & SYN:  # simultaneous open: the peer sent no SYN/ACK that could carry a key
+            if (
+                segment.flags & SYN and not self.is_stopped
+            ):  # simultaneous open: the peer sent no SYN/ACK that could carry a key
                 connection.fall_back("MPTcpExtSimultConnectFallback", now)
                 subflow.state = SubflowState.SYN_RECEIVED
             return
         option = handshake.capable_of(segment.mptcp)
-        if subflow.sent_plain_syn:
+        if self.is_stopped:
+            pass  # no MP_CAPABLE was sent
+        elif subflow.sent_plain_syn:
             self.host.failures.failed(subflow.tcp.remote.host, now)
             connection.counters.add("MPTcpExtBlackhole")
             connection.fall_back("MPTcpExtMPCapableSYNTXDrop", now)
@@ -219,6 +239,7 @@ class Signalling:
             self._mind_refusal(option)
             connection.keys.learn(option.sender_key)
             connection.keys_known(now)
+        self.syn_data.declare_rest(connection, subflow)
         self._established(subflow, now)
 
     def _capable_ack_arrived(self, subflow: Subflow, segment: Segment, now: int) -> None:
