@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.closing import give_up
 from testbed.tcp.control_block import ControlBlock
 from testbed.tcp.loss_recovery import TimeoutAction
@@ -11,9 +13,9 @@ from testbed.tcp.timers import DELAYED_ACK, KEEPALIVE, PERSIST, RAISE_PATH_MTU, 
 from testbed.tcp.timers import TIME_WAIT as TIME_WAIT_TIMER
 from testbed.tcp.transmission import send_probe, send_window_probe
 
-R1 = 3
+R1: Final = 3
 """Retransmissions of one segment after which the user is told (RFC 9293 MUST-20, SHLD-10: at least 3)."""
-_MAX_PERSIST_BACKOFF = 32
+_MAX_PERSIST_BACKOFF: Final = 32
 
 
 def handle_timeout(tcb: ControlBlock, now: int) -> None:
@@ -64,6 +66,8 @@ def _retransmission_due(tcb: ControlBlock, now: int) -> None:
 
 def _peer_has_shut_window(tcb: ControlBlock, now: int) -> bool:
     """SHLD-17: data beyond a right edge that moved back may stay unacknowledged, as long as the peer answers."""
+    if tcb.state < ESTABLISHED:
+        return False
     return tcb.snd_wnd < tcb.snd_nxt - tcb.snd_una and now - tcb.last_arrival < 2 * tcb.parameters.max_rto_ns
 
 

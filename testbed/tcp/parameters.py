@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-MS = 1_000_000
-SECOND = 1_000_000_000
+MS: Final = 1_000_000
+SECOND: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class Parameters:
     max_rto_ns: int = 120 * SECOND
     initial_window: int | None = None
     """Octets; None: RFC 6928."""
-    syn_retries: int = 6
-    """RFC 9293 MUST-23: R2 for a SYN at least 3 minutes; 1+2+4+...+64 s = 127 s and the last wait make 191 s."""
+    syn_retries: int = 7
+    """RFC 9293 MUST-23: R2 for a SYN at least 3 minutes; 1+2+4+...+64 s and 120 s (max_rto) make 247 s."""
     retries: int = 15
     """R2 for data, in retransmissions (Linux tcp_retries2)."""
     user_timeout_ns: int | None = None

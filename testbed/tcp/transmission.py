@@ -255,7 +255,8 @@ def _may_leave_short(tcb: ControlBlock, length: int, unsent: int, usable: int, r
     """Less than a full segment: Nagle (§3.7.4) and the sender's silly-window avoidance (§3.8.6.2.1)."""
     if length == unsent:
         # All there is (with the FIN, nothing follows that could fill the segment).
-        return not tcb.parameters.nagle or tcb.snd_nxt == tcb.snd_una or tcb.fin_offset >= 0 or tcb.snd_up > tcb.snd_nxt
+        nothing_in_flight = tcb.snd_nxt == tcb.snd_una or tcb.snd_nxt == 1  # a SYN is no data
+        return nothing_in_flight or not tcb.parameters.nagle or tcb.fin_offset >= 0 or tcb.snd_up > tcb.snd_nxt
     if length == room and room < usable:
         return False  # cwnd has no room for a full segment; an ACK will make it
     if 2 * usable >= tcb.max_snd_wnd or tcb.silly_override:
@@ -426,6 +427,8 @@ def _send_syn(tcb: ControlBlock, out: list[Segment], again: bool, now: int) -> N
     plan.sack_permitted = tcb.sack_on
     plan.fast_open_cookie = state.cookie
     tcb.options.fill(plan)
+    if answers and plan.timestamps is None:
+        tcb.timestamps_on = False  # the policy has left the timestamps out: they are declined (RFC 7323 §3.2)
     payload = payload[: plan.length]
     plan.length = len(payload)
     if payload:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from typing import Any
 
 from testbed.tcp.connection import Connection
 from testbed.tcp.counters import Counters
@@ -12,7 +13,8 @@ from testbed.tcp.fast_open import FastOpen
 from testbed.tcp.parameters import Parameters
 from testbed.tcp.seam import CongestionController, OptionPolicy, WindowSource
 from testbed.tcp.state import Event, State
-from testbed.wire.segment import SYN, Segment, SocketAddress
+from testbed.wire.options import NOP, MaximumSegmentSize, Option, SackPermitted, Timestamps, WindowScale
+from testbed.wire.segment import ACK, RST, SYN, Segment, SocketAddress
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -165,11 +167,11 @@ class Pair:
     def run(self, until: int | None = None, stop: Callable[[], bool] | None = None, limit: int = 200_000) -> Pair:
         self.pump()
         for _ in range(limit):
+            if stop is not None and stop():
+                return self
             time = self.next_time()
             if time is None or (until is not None and time > until):
                 break
-            if stop is not None and stop():
-                return self
             self.step()
         else:
             raise AssertionError("too many events")
@@ -196,3 +198,108 @@ def random_fate(seed: int, loss: float, reorder: float = 0.0, duplicate: float =
         return delays
 
     return fate
+
+
+class Scripted:
+    """One connection under test and a peer that does what the test says, in offsets (SYN 0, first octet 1)."""
+
+    PEER_ISN = 5_000_000
+
+    def __init__(self, parameters: Parameters | None = None, **more: Any) -> None:
+        self.now = 0
+        self.isn = 1000
+        self.tcp = make(CLIENT, SERVER, parameters, isn=self.isn, **more)
+        self.peer_timestamp = 100
+
+    def out(self) -> list[Segment]:
+        """What leaves now."""
+        return self.tcp.segments_to_send(self.now)
+
+    def peer(
+        self,
+        flags: int = ACK,
+        seq: int = 1,
+        ack: int | None = None,
+        payload: bytes = b"",
+        window: int = 65535,
+        options: tuple[Option, ...] = (),
+        urgent: int = 0,
+        ecn: int = 0,
+        timestamps: bool | None = None,
+    ) -> bool:
+        """A segment of the peer arrives; ``ack`` None: all that was sent."""
+        if (self.tcp.timestamps_on if timestamps is None else timestamps) and not flags & RST:
+            echo = self.tcp.timestamp_pair[0]
+            options = (*options, NOP, NOP, Timestamps(self.peer_timestamp, echo))
+        acked = self.tcp.snd_nxt if ack is None else ack
+        segment = Segment(
+            SERVER,
+            CLIENT,
+            (self.PEER_ISN + seq) & 0xFFFFFFFF,
+            (self.isn + acked) & 0xFFFFFFFF if flags & ACK else 0,
+            flags,
+            window,
+            options,
+            payload,
+            urgent,
+            ecn,
+        )
+        return self.tcp.segment_arrives(segment, self.now)
+
+    def establish(
+        self,
+        *,
+        mss: int = 1460,
+        shift: int | None = 0,
+        sack: bool = True,
+        timestamps: bool = False,
+        window: int = 65535,
+    ) -> Scripted:
+        """Three-way handshake, the connection under test being active; time passes by 10 ms."""
+        self.tcp.open(self.now)
+        self.out()
+        self.now += 10 * MS
+        options: list[Option] = [MaximumSegmentSize(mss)]
+        if shift is not None:
+            options.append(WindowScale(shift))
+        if sack:
+            options.append(SackPermitted())
+        self.peer(SYN | ACK, 0, 1, window=window, options=tuple(options), timestamps=timestamps)
+        self.out()
+        assert self.tcp.state is State.ESTABLISHED
+        return self
+
+    def wait(self, ns: int) -> list[Segment]:
+        """Time passes, timers fire; returns what left."""
+        left: list[Segment] = []
+        end = self.now + ns
+        for _ in range(10_000):
+            due = self.tcp.next_timeout()
+            if due is None or due > end:
+                self.now = end
+                return left
+            self.now = max(self.now, due)
+            self.tcp.handle_timeout(self.now)
+            left += self.out()
+        raise AssertionError("timers without end")
+
+    def events(self) -> list[Event]:
+        told: list[Event] = []
+        while (event := self.tcp.next_event()) is not None:
+            told.append(event)
+        return told
+
+    def seq_of(self, segment: Segment) -> int:
+        return (segment.seq - self.isn) & 0xFFFFFFFF
+
+    def ack_of(self, segment: Segment) -> int:
+        return (segment.ack - self.PEER_ISN) & 0xFFFFFFFF
+
+    def sacked(self, segment: Segment) -> list[tuple[int, int]]:
+        """SACK blocks as offsets."""
+        if segment.sack is None:
+            return []
+        return [
+            ((left - self.PEER_ISN) & 0xFFFFFFFF, (right - self.PEER_ISN) & 0xFFFFFFFF)
+            for left, right in segment.sack.blocks
+        ]
