@@ -65,7 +65,7 @@ def transfer(octets: int, mode: str, subflows: int = 2, **changes: object) -> Re
     from testbed.wire.codec import decode, encode
     from testbed.wire.segment import Segment, SocketAddress
 
-    parameters = replace(Parameters(path_manager="fullmesh", scheduler="lowest-rtt"), **changes)
+    parameters = replace(Parameters(path_manager="fullmesh", scheduler="round-robin"), **changes)
     clients = [bytes((10, 0, path, 1)) for path in range(subflows)]
     servers = [bytes((10, 0, path, 2)) for path in range(subflows)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.keys import add_addr_hmac, same
 from testbed.wire.options import AddAddr, RemoveAddr
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
     from testbed.mptcp.subflow import Subflow
 
-PROBES = 3
+PROBES: Final = 3
 """Keepalives sent on a subflow whose address the peer has removed, before it is reset (G10)."""
 
 

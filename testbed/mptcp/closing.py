@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.tcp.state import Event
@@ -25,14 +25,14 @@ class DataState(Enum):
     M_CLOSED = "M_CLOSED"
 
 
-M_ESTABLISHED = DataState.M_ESTABLISHED
-M_FIN_WAIT_1 = DataState.M_FIN_WAIT_1
-M_FIN_WAIT_2 = DataState.M_FIN_WAIT_2
-M_CLOSING = DataState.M_CLOSING
-M_TIME_WAIT = DataState.M_TIME_WAIT
-M_CLOSE_WAIT = DataState.M_CLOSE_WAIT
-M_LAST_ACK = DataState.M_LAST_ACK
-M_CLOSED = DataState.M_CLOSED
+M_ESTABLISHED: Final = DataState.M_ESTABLISHED
+M_FIN_WAIT_1: Final = DataState.M_FIN_WAIT_1
+M_FIN_WAIT_2: Final = DataState.M_FIN_WAIT_2
+M_CLOSING: Final = DataState.M_CLOSING
+M_TIME_WAIT: Final = DataState.M_TIME_WAIT
+M_CLOSE_WAIT: Final = DataState.M_CLOSE_WAIT
+M_LAST_ACK: Final = DataState.M_LAST_ACK
+M_CLOSED: Final = DataState.M_CLOSED
 
 TRANSITIONS: dict[DataState, frozenset[DataState]] = {
     M_ESTABLISHED: frozenset({M_FIN_WAIT_1, M_CLOSE_WAIT, M_CLOSED}),

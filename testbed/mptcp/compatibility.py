@@ -6,6 +6,8 @@ parser reads only such combinations. The table here is what is allowed; all else
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.wire.options import (
     SUBTYPE_ADD_ADDR,
     SUBTYPE_DSS,
@@ -19,7 +21,7 @@ from testbed.wire.options import (
     MptcpOption,
 )
 
-_TOGETHER = frozenset(
+_TOGETHER: Final = frozenset(
     {
         (SUBTYPE_MP_CAPABLE, SUBTYPE_REMOVE_ADDR),
         (SUBTYPE_MP_JOIN, SUBTYPE_REMOVE_ADDR),

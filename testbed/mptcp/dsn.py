@@ -5,11 +5,13 @@ Inside the stack a DSN is an unbounded integer, IDSN + n, that never wraps; only
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.wire.serial import widen, widen_64
 
-_MASK_32 = 0xFFFFFFFF
-_MASK_64 = 0xFFFFFFFFFFFFFFFF
-_MARK_OCTETS = 1 << 29
+_MASK_32: Final = 0xFFFFFFFF
+_MASK_64: Final = 0xFFFFFFFFFFFFFFFF
+_MARK_OCTETS: Final = 1 << 29
 """Granularity in which :class:`WrapGuard` remembers when how much had been sent."""
 
 
@@ -38,12 +40,16 @@ class WrapGuard:
         self._next_mark = idsn
         self.needs_wide = False
 
-    def sent_up_to(self, dsn: int, now: int) -> None:
-        """New data up to ``dsn`` leaves. Judged in steps of 2^29 octets, and wide from half of 2^32 on: in time."""
-        if dsn < self._next_mark:
-            return
+    def sent_up_to(self, dsn: int, now: int) -> bool:
+        """New data up to ``dsn`` leaves. True: it is now that DSNs become wide (for good).
+
+        Judged in steps of 2^29 octets, and from half of 2^32 on: in time.
+        """
+        if dsn < self._next_mark or self.needs_wide:
+            return False
         self._marks.append((now, dsn))
         self._next_mark = dsn + _MARK_OCTETS
         while self._marks[0][0] < now - self._msl_ns:
             del self._marks[0]
         self.needs_wide = dsn - self._marks[0][1] >= 1 << 31
+        return self.needs_wide

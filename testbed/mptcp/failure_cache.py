@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-KEPT_NS = 3600 * 1_000_000_000
+from typing import Final
+
+KEPT_NS: Final = 3600 * 1_000_000_000
 """Linux ``blackhole_timeout``: an hour."""
 
 

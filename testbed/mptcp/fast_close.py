@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp import resets
 from testbed.tcp.state import Event, Failure
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
     from testbed.mptcp.subflow import Subflow
 
-RETRANSMISSIONS = 3
+RETRANSMISSIONS: Final = 3
 """RFC 8684 §3.5: RECOMMENDED limit of retransmissions of MP_FASTCLOSE on an ACK, then a RST with it (I3)."""
 
 

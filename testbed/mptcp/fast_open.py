@@ -6,7 +6,7 @@ them with SSN 1 (B22). The rest is in TCP's send buffer already; it gets a mappi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.send_queue import Mapping, declare_checksum
 from testbed.tcp.state import SYN_SENT, Event
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
     from testbed.mptcp.subflow import Subflow
 
-SYN_OPTION_OCTETS = 40
+SYN_OPTION_OCTETS: Final = 40
 """Deducted from the MSS for the data of a SYN: its option area may be full."""
 
 

@@ -5,13 +5,15 @@ Pure decisions on values; :mod:`testbed.mptcp.signalling` acts on them.
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.mptcp.parameters import Parameters
 from testbed.wire.options import MpCapable, MptcpOption
 
-VERSION = 1
+VERSION: Final = 1
 """The highest and only version spoken here (B1): RFC 8684's."""
 
-_ALGORITHMS = 0x1F
+_ALGORITHMS: Final = 0x1F
 """Flags D to H: which cryptographic algorithm (RFC 8684 §3.1)."""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.failure_cache import FailureCache
 from testbed.mptcp.keys import KeySource
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
     from testbed.mptcp.subflow import Subflow
 
-EPHEMERAL_PORTS = (32768, 60999)
+EPHEMERAL_PORTS: Final = (32768, 60999)
 """First and last port of an active open without a port of its own (Linux ``ip_local_port_range``)."""
 
 Reach = Callable[[bytes, bytes], bool]

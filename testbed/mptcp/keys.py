@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import random
+from typing import Final
 
 from testbed.mptcp.tokens import TokenTable
 
-KEY_OCTETS = 8
-NONCE_OCTETS = 4
-JOIN_ACK_HMAC_OCTETS = 20
+KEY_OCTETS: Final = 8
+NONCE_OCTETS: Final = 4
+JOIN_ACK_HMAC_OCTETS: Final = 20
 """MP_JOIN's third packet: the leftmost 160 bits (RFC 8684 §3.2, figure 7)."""
-JOIN_SYN_ACK_HMAC_OCTETS = 8
+JOIN_SYN_ACK_HMAC_OCTETS: Final = 8
 """MP_JOIN's SYN/ACK: the leftmost 64 bits (figure 6)."""
-ADD_ADDR_HMAC_OCTETS = 8
+ADD_ADDR_HMAC_OCTETS: Final = 8
 """ADD_ADDR: the *rightmost* 64 bits (RFC 8684 §3.4.1)."""
 
 
@@ -86,7 +87,7 @@ class KeyPair:
         self.remote_idsn = int.from_bytes(digest[-8:], "big")
 
 
-ATTEMPTS = 4
+ATTEMPTS: Final = 4
 """Keys tried for a free token before giving up (Linux ``MPTCP_TOKEN_MAX_RETRIES``)."""
 
 

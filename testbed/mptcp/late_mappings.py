@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.mptcp.subflow_view import OutgoingMapping
 
-_MOST_REMEMBERED = 4096
+_MOST_REMEMBERED: Final = 4096
 """Segments whose (foreign) mapping is remembered for a retransmission."""
 
 

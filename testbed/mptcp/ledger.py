@@ -15,7 +15,7 @@ sent. Each displaced block (and each other option that waits) has a class, found
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.packing import AREA, MOST_SACK_BLOCKS, padded
 from testbed.tcp.seam import SegmentPlan
@@ -75,7 +75,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
 )
 """Name, type and meaning of a row's values, in order: the columns of ``segments.parquet`` that an endpoint fills."""
 
-_KIND_NAMES = {
+_KIND_NAMES: Final = {
     KIND_MSS: "mss",
     KIND_WINDOW_SCALE: "window_scale",
     KIND_SACK_PERMITTED: "sack_permitted",
@@ -83,7 +83,7 @@ _KIND_NAMES = {
     KIND_TIMESTAMPS: "timestamps",
     KIND_FAST_OPEN: "fast_open",
 }
-_SUBTYPE_NAMES = {
+_SUBTYPE_NAMES: Final = {
     SUBTYPE_MP_CAPABLE: "mp_capable",
     SUBTYPE_MP_JOIN: "mp_join",
     SUBTYPE_DSS: "dss",
@@ -94,7 +94,7 @@ _SUBTYPE_NAMES = {
     SUBTYPE_MP_FASTCLOSE: "mp_fastclose",
     SUBTYPE_MP_TCPRST: "mp_tcprst",
 }
-_CLASSES = ("padding", "width", "policy", "hard")
+_CLASSES: Final = ("padding", "width", "policy", "hard")
 
 
 class Want:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.parameters import Parameters
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
 
-SYN_BACKLOG = 256
+SYN_BACKLOG: Final = 256
 """Half-open connections of one listener (Linux ``tcp_max_syn_backlog`` on small machines); more SYNs are dropped."""
-ACCEPT_BACKLOG = 4096
+ACCEPT_BACKLOG: Final = 4096
 """Complete connections that the user has not taken (Linux ``somaxconn``)."""
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.path_manager.base import Pair, PathManager, PathView
 from testbed.wire.segment import SocketAddress
 
-RETRY_NS = 1_000_000_000
+RETRY_NS: Final = 1_000_000_000
 """Wait before a path that was lost for the moment (T flag) is tried again; doubled with each loss."""
-RETRIES = 5
+RETRIES: Final = 5
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection

@@ -6,6 +6,8 @@ effects (TCP may ask and not send) and carries it out when the segment has left.
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.mptcp.compatibility import may_join
 from testbed.mptcp.late_mappings import LateMappings
 from testbed.mptcp.ledger import Ledger
@@ -34,7 +36,7 @@ _SIGNALS: dict[Candidate, int] = {
     "mp_fail": SUBTYPE_MP_FAIL,
 }
 _SACK_FIRST: tuple[Candidate, ...] = ("timestamps", "sack", "dss")
-_MOST_ACKS_IN_A_ROW = 2
+_MOST_ACKS_IN_A_ROW: Final = 2
 """RFC 8684 §3: no more than two acknowledgements in a row only for signalling (checklist A2)."""
 
 

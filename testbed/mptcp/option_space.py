@@ -8,6 +8,8 @@ else, and everything when the ledger is kept, goes through :mod:`testbed.mptcp.o
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.mptcp.ledger import Ledger
 from testbed.mptcp.option_draft import Draft, Drafter
 from testbed.mptcp.packing import AREA, padded, sack_blocks_that_fit
@@ -15,11 +17,11 @@ from testbed.mptcp.parameters import OptionPolicy
 from testbed.mptcp.subflow_view import NOT_KNOWN, OutgoingMapping, SubflowView
 from testbed.tcp import seam
 from testbed.wire.options import NOP, Dss, Option, Sack, Timestamps
-from testbed.wire.segment import RST, SYN
+from testbed.wire.segment import RST, SYN, Segment
 
-_MASK32 = 0xFFFF_FFFF
-_MASK64 = 0xFFFF_FFFF_FFFF_FFFF
-_NO_STAMPS = (-1, -1)
+_MASK32: Final = 0xFFFF_FFFF
+_MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
+_NO_STAMPS: Final = (-1, -1)
 
 
 class SubflowOptions(seam.OptionPolicy):
@@ -132,6 +134,10 @@ class SubflowOptions(seam.OptionPolicy):
         else:
             plan.options = (*options, dss)
         plan.option_octets = (used + 3) & ~3
+
+    def is_signal(self, segment: Segment) -> bool:
+        """Whether an ACK that looks like a duplicate came for the sake of MPTCP (A1)."""
+        return self.view.is_signal(segment)
 
     def has_left(self, plan: seam.SegmentPlan) -> None:
         """The segment of the last :meth:`fill` is on its way."""

@@ -6,6 +6,8 @@ tcp_options_write): before timestamps and SACK, after MPTCP options. ``dense`` p
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.seam import SegmentPlan
 from testbed.wire.options import (
     NOP,
@@ -19,13 +21,13 @@ from testbed.wire.options import (
     WindowScale,
 )
 
-AREA = 40
+AREA: Final = 40
 """Octets of options a TCP header can hold: 4 * 15 - 20 (RFC 9293 §3.1)."""
 
-TIMESTAMPS_SIZE = 10
-SACK_BASE = 2
-SACK_BLOCK = 8
-MOST_SACK_BLOCKS = 4
+TIMESTAMPS_SIZE: Final = 10
+SACK_BASE: Final = 2
+SACK_BLOCK: Final = 8
+MOST_SACK_BLOCKS: Final = 4
 """RFC 2018 §3: 2 + 8 * 4 = 34 octets."""
 
 _PAD: tuple[tuple[Option, ...], ...] = ((), (NOP,), (NOP, NOP), (NOP, NOP, NOP))

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from testbed.mptcp.parameters import OptionPolicy, Parameters, ReceiverRules
 
-DEFAULT = "linux"
+DEFAULT: Final = "linux"
 """What an endpoint uses unless told otherwise: the layout that every peer on the Internet today can read."""
 
 
@@ -26,9 +27,9 @@ class Sender:
     receiver: str = "rfc8684"
 
 
-_LINUX = OptionPolicy()
+_LINUX: Final = OptionPolicy()
 
-LINUX_RULES = ReceiverRules(
+LINUX_RULES: Final = ReceiverRules(
     hold_unmapped=0,
     accept_late_mapping=False,
     mapping_must_touch_segment=True,
@@ -47,7 +48,9 @@ identical too (E4b), a partly mapped segment is corruption (E12), a mapping on a
 ends in TCP while that is possible, else in a reset; a failed checksum is delivered on a single subflow (E6a), no
 infinite mapping is sent (C3), and a server whose data is acknowledged without DATA_ACK goes on (E8d)."""
 
-HOLDING_RULES = ReceiverRules(mapping_must_touch_segment=False, on_violation="discard", bare_ack_falls_back="client")
+HOLDING_RULES: Final = ReceiverRules(
+    mapping_must_touch_segment=False, on_violation="discard", bare_ack_falls_back="client"
+)
 
 RECEIVERS: Mapping[str, ReceiverRules] = {"linux": LINUX_RULES, "rfc8684": ReceiverRules(), "holding": HOLDING_RULES}
 RECEIVER_SUMMARIES: Mapping[str, str] = {

@@ -6,7 +6,7 @@ closed connection-level window. The subflow itself goes on retransmitting (W8).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.subflow_view import NOT_KNOWN
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
     from testbed.mptcp.subflow import Subflow
 
-STALE_TIMEOUTS = 2
+STALE_TIMEOUTS: Final = 2
 """Expiries of a subflow's retransmission timer in a row, without progress, that make it stale: as long as others work,
 no new data goes there (Linux ``stale_loss_cnt`` counts connection-level periods; its default is 4)."""
-BACKOFF_LIMIT = 6
+BACKOFF_LIMIT: Final = 6
 """Doublings of the connection-level timer, as of an RTO that starts at 1 s and ends at 64 s (RFC 6298 §2.5)."""
 
 

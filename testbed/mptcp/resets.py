@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.wire.options import MpTcprst
 from testbed.wire.segment import ACK, RST, Segment
 
-UNSPECIFIED = 0
-MPTCP_SPECIFIC = 1
-LACK_OF_RESOURCES = 2
-PROHIBITED = 3
-OUTSTANDING_DATA = 4
-UNACCEPTABLE_PERFORMANCE = 5
-MIDDLEBOX = 6
+UNSPECIFIED: Final = 0
+MPTCP_SPECIFIC: Final = 1
+LACK_OF_RESOURCES: Final = 2
+PROHIBITED: Final = 3
+OUTSTANDING_DATA: Final = 4
+UNACCEPTABLE_PERFORMANCE: Final = 5
+MIDDLEBOX: Final = 6
 
-REASONS = {
+REASONS: Final = {
     UNSPECIFIED: "unspecified error",
     MPTCP_SPECIFIC: "MPTCP-specific error",
     LACK_OF_RESOURCES: "lack of resources",

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from typing import Final
 
 from testbed.mptcp.subflow_view import OutgoingMapping
 from testbed.tcp.counters import Counters
 from testbed.wire.checksum import dss_checksum, ones_complement_sum
 
-_COMPACT_AFTER = 256
+_COMPACT_AFTER: Final = 256
 """Freed entries at the head of a list before they are cut off at once."""
 
 

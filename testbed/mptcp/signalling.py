@@ -3,7 +3,7 @@ ours leave. The data level calls it for every accepted segment that is not plain
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp import handshake, resets
 from testbed.mptcp.addresses import PROBES, AddressBook, probe
@@ -22,7 +22,7 @@ from testbed.wire.segment import ACK, SYN, Segment, SocketAddress
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
 
-JOIN_ACK_ATTEMPTS = 6
+JOIN_ACK_ATTEMPTS: Final = 6
 """Third packets of a join without a fourth before the subflow is given up (as many as Linux sends SYN/ACKs and one)."""
 
 

@@ -7,20 +7,20 @@ the schedulers is declared in :class:`testbed.mptcp.subflow_view.SubflowView`.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp import handshake
 from testbed.mptcp.join import JoinState
 from testbed.mptcp.subflow_data import SubflowData
 from testbed.tcp.seam import SegmentPlan
 from testbed.tcp.state import CLOSED, ESTABLISHED, TIME_WAIT
-from testbed.wire.options import AddAddr, MpCapable, MpFail, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
+from testbed.wire.options import AddAddr, Dss, MpCapable, MpFail, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
 from testbed.wire.segment import ACK, RST, SYN, Segment
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
 
-SIGNALS_LIMIT = 32
+SIGNALS_LIMIT: Final = 32
 """Signals that wait on one subflow; a peer that floods us with ADD_ADDR gets no more echoes than this at a time."""
 
 
@@ -41,6 +41,7 @@ class Subflow(SubflowData):
     __slots__ = (
         "backup_local",
         "backup_remote",
+        "duplicate_data_ack",
         "fully_established",
         "is_client",
         "is_initial",
@@ -91,6 +92,8 @@ class Subflow(SubflowData):
         self.probe_deadline: int | None = None
         """The peer has removed this subflow's address: reset at this time unless something arrives (G10)."""
         self.probes = 0
+        self.duplicate_data_ack: int | None = None
+        """DATA_ACK of the last ACK that looked like a duplicate."""
 
     # --- state ---
 
@@ -245,6 +248,21 @@ class Subflow(SubflowData):
             counters.add("MPTcpExtMPPrioTx")
         elif isinstance(option, MpFail):
             counters.add("MPTcpExtMPFailTx")
+
+    def is_signal(self, segment: Segment) -> bool:
+        """A1: an option beside the DSS, or a DATA_ACK that is not that of the duplicate before: other subflows have
+        moved it."""
+        for option in segment.mptcp:
+            if not isinstance(option, Dss):
+                return True
+        dss = segment.dss
+        if dss is None:
+            return False
+        if not self.connection.parameters.dss_acks_are_duplicates:
+            return True
+        known = self.duplicate_data_ack
+        self.duplicate_data_ack = dss.data_ack
+        return known != dss.data_ack and known is not None
 
     # --- SubflowView: resets ---
 

@@ -7,10 +7,12 @@ the subflow and the data level; the methods are asked.
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.seam import SegmentPlan
 from testbed.wire.options import MptcpOption
 
-NOT_KNOWN = -1
+NOT_KNOWN: Final = -1
 """In place of a DSN or DATA_ACK that does not exist (yet)."""
 
 
@@ -122,6 +124,10 @@ class SubflowView:
 
     def handshake_left(self, option: MptcpOption, now: int) -> None:
         """An MP_CAPABLE or MP_JOIN is on its way."""
+
+    def is_signal(self, segment: Segment) -> bool:
+        """Whether an ACK that looks like a duplicate came for the sake of its MPTCP options (A1)."""
+        return False
 
     # --- scheduling ---
 

@@ -6,7 +6,7 @@ chunk may be longer than a packet; then each of its packets repeats the mapping 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.send_queue import Mapping, declare_checksum
 from testbed.mptcp.subflow_view import NOT_KNOWN
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from testbed.mptcp.scheduler.base import Scheduler
     from testbed.mptcp.subflow import Subflow
 
-MAPPING_OCTETS_LIMIT = 65535 - 1
+MAPPING_OCTETS_LIMIT: Final = 65535 - 1
 """Data-Level Length has 16 bits, one octet of which a DATA_FIN may need (RFC 8684 §3.3.1)."""
 
 
@@ -45,7 +45,7 @@ class Transmission:
             self._schedule_redundant(now)
             return
         scheduler = self.scheduler
-        subflows = connection.subflows
+        subflows: Sequence[Subflow] = connection.subflows
         send_window = connection.send_window
         while queue.unsent_octets:
             window = send_window.right_edge - queue.snd_nxt
@@ -57,7 +57,21 @@ class Transmission:
                 return
             subflow: Subflow = picked  # type: ignore[assignment]
             if not self._send_new(subflow, window, now):
-                return
+                if self._is_nagled(subflow):
+                    return
+                subflows = [other for other in subflows if other is not subflow]
+
+    def _is_nagled(self, subflow: Subflow) -> bool:
+        """Nagle's rule at this level: less than a packet waits while data is outstanding, on whichever subflow, so that
+        what comes meanwhile joins it in one mapping (RFC 9293 §3.7.4)."""
+        connection = self.connection
+        queue = connection.send_queue
+        return (
+            self.nagle
+            and queue.unsent_octets < subflow.segment_size()
+            and queue.snd_una < queue.snd_nxt
+            and connection.closing.fin_dsn == NOT_KNOWN
+        )
 
     def _send_new(self, subflow: Subflow, window: int, now: int) -> bool:
         """One chunk of new data; False: this subflow cannot take a sensible one now."""
@@ -76,11 +90,30 @@ class Transmission:
             declare_checksum(mapping, subflow.ssn_offset)
         queue.sent(mapping)
         self._give(subflow, mapping, now)
-        connection.wrap_guard.sent_up_to(mapping.end, now)
+        if connection.wrap_guard.sent_up_to(mapping.end, now):
+            connection.require_wide_dsn()
         connection.reinjection.data_sent(now)
         if unsent == length:
             connection.closing.data_scheduled(now)
         return True
+
+    def _chunk_length(self, subflow: Subflow, available: int, unsent: int, now: int) -> int:
+        """How much of ``available`` octets this subflow takes as one mapping: whole packets, or the end of data."""
+        if subflow.untaken:
+            return 0
+        room = subflow.send_room(now)
+        length = available if available < room else room
+        if length > self.chunk_limit:
+            length = self.chunk_limit
+        size = subflow.segment_size()
+        if length < size:
+            if length == unsent:
+                return 0 if self._is_nagled(subflow) else length
+            # Room or window for less than a packet: only where waiting brings no more (RFC 9293 §3.8.6.2.1).
+            return 0 if subflow.outstanding() else length
+        if length < unsent or self.nagle:
+            length -= length % size
+        return length
 
     def _give(self, subflow: Subflow, mapping: Mapping, now: int) -> None:
         """To TCP. Its buffer is at least as large as any congestion window that made room; should it not take all (a
@@ -88,28 +121,6 @@ class Transmission:
         taken = subflow.send_mapping(mapping, now)
         if taken < mapping.length:
             subflow.untaken.append((mapping, taken))
-
-    def _chunk_length(self, subflow: Subflow, available: int, unsent: int, now: int) -> int:
-        """How much of ``available`` octets this subflow takes as one mapping: whole packets, or the end of data."""
-        if subflow.untaken:
-            return 0
-        room = subflow.send_room(now)
-        limit = self.chunk_limit
-        length = available if available < room else room
-        if length > limit:
-            length = limit
-        size = subflow.segment_size()
-        if length < size:
-            outstanding = subflow.outstanding()
-            if length < unsent:
-                # Not the end of the data: less than a packet only where nothing larger will ever be possible (SWS).
-                return length if not outstanding and room < size else (length if not outstanding else 0)
-            if outstanding and self.nagle and self.connection.closing.fin_dsn == NOT_KNOWN:
-                return 0  # Nagle: what comes meanwhile joins it in one mapping
-            return length
-        if length < unsent or (self.nagle and subflow.connection.closing.fin_dsn == NOT_KNOWN):
-            length -= length % size
-        return length
 
     def _schedule_plain(self, now: int) -> None:
         """After fallback: one subflow, no mappings; the objects only keep the account of what is held."""
@@ -185,27 +196,37 @@ class Transmission:
         """Every subflow carries everything: the picked one takes the oldest data that it has not carried."""
         connection = self.connection
         queue = connection.send_queue
+        subflows: Sequence[Subflow] = connection.subflows
         while True:
             window = connection.send_window.right_edge - queue.snd_nxt
-            picked = self.scheduler.pick(connection.subflows, now, queue.unsent_octets, max(window, 0))
+            picked = self.scheduler.pick(subflows, now, queue.unsent_octets, max(window, 0))
             if picked is None:
-                return
+                break
             subflow: Subflow = picked  # type: ignore[assignment]
-            if subflow.carries_to < queue.snd_una:
-                subflow.carries_to = queue.snd_una
+            if not self._carry_next(subflow, window, now):
+                subflows = [other for other in subflows if other is not subflow]
+        if queue.unsent_octets and connection.send_window.right_edge <= queue.snd_nxt:
+            connection.reinjection.data_sent(now)
+
+    def _carry_next(self, subflow: Subflow, window: int, now: int) -> bool:
+        """The oldest data that this subflow has not carried; False: it cannot now."""
+        queue = self.connection.send_queue
+        if subflow.carries_to < queue.snd_una:
+            subflow.carries_to = queue.snd_una
+        origin = queue.outstanding_from(subflow.carries_to)
+        while origin is not None and origin.carriers >> subflow.number & 1:
+            subflow.carries_to = origin.end
             origin = queue.outstanding_from(subflow.carries_to)
-            while origin is not None and origin.carriers >> subflow.number & 1:
-                subflow.carries_to = origin.end
-                origin = queue.outstanding_from(subflow.carries_to)
-            if origin is not None:
-                if subflow.untaken or subflow.send_room(now) < min(origin.length, subflow.segment_size()):
-                    return
-                self.send_again(origin, subflow, now)
-                subflow.carries_to = origin.end
-            elif window <= 0 or not self._send_new(subflow, window, now):
-                return
-            else:
-                subflow.carries_to = queue.snd_nxt
+        if origin is not None:
+            if subflow.untaken or subflow.send_room(now) < min(origin.length, subflow.segment_size()):
+                return False
+            self.send_again(origin, subflow, now)
+            subflow.carries_to = origin.end
+            return True
+        if window <= 0 or not queue.unsent_octets or not self._send_new(subflow, window, now):
+            return False
+        subflow.carries_to = queue.snd_nxt
+        return True
 
     # --- the window is the limit ---
 

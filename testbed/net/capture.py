@@ -5,11 +5,13 @@ Headers with all options are kept, the payload is not (its length is), as the ca
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.wire import pcap
 from testbed.wire.codec import encode
 from testbed.wire.segment import Segment
 
-SNAPLEN_OCTETS = 146
+SNAPLEN_OCTETS: Final = 146
 """Of the packet without Ethernet: the IPv6 header, and TCP with all its options, fit."""
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+from typing import Final
 
-SEED_BITS = 64
+SEED_BITS: Final = 64
 
 
 def derive_seed(seed: int, *labels: str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.wire.codec import decode, encode
 from testbed.wire.errors import DecodeError
 from testbed.wire.segment import Segment
 
-ADDRESSES_END = {4: 20, 16: 40}
+ADDRESSES_END: Final = {4: 20, 16: 40}
 """Octets of an address -> where the IP header ends: a flipped address would take the packet elsewhere."""
 
 

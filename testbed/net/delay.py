@@ -15,15 +15,16 @@ import random
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from statistics import NormalDist
+from typing import Final
 
 from testbed.net.chance import Autocorrelated
 from testbed.net.schedule import Timeline
 from topologies.link_profile import Jitter, Reordering
 
-TABLE_SIZE = 4096
-TABLE_CAP = 32767 / 8192
+TABLE_SIZE: Final = 4096
+TABLE_CAP: Final = 32767 / 8192
 
-_STANDARD_NORMAL = NormalDist()
+_STANDARD_NORMAL: Final = NormalDist()
 
 
 def _uniform(quantile: float) -> float:

@@ -6,9 +6,9 @@ main table; within a table the longest prefix wins, among equals the first.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-MAIN = 254
+MAIN: Final = 254
 """The number of the main table, as in rt_tables."""
 
 

@@ -11,14 +11,15 @@ goes on at the new rate with the bits that remain.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from testbed.net.schedule import Timeline
 from topologies.link_profile import ProfileError, QueueLimit
 
-OVERFLOW = -1
+OVERFLOW: Final = -1
 """What :meth:`Line.admit` says when the waiting room is full."""
 
-_BIT_NS_PER_BYTE = 8 * 10**9
+_BIT_NS_PER_BYTE: Final = 8 * 10**9
 
 
 class Line:

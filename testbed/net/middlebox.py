@@ -8,13 +8,13 @@ have a middlebox and on no others. A further kind is a class here, a line in :da
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from testbed.wire.options import KIND_MPTCP, KIND_NOP, NOP, MptcpOption, Option, Unknown
 from testbed.wire.segment import ACK, RST, SYN, Segment, SocketAddress
 from topologies.middlebox import DropCarrying, Middlebox, StripOption, option_numbers
 
-FLOWS_LIMIT = 65536
+FLOWS_LIMIT: Final = 65536
 """Opening flows that a classifier remembers; beyond it the oldest is forgotten."""
 
 

@@ -8,7 +8,7 @@ to see them: for captures and for a bit that is flipped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from testbed.net.capture import Capture
 from testbed.net.chance import derive_seed
@@ -21,10 +21,10 @@ from testbed.net.simulator import Event, Simulator
 from testbed.wire.segment import CWR, FIN, PSH, Segment
 from topologies.link_profile import ETHERNET_HEADER_BYTES, Change, LinkProfile
 
-IPV4_TCP_OCTETS = ETHERNET_HEADER_BYTES + 20 + 20
-IPV6_TCP_OCTETS = ETHERNET_HEADER_BYTES + 40 + 20
+IPV4_TCP_OCTETS: Final = ETHERNET_HEADER_BYTES + 20 + 20
+IPV6_TCP_OCTETS: Final = ETHERNET_HEADER_BYTES + 40 + 20
 """Of a frame, without TCP options and payload."""
-MOST_HOPS = 64
+MOST_HOPS: Final = 64
 """Links on one way; more is a loop in the forwarding tables."""
 
 

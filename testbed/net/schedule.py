@@ -7,13 +7,13 @@ computed once, exactly, at its arrival, even when the rate changes while it wait
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 from topologies.link_profile import Change, LinkProfile, Loss
 
 T = TypeVar("T")
 
-NEVER_NS = 1 << 62
+NEVER_NS: Final = 1 << 62
 """Later than any time that a run reaches (146 years)."""
 
 Side = Literal["forward", "backward"]

@@ -8,12 +8,13 @@ number faster than it adds words one by one; the one thing lost is 0xFFFF, which
 from __future__ import annotations
 
 import struct
+from typing import Final
 
-PROTOCOL_TCP = 6
+PROTOCOL_TCP: Final = 6
 
-_DSS_PSEUDO_HEADER = struct.Struct("!QIHH")
-_MASK_64 = 0xFFFFFFFFFFFFFFFF
-_MASK_32 = 0xFFFFFFFF
+_DSS_PSEUDO_HEADER: Final = struct.Struct("!QIHH")
+_MASK_64: Final = 0xFFFFFFFFFFFFFFFF
+_MASK_32: Final = 0xFFFFFFFF
 
 
 def ones_complement_sum(data: bytes) -> int:

@@ -7,14 +7,16 @@ the same octets, the same values and the same errors: one test suite runs over b
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.wire import struct_codec
 
-COMPILED = not __file__.endswith(".py")
+COMPILED: Final = not __file__.endswith(".py")
 """Whether this module, and so the stack, runs as compiled code."""
 
-IPV4_OCTETS = struct_codec.IPV4_OCTETS
-IPV6_OCTETS = struct_codec.IPV6_OCTETS
-TCP_OCTETS = struct_codec.TCP_OCTETS
+IPV4_OCTETS: Final = struct_codec.IPV4_OCTETS
+IPV6_OCTETS: Final = struct_codec.IPV6_OCTETS
+TCP_OCTETS: Final = struct_codec.TCP_OCTETS
 
 if COMPILED:
     from testbed.wire.librt_codec import decode, encode, offload_headers

@@ -55,10 +55,10 @@ from testbed.wire.options import (
 AREA_LIMIT: Final = 40
 """Octets: a data offset of 15 words less the fixed header (RFC 9293 §3.1)."""
 
-_ALIGNED_TIMESTAMPS = b"\x01\x01\x08\x0a"
+_ALIGNED_TIMESTAMPS: Final = b"\x01\x01\x08\x0a"
 """NOP, NOP, kind 8, length 10: RFC 7323 appendix A."""
-_TWO_WORDS = struct.Struct("!II")
-_TIMESTAMPS = struct.Struct("!BBII")
+_TWO_WORDS: Final = struct.Struct("!II")
+_TIMESTAMPS: Final = struct.Struct("!BBII")
 
 # DSS flags (RFC 8684 figure 9), in the octet after the subtype.
 _DSS_ACK: Final = 0x01
@@ -70,7 +70,7 @@ _DSS_DATA_FIN: Final = 0x10
 _ADD_ADDR_ECHO: Final = 0x01
 _BACKUP: Final = 0x01
 _RST_TRANSIENT: Final = 0x01
-_FAST_OPEN_COOKIE_SIZES = (0, 4, 6, 8, 10, 12, 14, 16)
+_FAST_OPEN_COOKIE_SIZES: Final = (0, 4, 6, 8, 10, 12, 14, 16)
 
 
 def _dss_layouts() -> dict[int, struct.Struct]:
@@ -90,7 +90,7 @@ def _dss_layouts() -> dict[int, struct.Struct]:
     return layouts
 
 
-_DSS_LAYOUTS = _dss_layouts()
+_DSS_LAYOUTS: Final = _dss_layouts()
 
 
 def decode_options(area: bytes) -> tuple[Option, ...]:

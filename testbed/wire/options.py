@@ -7,27 +7,27 @@ DATA_ACK; the ``*_octets`` say which). An option that this module does not know 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
-KIND_EOL = 0
-KIND_NOP = 1
-KIND_MSS = 2
-KIND_WINDOW_SCALE = 3
-KIND_SACK_PERMITTED = 4
-KIND_SACK = 5
-KIND_TIMESTAMPS = 8
-KIND_MPTCP = 30
-KIND_FAST_OPEN = 34
+KIND_EOL: Final = 0
+KIND_NOP: Final = 1
+KIND_MSS: Final = 2
+KIND_WINDOW_SCALE: Final = 3
+KIND_SACK_PERMITTED: Final = 4
+KIND_SACK: Final = 5
+KIND_TIMESTAMPS: Final = 8
+KIND_MPTCP: Final = 30
+KIND_FAST_OPEN: Final = 34
 
-SUBTYPE_MP_CAPABLE = 0x0
-SUBTYPE_MP_JOIN = 0x1
-SUBTYPE_DSS = 0x2
-SUBTYPE_ADD_ADDR = 0x3
-SUBTYPE_REMOVE_ADDR = 0x4
-SUBTYPE_MP_PRIO = 0x5
-SUBTYPE_MP_FAIL = 0x6
-SUBTYPE_MP_FASTCLOSE = 0x7
-SUBTYPE_MP_TCPRST = 0x8
+SUBTYPE_MP_CAPABLE: Final = 0x0
+SUBTYPE_MP_JOIN: Final = 0x1
+SUBTYPE_DSS: Final = 0x2
+SUBTYPE_ADD_ADDR: Final = 0x3
+SUBTYPE_REMOVE_ADDR: Final = 0x4
+SUBTYPE_MP_PRIO: Final = 0x5
+SUBTYPE_MP_FAIL: Final = 0x6
+SUBTYPE_MP_FASTCLOSE: Final = 0x7
+SUBTYPE_MP_TCPRST: Final = 0x8
 
 
 class Option:
@@ -80,8 +80,8 @@ class NoOperation(Option):
         return 1
 
 
-NOP = NoOperation()
-EOL = EndOfOptions()
+NOP: Final = NoOperation()
+EOL: Final = EndOfOptions()
 
 
 class MaximumSegmentSize(Option):

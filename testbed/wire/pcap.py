@@ -7,29 +7,29 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from testbed.wire.errors import DecodeError
 
-LINK_ETHERNET = 1
-LINK_RAW = 101
+LINK_ETHERNET: Final = 1
+LINK_RAW: Final = 101
 """The packet begins with its IP header."""
 
-_MAGIC_MICROSECONDS = 0xA1B2C3D4
-_MAGIC_NANOSECONDS = 0xA1B23C4D
-_SNAPSHOT_OCTETS = 262_144
-_SECOND = 1_000_000_000
+_MAGIC_MICROSECONDS: Final = 0xA1B2C3D4
+_MAGIC_NANOSECONDS: Final = 0xA1B23C4D
+_SNAPSHOT_OCTETS: Final = 262_144
+_SECOND: Final = 1_000_000_000
 
-_FILE_HEADER = struct.Struct("<IHHiIII")
-_RECORD_HEADER = struct.Struct("<IIII")
+_FILE_HEADER: Final = struct.Struct("<IHHiIII")
+_RECORD_HEADER: Final = struct.Struct("<IIII")
 
-_SECTION_HEADER_BLOCK = 0x0A0D0D0A
-_BYTE_ORDER_MAGIC = 0x1A2B3C4D
-_INTERFACE_BLOCK = 1
-_SIMPLE_PACKET_BLOCK = 3
-_ENHANCED_PACKET_BLOCK = 6
-_OPTION_TIME_RESOLUTION = 9
-_OPTION_TIME_OFFSET = 14
+_SECTION_HEADER_BLOCK: Final = 0x0A0D0D0A
+_BYTE_ORDER_MAGIC: Final = 0x1A2B3C4D
+_INTERFACE_BLOCK: Final = 1
+_SIMPLE_PACKET_BLOCK: Final = 3
+_ENHANCED_PACKET_BLOCK: Final = 6
+_OPTION_TIME_RESOLUTION: Final = 9
+_OPTION_TIME_OFFSET: Final = 14
 
 
 class Record(NamedTuple):

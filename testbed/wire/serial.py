@@ -5,10 +5,12 @@ A stack keeps unbounded integers; what arrives is widened to the integer nearest
 
 from __future__ import annotations
 
-_MASK_32 = 0xFFFFFFFF
-_HALF_32 = 0x80000000
-_MASK_64 = 0xFFFFFFFFFFFFFFFF
-_HALF_64 = 0x8000000000000000
+from typing import Final
+
+_MASK_32: Final = 0xFFFFFFFF
+_HALF_32: Final = 0x80000000
+_MASK_64: Final = 0xFFFFFFFFFFFFFFFF
+_HALF_64: Final = 0x8000000000000000
 
 
 def widen(number: int, reference: int) -> int:

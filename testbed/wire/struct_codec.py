@@ -8,6 +8,7 @@ partial checksum, and the payload goes to the socket as it is.
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from testbed.wire.checksum import PROTOCOL_TCP, ones_complement_sum, pseudo_header_sum
 from testbed.wire.errors import ChecksumError, DecodeError
@@ -15,29 +16,29 @@ from testbed.wire.option_codec import decode_options, encode_options
 from testbed.wire.options import Option
 from testbed.wire.segment import Segment, SocketAddress
 
-IPV4_OCTETS = 20
+IPV4_OCTETS: Final = 20
 """Of the IPv4 header as encoded here: without options."""
-IPV6_OCTETS = 40
-TCP_OCTETS = 20
+IPV6_OCTETS: Final = 40
+TCP_OCTETS: Final = 20
 """Of the TCP header without options."""
 
-_IPV4 = struct.Struct("!BBHHHBBH4s4s")
-_IPV6 = struct.Struct("!IHBB16s16s")
-_TCP = struct.Struct("!HHIIHHHH")
-_TCP_PORTS_PASSED = struct.Struct("!IIHHHH")
+_IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
+_IPV6: Final = struct.Struct("!IHBB16s16s")
+_TCP: Final = struct.Struct("!HHIIHHHH")
+_TCP_PORTS_PASSED: Final = struct.Struct("!IIHHHH")
 """The TCP header from the sequence number on."""
 
-_TTL = 64
-_DONT_FRAGMENT = 0x4000
-_MORE_FRAGMENTS_OR_OFFSET = 0x3FFF
-_LARGEST_PACKET = 65535
+_TTL: Final = 64
+_DONT_FRAGMENT: Final = 0x4000
+_MORE_FRAGMENTS_OR_OFFSET: Final = 0x3FFF
+_LARGEST_PACKET: Final = 65535
 
-_HOP_BY_HOP = 0
-_ROUTING = 43
-_FRAGMENT = 44
-_DESTINATION_OPTIONS = 60
+_HOP_BY_HOP: Final = 0
+_ROUTING: Final = 43
+_FRAGMENT: Final = 44
+_DESTINATION_OPTIONS: Final = 60
 
-_ADDRESSES_LIMIT = 4096
+_ADDRESSES_LIMIT: Final = 4096
 known_addresses: dict[bytes, tuple[SocketAddress, SocketAddress]] = {}
 """Address pairs already seen, by their octets: the packets of a connection share them. Emptied when full."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from testbed.mptcp.congestion.group import Coupled
 
-LARGEST_DECREASE = 1.5
+LARGEST_DECREASE: Final = 1.5
 """Bound of a_r in the decrease: at least a quarter of the window is left."""
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from testbed.tcp.reno import Reno
 from testbed.tcp.seam import CongestionController
 
-MIN_SRTT_NS = 1
+MIN_SRTT_NS: Final = 1
 """Divisor where no sample is there yet: an unknown path must not divide by zero."""
 
 

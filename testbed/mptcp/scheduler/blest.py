@@ -17,16 +17,16 @@ all the same, and shrinks otherwise (once per RTT of S).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from testbed.mptcp.scheduler.base import Scheduler, candidates
 from testbed.mptcp.subflow_view import SubflowView
 
-LAMBDA_START = 1.0
-LAMBDA_STEP = 0.01
+LAMBDA_START: Final = 1.0
+LAMBDA_STEP: Final = 0.01
 """The paper's delta."""
-LAMBDA_LEAST = 1.0
-LAMBDA_MOST = 1.3
+LAMBDA_LEAST: Final = 1.0
+LAMBDA_MOST: Final = 1.3
 """Bounds of the authors' implementation for Linux."""
 
 

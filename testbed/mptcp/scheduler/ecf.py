@@ -14,12 +14,12 @@ segments and with delta = max(sigma_f, sigma_s) the deviation of the RTTs:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from testbed.mptcp.scheduler.base import Scheduler, candidates
 from testbed.mptcp.subflow_view import SubflowView
 
-BETA = 0.25
+BETA: Final = 0.25
 """Hysteresis of the paper, section 3.3."""
 
 

@@ -8,12 +8,12 @@ queued in a subflow, and what remains is the time of one way: the RTT. A subflow
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from testbed.mptcp.scheduler.base import Scheduler
 from testbed.mptcp.subflow_view import SubflowView
 
-_UNMEASURED = 1 << 62
+_UNMEASURED: Final = 1 << 62
 
 
 class LowestRtt(Scheduler):
