@@ -286,6 +286,12 @@ class Connection:
         for subflow in self.subflows:
             subflow.peer_sends_wide_dsn = is_wide
 
+    def require_wide_dsn(self) -> None:
+        """D12: 64-bit DSNs from now on, whatever the option policy says."""
+        for subflow in self.subflows:
+            subflow.wide_dsn_required = True
+            subflow.sized_for = -1
+
     # --- segments in ---
 
     def segment_arrives(self, subflow: Subflow, segment: Segment, now: int) -> None:

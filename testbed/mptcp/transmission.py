@@ -105,7 +105,7 @@ class Transmission:
         length = available if available < room else room
         if length > self.chunk_limit:
             length = self.chunk_limit
-        size = subflow.segment_size()
+        size = min(subflow.segment_size(), self.chunk_limit)
         if length < size:
             if length == unsent:
                 return 0 if self._is_nagled(subflow) else length

@@ -29,7 +29,8 @@ class DataPeer:
     def __init__(
         self, parameters: Parameters | None = None, *, joins: int = 0, stack_opens: bool = False, confirmed: bool = True
     ) -> None:
-        parameters = replace(parameters or Parameters(), path_manager="none")
+        parameters = parameters or Parameters()
+        parameters = replace(parameters, path_manager="none", tcp=replace(parameters.tcp, nagle=False))
         self.parameters = parameters
         self.bench = RawBench(parameters)
         self.stack = self.bench.stack
@@ -131,8 +132,7 @@ class DataPeer:
             options = (self.map(start, length, ssn),)
         body = part(start, length) if payload is None else payload
         seq = None if at is None else (1000 + at) & 0xFFFFFFFF
-        answer = self.flows[flow].say(flags, *options, payload=body, seq=seq)
-        return answer
+        return self.flows[flow].say(flags, *options, payload=body, seq=seq)
 
     def ack(self, octets: int | None, *options: Option, flow: int = 0, number: int | None = None) -> list[Segment]:
         """A pure ACK, with a DATA_ACK of that many octets of the stack's data (None: without)."""

@@ -1,4 +1,4 @@
-"""What each receiver does with odd mappings: the cases E1 to E18 that were observed on Linux, for both sets of rules."""
+"""What each receiver does with odd mappings: the cases E1 to E18 observed on Linux, for both sets of rules."""
 
 from __future__ import annotations
 
