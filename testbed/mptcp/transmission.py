@@ -6,6 +6,7 @@ chunk may be longer than a packet; then each of its packets repeats the mapping 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.send_queue import Mapping, declare_checksum

@@ -37,8 +37,7 @@ def test_b9_the_syn_takes_the_idsn_so_data_begins_one_after_it() -> None:
     mapped = [segment.dss.dsn for segment in data_segments(hosts) if segment.dss is not None]
     assert mapped[0] == (client.keys.local_idsn + 1) % 2**64
     acks = [s.dss.data_ack for s in hosts.sent(False) if s.dss is not None and s.dss.data_ack is not None]
-    assert max(acks) == (client.keys.local_idsn + 5001) % 2**64
-    assert expand(acks[0], 4, client.keys.local_idsn) == client.keys.local_idsn + 1
+    assert acks[-1] == (client.keys.local_idsn + 5001) % 2**64
 
 
 def test_b10_a_server_that_sends_first_acknowledges_the_octet_of_mp_capable() -> None:
@@ -190,7 +189,7 @@ def test_d5_ssns_are_relative_so_rewritten_isns_do_no_harm() -> None:
     def shifted(segment: Segment, now: int) -> Segment:
         outwards = segment.source.host in hosts.client_addresses
         delta = 77_777_777
-        moved = Segment(
+        return Segment(
             segment.source,
             segment.destination,
             (segment.seq + (delta if outwards else 0)) & 0xFFFFFFFF,
@@ -200,7 +199,6 @@ def test_d5_ssns_are_relative_so_rewritten_isns_do_no_harm() -> None:
             segment.options,
             segment.payload,
         )
-        return moved
 
     hosts.paths[0].filters.append(shifted)
     client, server = hosts.connect()
