@@ -15,10 +15,12 @@ from analysis.load import Run
 from analysis.report import dot_plot, tables
 from analysis.report.answer import Finding, Tone, headline, medians, sentence_of, trial_line
 from analysis.report.carried import CarriedTable, carried_tables
+from analysis.report.contention_table import ContentionLine, contention_lines
 from analysis.report.distribution_figures import DistributionFigure, distribution_figures
 from analysis.report.findings import Metric, VariantFinding
 from analysis.report.outage_table import OutageRow, outage_rows
 from analysis.report.scale import linear_axis
+from analysis.report.subflow_goodput import subflow_goodputs
 from analysis.report.sweep_figure import SweepFigure, sweep_figure
 from analysis.report.time_figures import (
     METRICS,
@@ -123,6 +125,9 @@ class Page:
     other_figures: tuple[TimeFigure, ...]
     others_left_out: int
     distributions: tuple[DistributionFigure, ...]
+    subflows: Mapping[str, tuple[str, ...]]
+    """Variant -> goodput of each subflow in words, of variants that have several."""
+    contention: tuple[ContentionLine, ...]
     links: tuple[tables.LinkGroup, ...]
     counters: tables.CounterTable
     trials: tuple[TrialRow, ...]
@@ -194,6 +199,12 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         other_figures=tuple(others),
         others_left_out=0 if everything else sum(map(len, valid.values())) - len(figures),
         distributions=tuple(distribution_figures(run, list(run.variants))),
+        subflows={
+            variant: tuple(subflow.in_words() for subflow in subflows)
+            for variant, subflows in subflow_goodputs(run).items()
+            if len(subflows) > 1
+        },
+        contention=tuple(contention_lines(run)),
         links=tuple(tables.link_groups(run)),
         counters=tables.counter_table(run),
         trials=tuple(_trial_rows(run)),

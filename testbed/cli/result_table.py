@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from analysis.load import Run
 from analysis.report.answer import headline, sentence_of, trial_line
+from analysis.report.contention_table import contention_lines
 from analysis.report.findings import VariantFinding, find
-from analysis.report.wording import interval, quantity
+from analysis.report.subflow_goodput import subflow_goodputs
+from analysis.report.wording import interval, quantity, significant
 from analysis.verdict import Verdict
 from testbed.cli.console import console, table
 
@@ -45,6 +47,8 @@ def print_result(run: Run, verdicts: Sequence[Verdict]) -> None:
     for finding in findings:
         if finding.fallback_text:
             output.print(f"! {finding.name} {finding.fallback_text}", markup=False, soft_wrap=True)
+    _print_subflows(run, findings)
+    _print_contention(run)
     for verdict in verdicts:
         finding_ = sentence_of(verdict)
         sentence = f"{finding_.sign} {finding_.word}: {finding_.subject} {finding_.measured}, expected {finding_.bound}"
@@ -52,6 +56,44 @@ def print_result(run: Run, verdicts: Sequence[Verdict]) -> None:
     _, text = headline(run, verdicts)
     output.print(f"{text} ({trial_line(run)})", markup=False, soft_wrap=True)
     output.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _print_subflows(run: Run, findings: Sequence[VariantFinding]) -> None:
+    """Who carried how much, and what the paths gained together."""
+    carried = subflow_goodputs(run)
+    for finding in findings:
+        subflows = carried.get(finding.name, [])
+        words = " + ".join(subflow.in_words() for subflow in subflows) if len(subflows) > 1 else ""
+        benefit = finding.derived.get("aggregation_benefit")
+        if benefit is not None and len(subflows) > 1:
+            words += f"; aggregation benefit {significant(benefit.interval.estimate)}"
+        if words:
+            console().print(f"  {finding.name}: {words}", markup=False, soft_wrap=True)
+
+
+def _print_contention(run: Run) -> None:
+    """Where options competed for the 40 octets; the report has every row."""
+    lines = [line for line in contention_lines(run) if line.is_contended]
+    if not lines:
+        return
+    heads = ["variant", "side", "segments", "number", "contended", "SACK blocks wanted", "sent", "displaced"]
+    heads += ["by class", "displaced by"]
+    rows = [
+        [
+            line.variant,
+            line.side,
+            line.kind,
+            line.segments,
+            line.contended,
+            line.wanted,
+            line.sent,
+            line.displaced,
+            line.classes,
+            line.blame,
+        ]
+        for line in lines
+    ]
+    console().print(table(heads, rows, title="Option contention (40 octets of TCP options)", right=heads[3:8]))
 
 
 def _cell(finding: VariantFinding, name: str, unit: str) -> str:

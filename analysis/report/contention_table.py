@@ -1,0 +1,71 @@
+"""Option contention as a table of texts, for the page and for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.contention import ContentionRow, contention
+from analysis.load import Run
+from analysis.report.wording import NOT_MEASURED, share
+
+MOST_WORDS = 2
+"""Reasons named in a cell, the most frequent ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentionLine:
+    """One row of texts."""
+
+    variant: str
+    side: str
+    kind: str
+    segments: str
+    contended: str
+    wanted: str
+    sent: str
+    displaced: str
+    classes: str
+    blame: str
+    omitted: str
+    header_tax: str
+    padding: str
+    source: str
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether SACK blocks were wanted at all: what a short table shows."""
+        return self.wanted != "0"
+
+
+def contention_lines(run: Run) -> list[ContentionLine]:
+    """Rows of data segments and pure ACKs always, of opening and closing ones when something was left out."""
+    rows = contention(run)
+    several = {
+        row.variant for row in rows if any(other.flow != row.flow for other in rows if other.variant == row.variant)
+    }
+    return [_line(row, row.variant in several) for row in rows if row.kind in ("data", "pure ACK") or row.omitted]
+
+
+def _line(row: ContentionRow, several_flows: bool) -> ContentionLine:
+    return ContentionLine(
+        variant=row.variant,
+        side=f"{row.flow}.{row.side}" if several_flows else row.side,
+        kind=row.kind,
+        segments=str(row.segments),
+        contended=share(row.contended / row.segments),
+        wanted=str(row.sums["sack_wanted"]),
+        sent=str(row.sums["sack_sent"]),
+        displaced=f"{row.displaced} ({share(row.displacement_rate)})" if row.sums["sack_wanted"] else NOT_MEASURED,
+        classes=", ".join(f"{word} {number}" for word, number in row.classes().items()) or NOT_MEASURED,
+        blame=_words(row.blame),
+        omitted=_words(row.omitted),
+        header_tax=share(row.header_tax) if row.header_tax is not None else NOT_MEASURED,
+        padding=share(row.padding_share) if row.padding_share is not None else NOT_MEASURED,
+        source=row.source,
+    )
+
+
+def _words(counts: Sequence[tuple[str, int]]) -> str:
+    named = ", ".join(f"{word} ({number})" for word, number in counts[:MOST_WORDS])
+    return named + (" …" if len(counts) > MOST_WORDS else "") if named else NOT_MEASURED
