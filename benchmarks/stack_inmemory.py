@@ -18,6 +18,7 @@ process of its own, interleaved; medians. The ratios are printed last.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -81,8 +82,11 @@ def transfer(octets: int, mode: str, subflows: int = 2, **changes: object) -> Re
     counts: dict[bytes, int] = {}
     packets = acks = received = sent = 0
     chunk = random.Random(3).randbytes(CHUNK)
+    stream = chunk * 18
     sender = client.connect(SocketAddress(servers[0], PORT), now)
     receiver = None
+    gc.collect()
+    gc.freeze()
     begun = time.process_time()
     while received < octets:
         for stack, wire in ((client, wires[0]), (server, wires[1])):
@@ -105,14 +109,12 @@ def transfer(octets: int, mode: str, subflows: int = 2, **changes: object) -> Re
                     acks += 1
                 stack.segment_arrives(arriving, now)
                 if stack is client:
-                    while sent < octets:
-                        taken = sender.send(chunk, now)
-                        sent += taken
-                        if taken < CHUNK:
-                            chunk = chunk[taken:] + chunk[:taken]
-                            break
+                    while sent < octets and sender.send_buffer_room >= CHUNK:
+                        sent += sender.send(chunk, now)
                 elif receiver is not None:
-                    while data := receiver.receive(1 << 20):
+                    if data := receiver.receive(1 << 20):
+                        if data != stream[received % CHUNK : received % CHUNK + len(data)]:
+                            raise RuntimeError(f"what was received differs from octet {received} on, or near it")
                         received += len(data)
                 else:
                     receiver = listener.accept()
