@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-INTERVAL_NS = 5_000_000_000
-LIMIT = 10
+from typing import Final
+
+INTERVAL_NS: Final = 5_000_000_000
+LIMIT: Final = 10
 """RFC 5961 §7: at most 10 in any 5 seconds, both tunable."""
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from hashlib import blake2s
 from hmac import compare_digest
+from typing import Final
 
-COOKIE_OCTETS = 8
+COOKIE_OCTETS: Final = 8
 """RFC 7413 §4.1.1 allows 4 to 16, even; 8 is Linux's."""
-_CACHE_LIMIT = 1024
-_PENDING_LIMIT = 256
+_CACHE_LIMIT: Final = 1024
+_PENDING_LIMIT: Final = 256
 """RFC 7413 §5.1: connections in SYN-RECEIVED that Fast Open may have made."""
 
 

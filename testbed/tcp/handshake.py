@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.control_block import M32, TIMESTAMP_TICK_NS, ControlBlock
 from testbed.tcp.fast_open import FastOpen
 from testbed.tcp.resets import reset_for
@@ -12,9 +14,9 @@ from testbed.wire.options import FastOpen as FastOpenOption
 from testbed.wire.options import MaximumSegmentSize, SackPermitted, WindowScale
 from testbed.wire.segment import ACK, CWR, ECE, RST, SYN, Segment
 
-MINIMUM_MSS = 88
+MINIMUM_MSS: Final = 88
 """A smaller offer is taken as this (net/ipv4: TCP_MIN_SND_MSS, 48 there): 40 octets of options must leave room."""
-MAXIMUM_SHIFT = 14
+MAXIMUM_SHIFT: Final = 14
 """RFC 7323 §2.3."""
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from hashlib import blake2s
+from typing import Final
 
 from testbed.wire.segment import SocketAddress
 
-_TICK_NS = 4_000
+_TICK_NS: Final = 4_000
 """RFC 9293 MUST-8: a clock that steps about every 4 microseconds, so that it wraps in 4.55 hours."""
 
 

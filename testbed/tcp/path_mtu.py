@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-MINIMUM_V4 = 68
+from typing import Final
+
+MINIMUM_V4: Final = 68
 """RFC 791: every path carries this."""
-MINIMUM_V6 = 1280
+MINIMUM_V6: Final = 1280
 """RFC 8200 §5."""
-RAISE_AFTER_NS = 600_000_000_000
+RAISE_AFTER_NS: Final = 600_000_000_000
 """RFC 1191 §6.3, RFC 8201 §4: no larger packet is tried within 10 minutes of a decrease."""
-BLACK_HOLE_TIMEOUTS = 2
+BLACK_HOLE_TIMEOUTS: Final = 2
 """Timeouts in a row of the same full-sized segment from which on the size itself is suspected (RFC 4821 §7.7)."""
-_BLACK_HOLE_STEPS = (1300, 1064, 576, 296)
+_BLACK_HOLE_STEPS: Final = (1300, 1064, 576, 296)
 """Fallback sizes: tunnels, Linux's tcp_base_mss + 40, RFC 1122's datagram, SLIP (RFC 1191 §7 table, thinned)."""
 
 

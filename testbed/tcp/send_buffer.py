@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Final
 
-_COMPACT_ABOVE = 512
+_COMPACT_ABOVE: Final = 512
 
 
 class SendBuffer:

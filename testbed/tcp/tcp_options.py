@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.seam import OptionPolicy, SegmentPlan
 from testbed.wire.options import (
     NOP,
@@ -15,7 +17,7 @@ from testbed.wire.options import (
 )
 from testbed.wire.segment import RST, SYN
 
-SPACE = 40
+SPACE: Final = 40
 
 
 class TcpOptions(OptionPolicy):
