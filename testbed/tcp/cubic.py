@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from testbed.tcp.hystart import HyStart
 from testbed.tcp.reno import Reno
 
-C = 0.4
+C: Final = 0.4
 """RFC 9438 §4.1, in segments per second cubed."""
-BETA = 0.7
+BETA: Final = 0.7
 """RFC 9438 §4.6."""
-ALPHA = 3.0 * (1.0 - BETA) / (1.0 + BETA)
+ALPHA: Final = 3.0 * (1.0 - BETA) / (1.0 + BETA)
 """RFC 9438 §4.3: additive increase of the Reno-friendly region, in segments per RTT."""
-NS = 1e-9
+NS: Final = 1e-9
 
 
 class Cubic(Reno):
@@ -104,7 +104,7 @@ class Cubic(Reno):
 
     def reduced_ssthresh(self, flight: int) -> int:
         """RFC 9438 §4.6: beta times what is in flight, at least two segments."""
-        return max(int(flight * BETA), 2 * self.mss)
+        return max(flight * BETA_TENTHS // 10, 2 * self.mss)
 
     def on_congestion_event(self, now: int, flight: int) -> None:
         """RFC 9438 §4.6, and fast convergence (§4.7)."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import Final
 
 from testbed.tcp import rack as rack_module
 from testbed.tcp import rfc6675
@@ -33,13 +34,13 @@ from testbed.tcp.tail_loss_probe import TailLossProbe
 
 NO_BLOCKS: tuple[tuple[int, int], ...] = ()
 
-OPEN = 0
+OPEN: Final = 0
 """Nothing suspicious. With DISORDER, RECOVERY and LOSS the names of Linux's tcp_ca_state."""
-DISORDER = 1
+DISORDER: Final = 1
 """Duplicate ACKs or SACKs, not enough to call it a loss."""
-RECOVERY = 2
+RECOVERY: Final = 2
 """Fast recovery until ``recovery_point``."""
-LOSS = 3
+LOSS: Final = 3
 """After a retransmission timeout, until ``recovery_point``."""
 
 
@@ -475,12 +476,16 @@ class LossRecovery:
 
     def _advance_after_timeout(self, delivery: Delivery, flight: int, now: int) -> None:
         if self.frto.phase:
+            waited_for_second = self.frto.waits_for_second_ack
             if self.frto.acknowledged(delivery.acked > 0, self.smss):
                 self.counters.add("TcpExtTCPSpuriousRTOs")
                 self._undo(now)
                 return
             if self.frto.phase:
                 return  # the next ACK decides
+            if waited_for_second:
+                # Step 3a: the two new segments are in flight; room for them and for what was lost.
+                self.congestion.cwnd = max(self.congestion.cwnd, 3 * self.smss)
         if delivery.acked:
             self._grow(delivery, self.pipe + delivery.delivered, now)
         if self.sack_on and self.detection == "rack":
