@@ -145,6 +145,9 @@ class Parameters:
     ``net.mptcp.close_timeout``)."""
     ports: int = 2
     """Subflows in all that ``ndiffports`` makes."""
+    dss_acks_are_duplicates: bool = True
+    """A pure ACK that repeats both the acknowledgment and the DATA_ACK counts as a duplicate ACK (RFC 5681), as RFC 8684
+    §3.4.1 and §4 mean it, which exempt signals; False: no ACK with any MPTCP option does, by the letter of §3 (A1)."""
     backup_addresses: tuple[bytes, ...] = ()
     """Local addresses whose subflows carry the backup flag."""
     record_ledger: bool = False

@@ -11,6 +11,7 @@ from typing import Final
 
 from testbed.tcp.seam import SegmentPlan
 from testbed.wire.options import MptcpOption
+from testbed.wire.segment import Segment
 
 NOT_KNOWN: Final = -1
 """In place of a DSN or DATA_ACK that does not exist (yet)."""

@@ -241,7 +241,7 @@ def _take_ack(tcb: ControlBlock, segment: Segment, offset: int, ack: int, length
             now,
             rtt,
             tcb.ecn.on and segment.flags & ECE != 0,
-            length == 0 and window == tcb.snd_wnd,
+            length == 0 and window == tcb.snd_wnd and (ack > snd_una or not tcb.options.is_signal(segment)),
         )
         if ack > snd_una:
             tcb.snd_una = ack

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from testbed.wire.options import Option
+from testbed.wire.segment import Segment
 
 
 class SegmentPlan:
@@ -78,6 +79,12 @@ class OptionPolicy:
 
     def has_left(self, plan: SegmentPlan) -> None:
         """The segment as answered is on its way; ``length`` is its payload now. Pending signals are struck off here."""
+
+
+    def is_signal(self, segment: Segment) -> bool:
+        """Asked of an arriving ACK that looks like a duplicate (RFC 5681 §2): whether it was sent for its options' sake,
+        so that it says nothing of losses (RFC 8684 §3: MUST NOT be taken as a sign of congestion)."""
+        return False
 
 
 class WindowSource:
