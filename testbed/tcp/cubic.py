@@ -9,7 +9,8 @@ from testbed.tcp.reno import Reno
 
 C: Final = 0.4
 """RFC 9438 §4.1, in segments per second cubed."""
-BETA: Final = 0.7
+BETA_TENTHS: Final = 7
+BETA: Final = BETA_TENTHS / 10
 """RFC 9438 §4.6."""
 ALPHA: Final = 3.0 * (1.0 - BETA) / (1.0 + BETA)
 """RFC 9438 §4.3: additive increase of the Reno-friendly region, in segments per RTT."""
