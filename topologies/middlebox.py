@@ -110,6 +110,19 @@ MIDDLEBOX_KINDS: Mapping[str, type[Any]] = {
 """The word that tells them apart in JSON -> the class."""
 
 
+SUMMARIES: Mapping[str, tuple[str, str]] = {
+    "strip-option": (
+        "strip OPTION [on CLASS+CLASS] [close]",
+        "takes an option out: NOPs in its place, or the gap closed",
+    ),
+    "drop-carrying": (
+        "drop OPTION [on CLASS+CLASS] [nth N+N]",
+        "drops segments that carry an option, or the n-th of them",
+    ),
+}
+"""Kind -> (text form, what it does)."""
+
+
 def from_dict(data: Mapping[str, Any]) -> Middlebox:
     """The middlebox that ``dataclasses.asdict`` wrote. Raises MiddleboxError."""
     kind = data.get("kind")

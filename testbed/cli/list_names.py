@@ -9,14 +9,14 @@ import typer
 
 from testbed.cli import outcome
 
-KINDS = ("experiments", "topologies", "implementations", "policies")
+KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes")
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help="experiments, topologies, implementations or policies; default: all.")] = "all",
+    kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}; default: all.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List experiments, topologies, implementations and option policies.
+    """List experiments, topologies, implementations, option policies and middleboxes.
 
     Example: testbed list experiments
     """
@@ -58,9 +58,16 @@ def _entries(kind: str) -> list[dict[str, str]]:
             {"name": name, "of": "receiver", "summary": summary, "receiver rules": name}
             for name, summary in RECEIVER_SUMMARIES.items()
         ]
+    if kind == "middleboxes":
+        from topologies.middlebox import SUMMARIES
+
+        return [{"name": name, "summary": summary, "text": text} for name, (text, summary) in SUMMARIES.items()]
+    userspace = "yes: simulator; on real links with root"
     return [
         {"name": "linux", "summary": "MPTCP of this kernel (IPPROTO_MPTCP)", "here": _probed("linux")},
         {"name": "linux-tcp", "summary": "plain TCP of this kernel", "here": _probed("linux-tcp")},
+        {"name": "userspace", "summary": "MPTCP of our own stack (RFC 8684)", "here": userspace},
+        {"name": "userspace-tcp", "summary": "plain TCP of our own stack", "here": userspace},
     ]
 
 

@@ -29,6 +29,7 @@ DONE = (0, 1, 3)
 
 def start_run(parent: Path, duration: str, *words: str) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "testbed", "run", "quickstart", "--set", f"duration={duration}", "--repeat", "1"]
+    argv += ["--backend", "mininet", "--variant", "tcp", "--variant", "linux/linux"]
     return subprocess.Popen(
         [*argv, "--out", str(parent), *words],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def _command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "testbed", "run", *words]
+    kernel = ["--backend", "mininet", "--variant", "tcp", "--variant", "linux/linux"]
+    return [sys.executable, "-m", "testbed", "run", *kernel, *words]
 
 
 def _environment() -> dict[str, str]:

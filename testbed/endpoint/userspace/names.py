@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from testbed.mptcp.congestion import catalog as coupled_catalog
 from testbed.mptcp.profiles import RECEIVERS, SENDERS
 from testbed.mptcp.scheduler import catalog as scheduler_catalog
 from testbed.tcp import congestion_catalog
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 SCHEDULERS = tuple(scheduler_catalog.SCHEDULERS)
 UNCOUPLED = tuple(congestion_catalog.CONTROLLERS)
-CONGESTION_CONTROLS = ("reno", "cubic", "lia", "olia", "balia")
+CONGESTION_CONTROLS = tuple(coupled_catalog.CONTROLLERS)
 
 
 def check_names(endpoint: Endpoint) -> None:

@@ -34,8 +34,8 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_list_names_every_experiment_and_topology_for_people_and_machines() -> None:
     text, data = _testbed("list").stdout, json.loads(_testbed("list", "--json").stdout)
 
-    assert {"experiments", "topologies", "implementations"} == set(data)
-    for entry in (*data["experiments"], *data["topologies"]):
+    assert {"experiments", "topologies", "implementations", "policies", "middleboxes"} == set(data)
+    for entry in (*data["experiments"], *data["topologies"], *data["policies"], *data["middleboxes"]):
         assert entry["name"] in text
 
 
@@ -59,7 +59,8 @@ def test_show_tells_question_expectations_and_keys_of_an_experiment() -> None:
 
 
 def test_a_dry_run_prints_plan_and_commands_and_makes_nothing(tmp_path: Path) -> None:
-    result = _testbed("run", "aggregation", "--dry-run", "--repeat", "2", "--variant", "mptcp", cwd=tmp_path)
+    words = ("run", "aggregation", "--backend", "mininet", "--dry-run", "--repeat", "2", "--variant", "mptcp")
+    result = _testbed(*words, cwd=tmp_path)
 
     assert result.returncode == 0, result.stderr
     assert "2 trials" in result.stdout
@@ -92,10 +93,20 @@ def test_bad_input_is_one_line_that_names_the_near_ones_and_exits_2(words: tuple
 
 
 def test_a_backend_that_is_not_here_is_unsupported() -> None:
-    result = _testbed("run", "quickstart", "--backend", "sim")
+    result = _testbed("run", "quickstart", "--backend", "vm:6.12")
 
     assert result.returncode == 4
     assert "UNSUPPORTED" in result.stderr
+
+
+def test_an_experiment_of_which_no_variant_can_be_simulated_is_unsupported_and_says_what_it_needs(
+    tmp_path: Path,
+) -> None:
+    result = _testbed("run", "quickstart", "--variant", "tcp", "--out", str(tmp_path))
+
+    assert result.returncode == 4
+    assert "needs --backend mininet" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_report_of_no_run_directory_says_so(tmp_path: Path) -> None:
@@ -109,7 +120,7 @@ def test_report_of_no_run_directory_says_so(tmp_path: Path) -> None:
 def test_without_root_a_run_exits_4_with_the_line_of_the_doctor(tmp_path: Path) -> None:
     # everything is imported first: an unprivileged user may not be able to read the interpreter's libraries
     code = (
-        "import os, sys; sys.argv = ['testbed', 'run', 'quickstart', '--out', sys.argv[1]]\n"
+        "import os, sys; sys.argv = ['testbed', 'run', 'quickstart', '--backend', 'mininet', '--out', sys.argv[1]]\n"
         "import experiments.catalog, rich.progress, testbed.cli.progress, testbed.orchestrator.overrides\n"
         "import testbed.orchestrator.runner, testbed.orchestrator.spec as spec\n"
         "spec.digest(experiments.catalog.build('quickstart'))\n"
