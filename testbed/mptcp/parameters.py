@@ -135,6 +135,9 @@ class Parameters:
     """SYNs with MP_CAPABLE before a plain one (B21)."""
     opportunistic_retransmission: bool = True
     penalisation: bool = True
+    bad_subflow_timeouts: int | None = None
+    """RTOs in a row, without progress, after which a subflow is reset with MP_TCPRST reason 5 while another one works
+    (W11); None: TCP's own R2 decides."""
     reinjection_timeout_ns: int | None = None
     """Connection-level timer; None: from the subflows' RTOs."""
     fast_close: Literal["ack", "reset"] = "reset"
@@ -146,8 +149,8 @@ class Parameters:
     ports: int = 2
     """Subflows in all that ``ndiffports`` makes."""
     dss_acks_are_duplicates: bool = True
-    """A pure ACK that repeats both the acknowledgment and the DATA_ACK counts as a duplicate ACK (RFC 5681), as RFC 8684
-    §3.4.1 and §4 mean it, which exempt signals; False: no ACK with any MPTCP option does, by the letter of §3 (A1)."""
+    """A pure ACK that repeats both the acknowledgment and the DATA_ACK counts as a duplicate ACK (RFC 5681), as RFC
+    8684 §3.4.1 and §4 mean it, which exempt signals; False: no ACK with any MPTCP option does (letter of §3, A1)."""
     backup_addresses: tuple[bytes, ...] = ()
     """Local addresses whose subflows carry the backup flag."""
     record_ledger: bool = False

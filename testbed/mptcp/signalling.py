@@ -17,7 +17,7 @@ from testbed.mptcp.subflow import Subflow, SubflowState
 from testbed.tcp.connection import Connection as TcpConnection
 from testbed.tcp.state import SYN_RECEIVED
 from testbed.wire.options import AddAddr, Dss, MpCapable, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
-from testbed.wire.segment import ACK, SYN, Segment, SocketAddress
+from testbed.wire.segment import ACK, RST, SYN, Segment, SocketAddress
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
@@ -177,6 +177,9 @@ class Signalling:
     def segment_arrived(self, subflow: Subflow, segment: Segment, now: int) -> bool:
         """A segment that TCP has accepted (A3), before its DSS is read. To be called unless ``subflow.settled`` and the
         segment has no MPTCP option but a DSS. False: the subflow is reset, nothing more is to be read of it."""
+        if segment.flags & RST:
+            self._reset_arrived(subflow, segment)
+            return True
         if subflow.probe_deadline is not None:
             subflow.probe_deadline = None  # G10: it answers, so it stays
             subflow.probes = 0
@@ -189,6 +192,13 @@ class Signalling:
             for option in segment.mptcp:
                 self._signal_arrived(subflow, option, segment, now)
         return True
+
+    def _reset_arrived(self, subflow: Subflow, segment: Segment) -> None:
+        """Why the peer resets it, if it says so (RFC 8684 §3.6); TCP and the data level do the rest."""
+        for option in segment.mptcp:
+            if isinstance(option, MpTcprst) and subflow.peer_reset is None:
+                self.connection.counters.add("MPTcpExtMPRstRx")
+                subflow.peer_reset = option
 
     def _handshake_arrived(self, subflow: Subflow, segment: Segment, now: int) -> bool:
         state = subflow.state
@@ -327,9 +337,6 @@ class Signalling:
             counters.add("MPTcpExtMPPrioRx")
             subflow.backup_remote = option.backup  # G14: this subflow, this direction
             subflow.set_backup()
-        elif isinstance(option, MpTcprst):
-            counters.add("MPTcpExtMPRstRx")
-            subflow.peer_reset = option
         elif isinstance(option, MpJoin) and not subflow.is_client and not segment.flags & SYN:
             subflow.tcp.ack_now()  # the third packet again: our fourth was lost (J6)
 

@@ -83,8 +83,10 @@ class PathManager:
 
 
 def other_locals(view: PathView) -> list[bytes]:
-    """Our addresses without the first subflow's."""
-    return [address for address in view.local_addresses if address != view.initial.local]
+    """Our addresses of the first subflow's family, without its own. Another family would be legal, but Linux takes no
+    IPv6 subflow to an IPv4 socket (``mptcp_pm_addr_families_match``), and an experiment means one family."""
+    first = view.initial.local
+    return [address for address in view.local_addresses if address != first and len(address) == len(first)]
 
 
 def one_local_each(view: PathView, remotes: list[SocketAddress]) -> list[Pair]:

@@ -256,6 +256,17 @@ def test_j12_delay_rate_and_number_of_openings_are_bounded() -> None:
     assert len(starts(replace(SUBFLOW, subflows_limit=2), 1)) == 1
 
 
+def test_a_join_that_the_peer_refuses_ends_without_a_reset_of_ours() -> None:
+    hosts = TwoHosts(Parameters(path_manager="subflow"), Parameters(subflows_limit=1), paths=2, full_mesh=True)
+    client, server = hosts.connect()
+    assert hosts.transfer(client, server, DATA) == DATA
+    hosts.run(SECOND)
+    assert len(client.subflows) == 1
+    assert hosts.client.counters["MPTcpExtMPRstRx"] == 1
+    assert hosts.client.counters["MPTcpExtMPRstTx"] == 0
+    assert reason(hosts.sent()) == 3
+
+
 def test_a_join_to_a_connection_that_is_tcp_finds_no_token() -> None:
     bench = RawBench()
     flow = bench.flow()

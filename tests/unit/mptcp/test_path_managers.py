@@ -132,3 +132,9 @@ def test_any_manager_marks_the_named_addresses() -> None:
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     with pytest.raises(KeyError, match="fullmesh"):
         make("everything")
+
+
+def test_addresses_of_another_family_are_not_announced() -> None:
+    dual = view(client=False)
+    dual.local_addresses.append(bytes(16))
+    assert make("signal").announced(dual) == [local(1)]
