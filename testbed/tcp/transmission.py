@@ -29,7 +29,8 @@ def segments_to_send(tcb: ControlBlock, now: int) -> list[Segment]:
         tcb.outbox = []
     else:
         out = []
-    if tcb.state >= ESTABLISHED:
+    state = tcb.state
+    if state is ESTABLISHED or state >= ESTABLISHED:  # the comparison of an enum is slow when compiled
         while tcb.acks_due > 1:
             _send_ack(tcb, out, now)
         recovery = tcb.recovery
@@ -41,7 +42,7 @@ def segments_to_send(tcb: ControlBlock, now: int) -> list[Segment]:
             _send_without_new_data(tcb, out, now)
         if tcb.acks_due:
             _send_ack(tcb, out, now)
-    elif tcb.state is SYN_SENT or tcb.state is SYN_RECEIVED:
+    elif state is SYN_SENT or state is SYN_RECEIVED:
         _send_syn_if_due(tcb, out, now)
     return out
 
@@ -90,6 +91,17 @@ def _depart(tcb: ControlBlock, flags: int, ssn: int, payload: bytes, ecn: int, u
         ecn,
         gso,
     )
+    _acknowledged(tcb)
+    if plan.sack_blocks and tcb.queue.dsack is not None:
+        for option in plan.options:
+            if option.kind == KIND_SACK:
+                tcb.queue.dsack = None  # RFC 2883 §4: reported once
+                tcb.counters.add("TcpExtTCPDSACKOfoSent")
+    return segment
+
+
+def _acknowledged(tcb: ControlBlock) -> None:
+    """A segment with our ACK leaves: nothing more is owed."""
     tcb.last_ack_sent = tcb.rcv_nxt
     tcb.unacked_octets = 0
     if tcb.acks_due:
@@ -97,12 +109,6 @@ def _depart(tcb: ControlBlock, flags: int, ssn: int, payload: bytes, ecn: int, u
     deadlines = tcb.timers.deadlines
     if deadlines[DELAYED_ACK] != NEVER:
         deadlines[DELAYED_ACK] = NEVER
-    if plan.sack_blocks and tcb.queue.dsack is not None:
-        for option in plan.options:
-            if option.kind == KIND_SACK:
-                tcb.queue.dsack = None  # RFC 2883 §4: reported once
-                tcb.counters.add("TcpExtTCPDSACKOfoSent")
-    return segment
 
 
 def window_field(tcb: ControlBlock) -> int:
@@ -141,8 +147,6 @@ def _send_ack(tcb: ControlBlock, out: list[Segment], now: int) -> None:
     plan = tcb.plan
     plan.is_retransmission = False
     tcb.options.fill(plan)
-    if tcb.acks_due == 0:
-        tcb.acks_due = 1
     out.append(_depart(tcb, ACK, ssn, b"", ECN_NOT_ECT, 0, 0))
     plan.length = 0
     tcb.options.has_left(plan)
@@ -165,54 +169,99 @@ def send_room(tcb: ControlBlock, now: int) -> int:
 
 
 def _send_new(tcb: ControlBlock, out: list[Segment], now: int) -> None:
-    """New data as far as cwnd, the window, Nagle and silly-window avoidance let it; then the FIN."""
-    buffer = tcb.send_buffer
+    """New data as far as cwnd, the window, Nagle and silly-window avoidance let it; then the FIN.
+
+    What seldom changes within one call (acknowledgment, timestamps, window) is put into the plan once, unless the
+    connection is in one of the states in which each segment may differ: ``is_plain`` False.
+    """
     recovery = tcb.recovery
     options = tcb.options
     plan = tcb.plan
-    end = buffer.end
-    limit = tcb.parameters.super_segment
-    while tcb.snd_nxt < end:
-        ssn = tcb.snd_nxt
+    ssn = tcb.snd_nxt
+    end = tcb.send_buffer.end
+    if ssn < end:
+        limit = tcb.parameters.super_segment
+        mss = tcb.mss
+        largest = limit if limit > mss else mss
+        edge = tcb.snd_una + tcb.snd_wnd if tcb.window.limits_sending else end
+        if edge <= ssn:
+            _wait_for_window(tcb, now)
+            return
         room = recovery.send_allowance(now)
-        unsent = end - ssn
-        usable = unsent
-        if tcb.window.limits_sending:
-            usable = tcb.snd_una + tcb.snd_wnd - ssn
-            if usable <= 0:
-                _wait_for_window(tcb, now)
-                return
         if room <= 0:
             return
-        flags = ACK
-        available = min(unsent, usable, room, limit if limit > tcb.mss else tcb.mss)
-        _prepare(tcb, flags, ssn, available, now)
+        _prepare(tcb, ACK, ssn, 0, now)
         plan.is_retransmission = False
-        options.fill(plan)
-        length = plan.length
-        if length == 0 and available:
-            # The policy wants an option out first, on a segment without data (seam); then it is asked again.
-            _send_ack_as_planned(tcb, out)
-            _prepare(tcb, flags, ssn, available, now)
+        is_plain = not tcb.ecn.on and tcb.snd_up <= ssn and tcb.fin_offset < 0 and not plan.sack_blocks
+        field = -1
+        while ssn < end:
+            unsent = end - ssn
+            usable = edge - ssn
+            available = unsent if unsent < usable else usable
+            if room < available:
+                available = room
+            if largest < available:
+                available = largest
+            if available <= 0:
+                if usable <= 0:
+                    _wait_for_window(tcb, now)
+                return
+            if not is_plain:
+                _prepare(tcb, ACK, ssn, 0, now)
+            plan.ssn = ssn
+            plan.length = available
             options.fill(plan)
             length = plan.length
             if length == 0:
+                # The policy wants an option out first, on a segment without data (seam); then it is asked again.
+                _send_ack_as_planned(tcb, out)
+                plan.length = available
+                options.fill(plan)
+                length = plan.length
+                if length == 0:
+                    return
+            payload_mss = mss - plan.option_octets
+            gso = 0
+            if length >= payload_mss:
+                if limit <= payload_mss:
+                    length = payload_mss
+                elif length > payload_mss:
+                    gso = payload_mss
+                    if length == available and length < unsent:
+                        length -= length % payload_mss  # no short piece in the middle of the stream
+                tcb.payload_mss = payload_mss
+            elif length == available and not _may_leave_short(tcb, length, unsent, usable, room, now):
                 return
-        payload_mss = tcb.mss - plan.option_octets
-        gso = 0
-        if length >= payload_mss:
-            if limit <= payload_mss:
-                length = payload_mss
-            elif length > payload_mss:
-                gso = payload_mss
-                if length == available and length < unsent:
-                    length -= length % payload_mss  # no short piece in the middle of the stream
-            tcb.payload_mss = payload_mss
-        elif length == available and not _may_leave_short(tcb, length, unsent, usable, room, now):
-            return
-        plan.length = length
-        _send_octets(tcb, out, ssn, length, gso, now)
-        options.has_left(plan)
+            plan.length = length
+            if is_plain:
+                if field < 0:
+                    field = window_field(tcb)
+                    _acknowledged(tcb)
+                out.append(
+                    Segment(
+                        tcb.local,
+                        tcb.remote,
+                        (tcb.iss + ssn) & M32,
+                        tcb.rcv_wire,
+                        ACK if length < unsent else ACK | PSH,  # MUST-61: on the last of what is queued
+                        field,
+                        plan.options,
+                        tcb.send_buffer.slice(ssn, length),
+                        0,
+                        ECN_NOT_ECT,
+                        gso,
+                    )
+                )
+                tcb.snd_nxt = ssn + length
+                recovery.transmitted(ssn, ssn + length, now, False)
+            else:
+                _send_octets(tcb, out, ssn, length, gso, now)
+            options.has_left(plan)
+            ssn += length
+            room = room - length if recovery.clean else recovery.send_allowance(now)
+        if tcb.probe_end >= 0 or tcb.silly_override:
+            tcb.probe_end = -1
+            tcb.silly_override = False
     if tcb.snd_nxt == tcb.fin_offset:
         _send_fin(tcb, out, now)
 
@@ -240,8 +289,6 @@ def _send_octets(tcb: ControlBlock, out: list[Segment], ssn: int, length: int, g
     if flags & FIN:
         end += 1
     tcb.snd_nxt = end
-    tcb.probe_end = -1
-    tcb.silly_override = False
     tcb.recovery.transmitted(ssn, end, now, False)
 
 
