@@ -27,7 +27,7 @@ from testbed.tcp.state import (
     Event,
     Failure,
 )
-from testbed.tcp.timers import DELAYED_ACK, NEVER, PERSIST, USER_TIMEOUT
+from testbed.tcp.timers import NEVER, PERSIST, USER_TIMEOUT
 from testbed.tcp.timers import TIME_WAIT as TIME_WAIT_TIMER
 from testbed.wire.segment import ACK, CWR, ECE, ECN_CE, FIN, RST, SYN, URG, Segment
 
@@ -58,7 +58,11 @@ def segment_arrives(tcb: ControlBlock, segment: Segment, now: int) -> bool:
                 if tcb.last_ack_sent == tcb.rcv_nxt:
                     tcb.ts_recent = timestamps.val
                     tcb.ts_recent_age = now
-            _take_ack(tcb, segment, tcb.rcv_nxt, tcb.snd_una + advance, octets, now)
+            if advance or not octets or segment.sack is not None or segment.window << tcb.snd_shift != tcb.snd_wnd:
+                _take_ack(tcb, segment, tcb.rcv_nxt, tcb.snd_una + advance, octets, now)
+            else:
+                tcb.snd_wl1 = tcb.rcv_nxt
+                tcb.snd_wl2 = tcb.snd_una
             if octets:
                 queue = tcb.queue
                 rcv_nxt = tcb.rcv_nxt
@@ -229,13 +233,15 @@ def _take_ack(tcb: ControlBlock, segment: Segment, offset: int, ack: int, length
     sack = segment.sack
     if ack > snd_una or (tcb.snd_nxt > snd_una and (length == 0 or sack is not None)):
         rtt: int | None = None
-        if ack > snd_una and tcb.timestamps_on:
+        recovery = tcb.recovery
+        if ack > snd_una and tcb.timestamps_on and not recovery.clean:
+            # Only beside a retransmission does the echo know more than the time of sending (Karn; RFC 7323 §4).
             timestamps = segment.timestamps
             if timestamps is not None and timestamps.ecr:
                 ticks = (now // TIMESTAMP_TICK_NS + tcb.timestamp_offset - timestamps.ecr) & M32
                 if ticks < HALF:
                     rtt = ticks * TIMESTAMP_TICK_NS
-        tcb.recovery.acknowledge(
+        recovery.acknowledge(
             ack,
             _NO_BLOCKS if sack is None or not tcb.sack_on else _sacked_offsets(tcb, sack.blocks),
             now,
@@ -256,7 +262,7 @@ def _take_ack(tcb: ControlBlock, segment: Segment, offset: int, ack: int, length
         tcb.snd_wl2 = ack
         if window > tcb.max_snd_wnd:
             tcb.max_snd_wnd = window
-        if tcb.timers.deadlines[PERSIST] != NEVER:
+        if tcb.timers.earliest_rare != NEVER and tcb.timers.is_set(PERSIST):
             _window_probe_answered(tcb)
 
 
@@ -337,8 +343,8 @@ def _owe_delayed_ack(tcb: ControlBlock, octets: int, now: int) -> None:
     if unacked >= 2 * tcb.rcv_mss or delay == 0:
         if tcb.acks_due == 0:
             tcb.acks_due = 1
-    elif tcb.timers.deadlines[DELAYED_ACK] == NEVER:
-        tcb.timers.deadlines[DELAYED_ACK] = now + delay
+    elif tcb.timers.delayed_ack == NEVER:
+        tcb.timers.delayed_ack = now + delay
 
 
 def _take_text(tcb: ControlBlock, segment: Segment, offset: int, now: int) -> None:
