@@ -207,6 +207,10 @@ class Connection:
         subflow.forget_data()
         self.congestion_group.forget(subflow.tcp.congestion)
         self.signalling.subflow_closed(subflow, now)
+        if self.data_ack != NOT_KNOWN:
+            for other in self.subflows:
+                if not other.is_gone:
+                    other.tcp.ack_now()  # a DATA_ACK that it owed
         if self.fast_closing.waits and self.fast_closing.carrier is subflow:
             self.fast_closing.carrier_lost(now)
         elif self.live_subflows() == 0:

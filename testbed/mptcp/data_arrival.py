@@ -92,6 +92,11 @@ class DataArrival:
             start = subflow.tcp.offset_of(segment.seq) + (1 if segment.flags & SYN else 0)
             if ssn >= start + len(segment.payload) or ssn + length <= start:
                 return self.violation(subflow, "MPTcpExtDSSNoMatchTCP", resets.MPTCP_SPECIFIC, now)
+        queue = self.connection.receive_queue
+        if ssn - subflow.tcp.rcv_nxt > max(dsn - queue.rcv_nxt, 0) + queue.capacity:
+            # W3: SSN - SUBFLOW_ACK <= DSN - DATA_ACK, but for what was sent twice, which a window bounds.
+            self.connection.counters.add("MPTcpExtMappingImplausible")
+            return True
         verdict = subflow.incoming.declare(ssn, dsn, length, checksum, data_fin)
         if verdict is Verdict.STORED:
             self.connection.mapping_heard = True

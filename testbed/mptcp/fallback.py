@@ -71,8 +71,9 @@ class Fallback:
         else:
             dsn, ssn = queue.snd_una, head.ssn + queue.snd_una - head.dsn
         subflow.infinite_mapping = Mapping(dsn, ssn, b"")
+        if self.connection.checksum:
+            subflow.infinite_mapping.checksum = 0
         subflow.infinite_from = subflow.tcp.snd_nxt
-        subflow.infinite_on_ack = True
         subflow.tcp.ack_now()
 
     def _release_held(self, subflow: Subflow, now: int) -> None:

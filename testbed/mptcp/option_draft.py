@@ -201,9 +201,9 @@ class Drafter:
             return self.view.mapping_for(plan.ssn, 0)
         if own is None:
             return None
+        if not own.length:  # the infinite mapping rides on all data until the data level withdraws it
+            return own
         must = own.must_ride(plan.ssn, plan.length)
-        if not own.length:  # the infinite mapping is declared once
-            return own if must else None
         if not self.view.data_acked:
             return own
         if self._late is not None:

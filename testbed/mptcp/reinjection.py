@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from testbed.mptcp import resets
 from testbed.mptcp.subflow_view import NOT_KNOWN
 
 if TYPE_CHECKING:
@@ -121,6 +122,9 @@ class Reinjection:
             subflow.is_stale = True
             self.connection.counters.add("MPTcpExtSubflowStale")
         self.reinject_all(subflow)
+        limit = self.connection.parameters.bad_subflow_timeouts
+        if limit is not None and backoff >= limit:
+            self.connection.signalling.reset_subflow(subflow, resets.UNACCEPTABLE_PERFORMANCE, now)  # W11
 
     def _others_work(self, subflow: Subflow) -> bool:
         return any(other is not subflow and other.usable() for other in self.connection.subflows)

@@ -30,7 +30,6 @@ class SubflowData(SubflowView):
         "incoming",
         "infinite_from",
         "infinite_mapping",
-        "infinite_on_ack",
         "is_gone",
         "is_stale",
         "last_dsn",
@@ -72,8 +71,6 @@ class SubflowData(SubflowView):
         """Ours, until a segment that carried it is acknowledged (K3, K7)."""
         self.infinite_from = 0
         """TCP's offset of the first octet whose segment carries it."""
-        self.infinite_on_ack = False
-        """It is also due on the next pure ACK: no data of ours may ever follow."""
         self.untaken: list[tuple[Mapping, int]] = []
         """Mappings of which TCP's buffer could not take all: from this octet on it has to follow."""
         self.acknowledged_to = 1
@@ -102,12 +99,8 @@ class SubflowData(SubflowView):
         return self.outgoing.find(ssn)
 
     def infinite_mapping_due(self) -> bool:
-        """Whether a pure ACK is to carry the infinite mapping: once."""
-        return self.infinite_on_ack and self.infinite_mapping is not None
-
-    def infinite_mapping_left(self) -> None:
-        """It is on its way on a pure ACK."""
-        self.infinite_on_ack = False
+        """Whether a pure ACK is to carry the infinite mapping: once, as no data of ours may ever follow."""
+        return self.infinite_mapping is not None and self.infinite_mapping.carried_at < 0
 
     def data_ack(self) -> int:
         """The next DSN expected by the connection."""
