@@ -131,7 +131,7 @@ class Connection(ControlBlock):
         """When ``handle_timeout`` is due, in ns; ask again after every other call."""
         if self.state is CLOSED:
             return None
-        deadline = min(self.timers.deadlines)
+        deadline = self.timers.next()
         lost = self.recovery.next_timeout()
         if lost is not None and lost < deadline:
             return lost

@@ -18,7 +18,7 @@ class SendBuffer:
         self._starts: list[int] = []
         self._head = 0
         self._guess = 0
-        """Index of the chunk after the one last asked for."""
+        """Index of the chunk in which the octet after those last asked for is, or will be."""
         self.una = 1
         """Offset of the first octet kept (the SYN has offset 0)."""
         self.end = 1
@@ -32,11 +32,12 @@ class SendBuffer:
 
     def slice(self, start: int, length: int) -> bytes:
         """``length`` octets from offset ``start``, all of which must be here."""
+        starts = self._starts
         index = self._guess
-        if index >= len(self._starts) or self._starts[index] != start:
-            index = bisect_right(self._starts, start, self._head) - 1
+        if index >= len(starts) or start < starts[index] or start >= starts[index] + len(self._chunks[index]):
+            index = bisect_right(starts, start, self._head) - 1
         chunk = self._chunks[index]
-        skip = start - self._starts[index]
+        skip = start - starts[index]
         rest = len(chunk) - skip
         if rest > length:
             self._guess = index

@@ -15,7 +15,7 @@ from testbed.tcp.state import (
     SYN_RECEIVED,
     SYN_SENT,
 )
-from testbed.tcp.timers import DELAYED_ACK, NEVER, PERSIST
+from testbed.tcp.timers import NEVER, PERSIST
 from testbed.wire.options import KIND_SACK
 from testbed.wire.segment import ACK, CWR, ECE, ECN_ECT0, ECN_NOT_ECT, FIN, PSH, RST, SYN, URG, Segment
 
@@ -106,9 +106,7 @@ def _acknowledged(tcb: ControlBlock) -> None:
     tcb.unacked_octets = 0
     if tcb.acks_due:
         tcb.acks_due -= 1
-    deadlines = tcb.timers.deadlines
-    if deadlines[DELAYED_ACK] != NEVER:
-        deadlines[DELAYED_ACK] = NEVER
+    tcb.timers.delayed_ack = NEVER
 
 
 def window_field(tcb: ControlBlock) -> int:
@@ -314,7 +312,7 @@ def _may_leave_short(tcb: ControlBlock, length: int, unsent: int, usable: int, r
 
 def _wait_for_window(tcb: ControlBlock, now: int) -> None:
     """The window lets nothing, or too little, leave: with nothing in flight only a probe finds out when it opens."""
-    if tcb.snd_una == tcb.snd_nxt and tcb.timers.deadlines[PERSIST] == NEVER:
+    if tcb.snd_una == tcb.snd_nxt and not tcb.timers.is_set(PERSIST):
         recovery = tcb.recovery
         tcb.timers.set(PERSIST, now + min(recovery.rtt.rto << tcb.persist_backoff, tcb.parameters.max_rto_ns))
 
