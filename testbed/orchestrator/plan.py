@@ -207,8 +207,11 @@ def userspace_path_manager(variant: Variant, flow: Flow, role: Role) -> PathMana
     table = topology.addresses()
     ends = [topology.path(name).links[0 if role == "client" else -1] for name in manager.backup_paths]
     reserve = [str(table[host, link, family].ip) for link in ends if (host, link, family) in table]
+    mode: str = manager.mode
+    if mode == "backup":  # as ip_mptcp does it: one subflow a path, from the client's addresses if it has several
+        mode = "subflow" if len(topology.links_of(topology.client.name)) > 1 else "signal"
     return PathManagerSettings(
-        mode=manager.mode,
+        mode=mode,
         subflows=0 if manager.mode == "none" else manager.subflows,
         ports=manager.ports,
         backup_addresses=tuple(reserve) if manager.mode == "backup" else (),
