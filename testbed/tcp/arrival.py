@@ -160,6 +160,8 @@ def _timestamps_acceptable(tcb: ControlBlock, segment: Segment, length: int, now
     """RFC 7323 §3.2 (a segment without the option is dropped) and PAWS (§5.3 R1)."""
     timestamps = segment.timestamps
     if timestamps is None:
+        if not tcb.parameters.require_timestamps:
+            return True
         tcb.counters.add("TcpExtTSMissing")
         return False
     if (timestamps.val - tcb.ts_recent) & M32 < HALF or now - tcb.ts_recent_age > _OUTDATED_NS:
@@ -296,7 +298,6 @@ def _window_probe_answered(tcb: ControlBlock) -> None:
     if usable >= min(tcb.payload_mss, tcb.send_buffer.end - tcb.snd_nxt):
         tcb.timers.stop(PERSIST)
         tcb.persist_backoff = 0
-        tcb.probe_end = -1
 
 
 def _fin_acknowledged(tcb: ControlBlock, now: int) -> bool:
@@ -304,6 +305,9 @@ def _fin_acknowledged(tcb: ControlBlock, now: int) -> bool:
     state = tcb.state
     if state is FIN_WAIT_1:
         tcb.move(FIN_WAIT_2)
+        if not tcb.accepting_input:
+            # Nobody waits for the peer's FIN any more; as Linux (tcp_fin_timeout) we do not for ever either.
+            tcb.timers.set(TIME_WAIT_TIMER, now + 2 * tcb.parameters.msl_ns)
     elif state is CLOSING:
         enter_time_wait(tcb, now)
     elif state is LAST_ACK:

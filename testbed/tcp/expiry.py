@@ -57,6 +57,8 @@ def _retransmission_due(tcb: ControlBlock, now: int) -> None:
     if timeouts >= R1 and not tcb.r1_reported:
         tcb.r1_reported = True
         tcb.tell(Event.DATA_TROUBLE)
+    if not tcb.parameters.black_hole_detection:
+        return
     has_full_segment = tcb.state >= ESTABLISHED and tcb.snd_nxt - tcb.snd_una >= tcb.payload_mss
     if has_full_segment and tcb.path_mtu.timed_out(timeouts):
         tcb.counters.add("TcpExtTCPMTUPFail")

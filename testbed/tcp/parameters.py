@@ -15,7 +15,12 @@ class Parameters:
 
     mtu: int = 1500
     """Of the interface; the MSS offered is mtu - 40 (IPv4) or - 60 (IPv6) (RFC 9293 §3.7.1)."""
+    black_hole_detection: bool = False
+    """Try smaller segments when full ones time out again and again (RFC 4821 §7.7). Off as Linux's tcp_mtu_probing:
+    an outage looks the same, and the small size would stay for 10 minutes."""
     timestamps: bool = True
+    require_timestamps: bool = True
+    """Drop a segment without timestamps once they are agreed upon (RFC 7323 §3.2: SHOULD); Linux takes it."""
     sack: bool = True
     dsack: bool = True
     window_scale: int | None = None

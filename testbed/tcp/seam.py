@@ -82,8 +82,8 @@ class OptionPolicy:
 
 
     def is_signal(self, segment: Segment) -> bool:
-        """Asked of an arriving ACK that looks like a duplicate (RFC 5681 §2): whether it was sent for its options' sake,
-        so that it says nothing of losses (RFC 8684 §3: MUST NOT be taken as a sign of congestion)."""
+        """Asked of an arriving ACK that looks like a duplicate (RFC 5681 §2): whether it was sent for its options' sake
+        and so says nothing of losses (RFC 8684 §3: MUST NOT be taken as a sign of congestion)."""
         return False
 
 

@@ -366,9 +366,8 @@ def _send_fin(tcb: ControlBlock, out: list[Segment], now: int) -> None:
 
 def _send_losses(tcb: ControlBlock, out: list[Segment], now: int) -> None:
     recovery = tcb.recovery
-    longest = max(tcb.payload_mss, 1)
     while True:
-        lost = recovery.segment_to_retransmit(now, longest)
+        lost = recovery.segment_to_retransmit(now, tcb.mss)
         if lost is None:
             return
         if not _send_again(tcb, out, lost[0], lost[1], now):
@@ -377,7 +376,7 @@ def _send_losses(tcb: ControlBlock, out: list[Segment], now: int) -> None:
 
 def _send_without_new_data(tcb: ControlBlock, out: list[Segment], now: int) -> None:
     """A tail loss probe or a rescue, unless new data could leave instead."""
-    lost = tcb.recovery.segment_without_new_data(now, max(tcb.payload_mss, 1))
+    lost = tcb.recovery.segment_without_new_data(now, tcb.mss)
     if lost is not None:
         _send_again(tcb, out, lost[0], lost[1], now)
 

@@ -150,3 +150,14 @@ def test_t5_closing_before_the_handshake_ends_sends_what_was_queued() -> None:
 
     assert bytes(pair.received[pair.server]) == b"early"
     assert pair.server.state is State.CLOSE_WAIT
+
+
+def test_t5_nobody_waits_for_ever_for_a_fin_that_nobody_wants() -> None:
+    test = Scripted(Parameters(msl_ns=30 * SECOND, timestamps=False)).establish()
+    test.tcp.close(test.now, reading=False)
+    test.out()
+    test.peer(ack=2)
+    assert test.tcp.state is State.FIN_WAIT_2
+    test.wait(61 * SECOND)
+
+    assert test.tcp.state is State.CLOSED

@@ -110,7 +110,7 @@ def test_t31_a_black_hole_is_found_without_icmp_and_the_size_is_tried_again_afte
     def fate(segment: Segment, now: int) -> list[int]:
         return [10 * MS] if len(segment.payload) <= 1024 or now > 300 * SECOND else []
 
-    pair = Pair(fate=fate).connect()
+    pair = Pair(Parameters(black_hole_detection=True), fate=fate).connect()
     data = bytes(range(256)) * 100
     pair.send_all(pair.client, data)
     pair.run(until=60 * SECOND)
