@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from testbed.mptcp.parameters import OptionPolicy, Parameters, ReceiverRules
+from testbed.tcp.parameters import Parameters as TcpParameters
 
 DEFAULT: Final = "linux"
 """What an endpoint uses unless told otherwise: the layout that every peer on the Internet today can read."""
@@ -130,13 +131,18 @@ SENDERS: Mapping[str, Sender] = {
     "drop-timestamps": Sender(
         replace(_LINUX, drop_timestamps_for_sack=True, drop_timestamps_for_add_addr=True),
         "leaves the timestamps out of a packet on which no SACK block (or no ADD_ADDR) would fit",
+        "linux",
     ),
 }
 
 
-PROFILES: Mapping[str, Parameters] = {
-    name: Parameters(options=sender.policy, rules=RECEIVERS[sender.receiver]) for name, sender in SENDERS.items()
-}
+def _of(sender: Sender, receiver: str) -> Parameters:
+    # RFC 7323 §3.2: a segment without timestamps SHOULD be dropped; neither Linux nor a lenient receiver does.
+    tcp = TcpParameters(require_timestamps=receiver == "rfc8684")
+    return Parameters(tcp=tcp, options=sender.policy, rules=RECEIVERS[receiver])
+
+
+PROFILES: Mapping[str, Parameters] = {name: _of(sender, sender.receiver) for name, sender in SENDERS.items()}
 """Everything else is as by default: profiles differ in options and rules alone, so that they can be compared."""
 
 
@@ -148,4 +154,4 @@ def profile(name: str, receiver: str | None = None) -> Parameters:
         return PROFILES[name]
     if receiver not in RECEIVERS:
         raise ValueError(f"no receiver rules {receiver!r}; there are {', '.join(RECEIVERS)}")
-    return replace(PROFILES[name], rules=RECEIVERS[receiver])
+    return _of(SENDERS[name], receiver)

@@ -40,6 +40,13 @@ def test_t19_a_segment_without_the_option_is_dropped_and_does_not_abort() -> Non
     assert test.peer(payload=b"good") and test.tcp.receive(10) == b"good"
 
 
+def test_t19_linux_takes_such_a_segment() -> None:
+    test = Scripted(Parameters(require_timestamps=False)).establish(timestamps=True)
+
+    assert test.peer(payload=b"bare", timestamps=False)
+    assert test.tcp.receive(10) == b"bare"
+
+
 def test_t19_a_reset_without_the_option_is_accepted() -> None:
     test = Scripted().establish(timestamps=True)
     test.peer(RST, 1, timestamps=False)

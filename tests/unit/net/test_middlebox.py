@@ -28,7 +28,7 @@ def through(chain: Chain, packet: Segment) -> Segment:
     return out
 
 
-def test_a_stripped_option_becomes_nops_and_the_rest_stays_where_it_was() -> None:
+def test_l1_a_stripped_option_becomes_nops_and_the_rest_stays_where_it_was() -> None:
     chain = Chain([StripOption("mptcp")])
     out = through(chain, segment(ACK, (NOP, NOP, Timestamps(1, 2), DSS)))
     assert out.options == (NOP, NOP, Timestamps(1, 2), *([NOP] * DSS.size))
@@ -51,7 +51,7 @@ def test_one_subtype_is_stripped_and_the_others_stay() -> None:
     assert through(chain, segment(ACK, (unreadable,))).options == (NOP,) * 4
 
 
-def test_each_class_of_segments_is_stripped_alone() -> None:
+def test_l1_each_class_of_segments_is_stripped_alone() -> None:
     conversation = (
         ("syn", segment(SYN, (MaximumSegmentSize(1460), CAPABLE))),
         ("third-ack", segment(ACK, (CAPABLE,))),
