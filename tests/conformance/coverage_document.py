@@ -28,9 +28,9 @@ the test shows both profiles.
 _COLUMNS = "| row | | section | requirement | module | tests |\n|---|---|---|---|---|---|\n"
 
 
-def tests_by_row(root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
-    """Row id -> file (relative) -> names of its tests, all sorted."""
-    found: dict[str, dict[str, list[str]]] = {}
+def tests_by_row(root: Path = ROOT) -> dict[str, list[str]]:
+    """Row id -> files (relative, sorted) with a test of it."""
+    found: dict[str, list[str]] = {}
     for path in sorted((root / "tests").rglob("test_*.py")):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
@@ -38,8 +38,9 @@ def tests_by_row(root: Path = ROOT) -> dict[str, dict[str, list[str]]]:
                 continue
             match = _NAME.match(node.name)
             if match:
-                files = found.setdefault(match[1].upper(), {})
-                files.setdefault(str(path.relative_to(root)), []).append(node.name)
+                files = found.setdefault(match[1].upper(), [])
+                if (name := str(path.relative_to(root))) not in files:
+                    files.append(name)
     return found
 
 
@@ -54,15 +55,15 @@ def document() -> str:
     parts = [_HEAD]
     for group, title in GROUPS.items():
         parts.append(f"\n## {group}: {title}\n\n{_COLUMNS}")
-        parts += [_line(row, found.get(row.id, {})) for row in ROWS if row.id[0] == group]
+        parts += [_line(row, found.get(row.id, [])) for row in ROWS if row.id[0] == group]
     return "".join(parts)
 
 
-def _line(row: Row, files: Mapping[str, list[str]]) -> str:
+def _line(row: Row, files: list[str]) -> str:
     if row.not_done:
         tests, module = f"not done: {row.not_done}", ""
     else:
-        tests = ", ".join(f"`{file.removeprefix('tests/')}` ({len(names)})" for file, names in files.items())
+        tests = ", ".join(f"`{file.removeprefix('tests/')}`" for file in files)
         module = f"`{row.module.removeprefix('testbed/')}`"
     requirement = row.requirement.replace("|", "\\|")
     return f"| {row.id} | {row.level} | {row.section} | {requirement} | {module} | {tests} |\n"
