@@ -125,7 +125,8 @@ class Observer:
 def _rows(registry: SubflowRegistry, state: ConnectionState, now_ns: int, subject: str) -> list[SampleRow]:
     rows: list[SampleRow] = []
     if state.mptcp_info is not None:
-        _append(rows, now_ns, subject, state.mptcp_info, UNITS_OF_MPTCP_INFO, "MPTCP_INFO")
+        source = state.source if state.source == "userspace" else "MPTCP_INFO"
+        _append(rows, now_ns, subject, state.mptcp_info, UNITS_OF_MPTCP_INFO, source)
     for subflow in registry.subflows:
         if subflow.present:
             name = f"{subject}.subflow{subflow.index}"
