@@ -21,7 +21,6 @@ from testbed.endpoint.sockets import Unsupported as EndpointUnsupported
 from testbed.endpoint.userspace.host import StackHost
 from testbed.endpoint.userspace.parameters import stack_parameters
 from testbed.endpoint.userspace.transport import StackTransport
-from testbed.endpoint.userspace.virtual_clock import VirtualClock
 from testbed.mptcp.ledger import COLUMNS
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.stack import Stack
@@ -32,6 +31,7 @@ from testbed.net.simulator import Simulator
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator import trial_rows
 from testbed.orchestrator.backends import sim_network
+from testbed.orchestrator.backends.virtual_clock import VirtualClock
 from testbed.orchestrator.collectors.capture import file_name
 from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.plan import Trial
