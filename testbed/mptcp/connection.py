@@ -193,7 +193,9 @@ class Connection:
         if not self.was_established:
             self.was_established = True
             self.tell(Event.ESTABLISHED)
-        if not self.fallen_back:
+        if self.fallen_back:
+            self.fallback.data_given(now)
+        else:
             self.closing.data_scheduled(now)
 
     def subflow_closed(self, subflow: Subflow, now: int) -> None:
@@ -314,7 +316,8 @@ class Connection:
             return
         if not self.fallen_back and self.keys_are_known:
             if dss is not None:
-                if dss.data_ack is not None:
+                data_ack = dss.data_ack
+                if data_ack is not None and (data_ack != subflow.last_data_ack or tcp.snd_wnd != subflow.last_window):
                     self._data_ack_arrives(subflow, dss, now)
                 if dss.dsn is not None and (
                     dss.dsn != subflow.last_dsn
@@ -333,6 +336,7 @@ class Connection:
             if not subflow.is_gone:
                 self.arrival.data_arrives(subflow, received, now)
         if tcp.snd_una != subflow.acknowledged_to:
+            subflow.acknowledged_bare = dss is None
             self._subflow_acknowledges(subflow, now)
         if tcp.events:
             self._subflow_events(subflow, now)
@@ -372,7 +376,9 @@ class Connection:
         if data_ack > limit or (data_ack < una and data_ack + self.parameters.send_buffer < una):
             self.counters.add("MPTcpExtDataAckInvalid")
             return
-        edge = data_ack + subflow.tcp.snd_wnd
+        subflow.last_data_ack = dss.data_ack
+        subflow.last_window = subflow.tcp.snd_wnd
+        edge = data_ack + subflow.last_window
         subflow.send_edge = edge
         if self.send_window.announced(edge):
             self.reinjection.progress_at = now
@@ -396,8 +402,15 @@ class Connection:
             return
         if not subflow.is_initial:
             self.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now)  # K2
-        elif self.may_fall_back() and (self.is_client or self.parameters.rules.bare_ack_falls_back == "always"):
-            self.fall_back("MPTcpExtMPCapableDataFallback", now, tell_peer=True)  # K3
+        elif self.is_client or self.parameters.rules.bare_ack_falls_back == "always":
+            self.options_are_lost(subflow, now)
+
+    def options_are_lost(self, subflow: Subflow, now: int) -> None:
+        """The first subflow does not pass our options, or the peer has gone over to TCP: K3, or K4 if it is too late."""
+        if self.may_fall_back():
+            self.fall_back("MPTcpExtMPCapableDataFallback", now, tell_peer=True)
+        else:
+            self.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now)
 
     def _subflow_acknowledges(self, subflow: Subflow, now: int) -> None:
         """Its snd_una has moved."""
@@ -482,14 +495,28 @@ class Connection:
 
     def next_timeout(self) -> int | None:
         """When ``handle_timeout`` is due, in ns; ask again after every other call."""
+        # Asked after every segment, so the comparisons stand here rather than in a function.
         first = self.reinjection.deadline
         for subflow in self.subflows:
-            first = earlier(first, subflow.tcp.next_timeout())
-        first = earlier(first, self.signalling.next_timeout())
-        first = earlier(first, self.closing.deadline)
-        first = earlier(first, self.arrival.next_timeout())
-        first = earlier(first, self.fast_closing.deadline)
-        return earlier(first, self.lonely_deadline)
+            due = subflow.tcp.next_timeout()
+            if due is not None and (first is None or due < first):
+                first = due
+        if not self.signalling.is_stopped:
+            due = self.signalling.next_timeout()
+            if due is not None and (first is None or due < first):
+                first = due
+        due = self.closing.deadline
+        if due is not None and (first is None or due < first):
+            first = due
+        if self.arrival.hold_ns:
+            first = earlier(first, self.arrival.next_timeout())
+        due = self.fast_closing.deadline
+        if due is not None and (first is None or due < first):
+            first = due
+        due = self.lonely_deadline
+        if due is not None and (first is None or due < first):
+            first = due
+        return first
 
     def handle_timeout(self, now: int) -> None:
         """Time has come to ``next_timeout()``; too early or too often does no harm."""
@@ -558,7 +585,7 @@ class Connection:
                 if subflow.tcp.state is CLOSED:
                     self._subflow_events(subflow, now)
         self.closing.close(now)
-        if self.fallen_back and not self.send_queue.unsent_octets:
+        if self.fallen_back:
             self.fallback.data_given(now)
         self.host.wake(self)
 

@@ -463,7 +463,9 @@ class Signalling:
         """The earliest of: echo overdue, opening due, third packet of a join to be repeated, probe unanswered."""
         if self.is_stopped:
             return None
-        first = _earlier(self.book.next_timeout(), self.opener.next_timeout())
+        first = self.book.next_timeout() if self.book.pending else None
+        if self.opener.waiting:
+            first = _earlier(first, self.opener.next_timeout())
         for subflow in self.connection.subflows:
             if not subflow.settled:
                 first = _earlier(first, subflow.probe_deadline)

@@ -23,6 +23,7 @@ class SubflowData(SubflowView):
     """The data level's half of a subflow."""
 
     __slots__ = (
+        "acknowledged_bare",
         "acknowledged_to",
         "carries_to",
         "connection",
@@ -32,9 +33,11 @@ class SubflowData(SubflowView):
         "infinite_mapping",
         "is_gone",
         "is_stale",
+        "last_data_ack",
         "last_dsn",
         "last_length",
         "last_ssn",
+        "last_window",
         "number",
         "option_policy",
         "outgoing",
@@ -64,6 +67,10 @@ class SubflowData(SubflowView):
         """The mapping last seen, as on the wire: the next segment usually repeats it."""
         self.last_dsn = -1
         self.last_length = -1
+        self.last_data_ack = -1
+        """The DATA_ACK last believed, as on the wire, and the window (unscaled) that came with it: while neither
+        changes there is nothing to work in."""
+        self.last_window = -1
         self.fin_arrived = False
         # --- sending ---
         self.outgoing = OutgoingMappings()
@@ -75,6 +82,8 @@ class SubflowData(SubflowView):
         """Mappings of which TCP's buffer could not take all: from this octet on it has to follow."""
         self.acknowledged_to = 1
         """SSN up to which the subflow's acknowledgments have been worked in."""
+        self.acknowledged_bare = False
+        """The last segment that acknowledged new data of it had no DSS: the peer may have gone over to TCP."""
         self.send_edge = 0
         """DATA_ACK + window as this subflow's segments last announced it (W6: MUST remember)."""
         self.carries_to = 0

@@ -635,7 +635,10 @@ class LossRecovery:
         if self.snd_una == self.snd_nxt:
             return None
         rtt = self.rtt
-        deadline = self.armed_at + min(rtt.rto << self.backoff, rtt.max_rto)
+        rto = rtt.rto
+        if self.backoff:
+            rto = min(rto << self.backoff, rtt.max_rto)
+        deadline = self.armed_at + rto
         if self.clean:
             if self.use_tlp and self.sack_on:
                 probe = self._probe_at()

@@ -10,9 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from testbed.wire.options import (
-    KIND_MPTCP,
-    KIND_SACK,
-    KIND_TIMESTAMPS,
+    NOP,
     Dss,
     MptcpOption,
     Option,
@@ -40,6 +38,48 @@ class SocketAddress(NamedTuple):
 
     host: bytes
     port: int
+
+
+class _Found:
+    """What was found in the option area looked through last: the packets of one chunk share theirs."""
+
+    __slots__ = ("dss", "mptcp", "options", "sack", "timestamps")
+
+    def __init__(self) -> None:
+        self.options: tuple[Option, ...] = ()
+        self.timestamps: Timestamps | None = None
+        self.sack: Sack | None = None
+        self.dss: Dss | None = None
+        self.mptcp: tuple[MptcpOption, ...] = ()
+
+    def look_through(self, options: tuple[Option, ...]) -> None:
+        """Find the first of each kind that counts."""
+        self.options = options
+        timestamps: Timestamps | None = None
+        sack: Sack | None = None
+        dss: Dss | None = None
+        mptcp: tuple[MptcpOption, ...] = ()
+        for option in options:
+            if option is NOP:
+                continue
+            if isinstance(option, Dss):
+                mptcp = (*mptcp, option) if mptcp else (option,)
+                if dss is None:
+                    dss = option
+            elif isinstance(option, Timestamps):
+                if timestamps is None:
+                    timestamps = option
+            elif isinstance(option, MptcpOption):
+                mptcp = (*mptcp, option)
+            elif sack is None and isinstance(option, Sack):
+                sack = option
+        self.timestamps = timestamps
+        self.sack = sack
+        self.dss = dss
+        self.mptcp = mptcp
+
+
+_LAST: Final = _Found()
 
 
 class Segment:
@@ -92,22 +132,13 @@ class Segment:
         self.ecn = ecn
         self.gso_octets = gso_octets
         # What the hot path asks for, found once: first Timestamps, first Sack, first DSS, all MPTCP options.
-        self.timestamps: Timestamps | None = None
-        self.sack: Sack | None = None
-        self.dss: Dss | None = None
-        self.mptcp: tuple[MptcpOption, ...] = ()
-        for option in options:
-            kind = option.kind
-            if kind == KIND_TIMESTAMPS:
-                if self.timestamps is None and isinstance(option, Timestamps):
-                    self.timestamps = option
-            elif kind == KIND_MPTCP:
-                if isinstance(option, MptcpOption):
-                    self.mptcp = (*self.mptcp, option)
-                    if self.dss is None and isinstance(option, Dss):
-                        self.dss = option
-            elif kind == KIND_SACK and self.sack is None and isinstance(option, Sack):
-                self.sack = option
+        found = _LAST
+        if options is not found.options:
+            found.look_through(options)
+        self.timestamps: Timestamps | None = found.timestamps
+        self.sack: Sack | None = found.sack
+        self.dss: Dss | None = found.dss
+        self.mptcp: tuple[MptcpOption, ...] = found.mptcp
 
     @property
     def seq_length(self) -> int:
