@@ -42,6 +42,14 @@ class SubflowOptions(seam.OptionPolicy):
         self._every_segment = policy.mapping_every == "segment"
         self._wide_dsn = policy.dsn_width == "64"
         self._sack_limit = policy.sack_limit
+        self._area_mapping: OutgoingMapping | None = None
+        """What the area below was made of."""
+        self._area_length = 0
+        self._area_data_fin = False
+        self._area_data_ack = NOT_KNOWN
+        self._area_stamps: tuple[int, int] | None = None
+        self._area: tuple[Option, ...] = ()
+        self._area_octets = 0
         self._stamps = _NO_STAMPS
         self._timestamps: tuple[Option, ...] = ()
         """The timestamps of the last segment with their padding: they change once a millisecond at most."""
@@ -78,8 +86,31 @@ class SubflowOptions(seam.OptionPolicy):
         elif view.bare_data_fin() != NOT_KNOWN or view.infinite_mapping_due():
             self._draft = self._drafter.fill(plan)
             return
-        dss = self._dss(mapping)
-        self._write(plan, dss)
+        if mapping is not None:
+            # The packets of one chunk that leave at once carry the same area: it is made once.
+            data_ack = view.data_ack()
+            if (
+                mapping is self._area_mapping
+                and data_ack == self._area_data_ack
+                and plan.timestamps is self._area_stamps
+                and not plan.sack_blocks
+                and mapping.length == self._area_length
+                and mapping.data_fin == self._area_data_fin
+            ):
+                plan.options = self._area
+                plan.option_octets = self._area_octets
+                return
+            self._write(plan, self._dss(mapping))
+            if not plan.sack_blocks:
+                self._area_mapping = mapping
+                self._area_length = mapping.length
+                self._area_data_fin = mapping.data_fin
+                self._area_data_ack = data_ack
+                self._area_stamps = plan.timestamps
+                self._area = plan.options
+                self._area_octets = plan.option_octets
+            return
+        self._write(plan, self._dss(None))
 
     def _dss(self, mapping: OutgoingMapping | None) -> Dss | None:
         """The DSS of an ordinary segment: DATA_ACK, and the mapping if there is one."""
