@@ -89,6 +89,7 @@ class ControlBlock:
         "scaling_on",
         "send_buffer",
         "silly_override",
+        "small_end",
         "snd_nxt",
         "snd_shift",
         "snd_una",
@@ -159,6 +160,8 @@ class ControlBlock:
         self.persist_backoff = 0
         self.silly_override = False
         self.r1_reported = False
+        self.small_end = 0
+        """Offset after the last small segment sent, one that ended what was queued (Linux's snd_sml)."""
         # --- receive ---
         self.irs = 0
         self.rcv_nxt = 0

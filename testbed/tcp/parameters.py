@@ -29,6 +29,9 @@ class Parameters:
     ecn: bool = False
     fast_open: bool = False
     nagle: bool = True
+    minshall: bool = True
+    """Nagle as Linux has it (tcp_minshall_check): only one *small* segment may be unacknowledged, so that the tail of a
+    write follows its full segments at once. False: as RFC 9293 §3.7.4 has it, any unacknowledged data holds it."""
     delayed_ack_ns: int = 40 * MS
     """RFC 9293 MUST-58: below 500 ms; 40 ms is Linux's minimum. 0: acknowledge every segment at once."""
     recovery: Literal["rack", "rfc6675", "newreno"] = "rack"

@@ -300,8 +300,13 @@ def _may_leave_short(tcb: ControlBlock, length: int, unsent: int, usable: int, r
     """Less than a full segment: Nagle (§3.7.4) and the sender's silly-window avoidance (§3.8.6.2.1)."""
     if length == unsent:
         # All there is (with the FIN, nothing follows that could fill the segment).
-        nothing_in_flight = tcb.snd_nxt == tcb.snd_una or tcb.snd_nxt == 1  # a SYN is no data
-        return nothing_in_flight or not tcb.parameters.nagle or tcb.fin_offset >= 0 or tcb.snd_up > tcb.snd_nxt
+        parameters = tcb.parameters
+        if parameters.nagle and tcb.fin_offset < 0 and tcb.snd_up <= tcb.snd_nxt:
+            held_by = tcb.small_end if parameters.minshall else tcb.snd_nxt
+            if held_by > max(tcb.snd_una, 1):  # a SYN is no data
+                return False
+        tcb.small_end = tcb.snd_nxt + length
+        return True
     if length == room and room < usable:
         return False  # cwnd has no room for a full segment; an ACK will make it
     if 2 * usable >= tcb.max_snd_wnd or tcb.silly_override:

@@ -63,9 +63,9 @@ def test_t2_a_segment_with_sack_blocks_carries_less_data() -> None:
 
 def test_t2_an_offer_smaller_than_ours_is_obeyed_and_an_absurd_one_leaves_room_for_data() -> None:
     small = Scripted(Parameters(timestamps=False)).establish(mss=600)
-    small.tcp.send(bytes(1300), small.now)
+    small.tcp.send(bytes(1200), small.now)
     absurd = Scripted(Parameters(timestamps=False)).establish(mss=0)
-    absurd.tcp.send(bytes(1300), absurd.now)
+    absurd.tcp.send(bytes(1200), absurd.now)
 
     assert [len(s.payload) for s in small.out()] == [600, 600]
     assert all(40 < len(s.payload) <= 88 for s in absurd.out())
@@ -132,7 +132,7 @@ class _Chunks(TcpOptions):
 
 def test_t31_data_is_split_anew_but_not_across_the_boundaries_of_the_policy() -> None:
     policy: OptionPolicy = _Chunks()
-    test = Scripted(Parameters(timestamps=False), options=policy).establish(mss=1460)
+    test = Scripted(Parameters(timestamps=False, minshall=False), options=policy).establish(mss=1460)
     test.tcp.send(bytes(4000), test.now)
     before = [(test.seq_of(s), len(s.payload)) for s in test.out()]
 

@@ -28,6 +28,18 @@ def test_t6_nagle_holds_a_small_segment_while_data_is_unacknowledged() -> None:
     assert [s.payload for s in test.out()] == [b"bc"]
 
 
+@pytest.mark.parametrize(("minshall", "sizes"), [(True, [1000, 1000, 300]), (False, [1000, 1000])])
+def test_t6_the_tail_of_a_write_waits_for_full_segments_only_in_the_classic_form(
+    minshall: bool, sizes: list[int]
+) -> None:
+    test = Scripted(_plain(minshall=minshall)).establish(mss=1000)
+    test.tcp.send(bytes(2300), test.now)
+    assert [len(s.payload) for s in test.out()] == sizes
+    test.tcp.send(b"x", test.now)
+
+    assert test.out() == []  # a second small one is held by either
+
+
 def test_t6_without_nagle_each_small_segment_leaves_at_once() -> None:
     test = Scripted(_plain(nagle=False)).establish()
     left = []
@@ -40,6 +52,8 @@ def test_t6_without_nagle_each_small_segment_leaves_at_once() -> None:
 
 def test_t6_a_full_segment_and_a_last_one_with_fin_are_never_held() -> None:
     test = Scripted(_plain()).establish(mss=1000)
+    test.tcp.send(b"x", test.now)
+    test.out()
     test.tcp.send(bytes(1001), test.now)
     assert [len(s.payload) for s in test.out()] == [1000]
     test.tcp.close(test.now)

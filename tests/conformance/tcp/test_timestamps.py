@@ -47,6 +47,14 @@ def test_t19_linux_takes_such_a_segment() -> None:
     assert test.tcp.receive(10) == b"bare"
 
 
+def test_t19_a_receiver_told_to_be_lenient_takes_it_as_linux_does() -> None:
+    test = Scripted(Parameters(require_timestamps=False)).establish(timestamps=True)
+    recent = test.tcp.ts_recent
+
+    assert test.peer(payload=b"bare", timestamps=False)
+    assert test.tcp.receive(10) == b"bare" and test.tcp.ts_recent == recent
+
+
 def test_t19_a_reset_without_the_option_is_accepted() -> None:
     test = Scripted().establish(timestamps=True)
     test.peer(RST, 1, timestamps=False)
