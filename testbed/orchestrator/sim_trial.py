@@ -100,8 +100,8 @@ def run_trial(experiment: Experiment, trial: Trial, directory: Path, progress: P
         simulation = prepare(experiment, variant, trial)
         setup_ns = time.monotonic_ns() - begun_ns
         carry_out(simulation, experiment, progress)
-        tables, problems = _tables(simulation, experiment, variant, trial)
-        _write_captures(simulation, directory / "captures")
+        tables, problems = tables_of(simulation, experiment, variant, trial)
+        write_captures(simulation, directory / "captures")
         if problems:
             verdict, reason = "INVALID", "; ".join(problems)
     except (Unsupported, EndpointUnsupported) as error:
@@ -256,7 +256,7 @@ def _asked_for(parameters: Parameters) -> dict[str, str | int | bool | None]:
     }
 
 
-def _tables(
+def tables_of(
     simulation: Simulation, experiment: Experiment, variant: Variant, trial: Trial
 ) -> tuple[dict[str, list[Row]], list[str]]:
     """Rows of every table but ``trials``, and what was not as asked for."""
@@ -357,7 +357,8 @@ def _change_events(trial: int, topology: Topology, end_ns: int) -> list[Row]:
     return rows
 
 
-def _write_captures(simulation: Simulation, directory: Path) -> None:
+def write_captures(simulation: Simulation, directory: Path) -> None:
+    """A file for each interface of a host, named as a real capture is."""
     for interface in sim_network.interfaces(simulation.topology):
         node: HostNode = simulation.network.hosts[interface.host]
         if interface.link in node.captures:
