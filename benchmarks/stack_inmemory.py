@@ -18,7 +18,6 @@ process of its own, interleaved; medians. The ratios are printed last.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import random
@@ -26,10 +25,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import deque
 from dataclasses import dataclass, replace
 
 from testbed import compilation
+from testbed.endpoint.collector import collect_seldom
 
 DELAY_NS = 1_000_000
 CHUNK = 64 * 1024
@@ -50,7 +49,7 @@ class Result:
     seconds: float
     """CPU time."""
     shares: tuple[int, ...]
-    """Data segments by subflow."""
+    """Octets sent by subflow."""
     compiled: bool
 
     @property
@@ -61,10 +60,10 @@ class Result:
 
 def transfer(octets: int, mode: str, subflows: int = 2, **changes: object) -> Result:
     """Move ``octets`` from client to server."""
+    from testbed.mptcp.back_to_back import BackToBack
     from testbed.mptcp.parameters import Parameters
     from testbed.mptcp.stack import Stack
-    from testbed.wire.codec import decode, encode
-    from testbed.wire.segment import Segment, SocketAddress
+    from testbed.wire.segment import SocketAddress
 
     parameters = replace(Parameters(path_manager="fullmesh", scheduler="round-robin"), **changes)
     clients = [bytes((10, 0, path, 1)) for path in range(subflows)]
@@ -75,56 +74,16 @@ def transfer(octets: int, mode: str, subflows: int = 2, **changes: object) -> Re
 
     client = Stack(clients, parameters, random.Random(1), can_reach=joined)
     server = Stack(servers, replace(parameters, path_manager="signal"), random.Random(2), can_reach=joined)
-    listener = server.listen(PORT)
-    as_packets = mode == "packets"
-    now = 1_000_000_000
-    wires: tuple[deque[tuple[int, Segment | bytes]], deque[tuple[int, Segment | bytes]]] = (deque(), deque())
-    counts: dict[bytes, int] = {}
-    packets = acks = received = sent = 0
+    pair = BackToBack(client, server, server.listen(PORT), DELAY_NS, mode == "packets")
     chunk = random.Random(3).randbytes(CHUNK)
-    stream = chunk * 18
-    sender = client.connect(SocketAddress(servers[0], PORT), now)
-    receiver = None
-    gc.collect()
-    gc.freeze()
+    sender = client.connect(SocketAddress(servers[0], PORT), pair.now)
+    collect_seldom()
     begun = time.process_time()
-    while received < octets:
-        for stack, wire in ((client, wires[0]), (server, wires[1])):
-            for segment in stack.segments_to_send(now):
-                wire.append((now + DELAY_NS, encode(segment) if as_packets else segment))
-        times = [wire[0][0] for wire in wires if wire]
-        times += [due for stack in (client, server) if (due := stack.next_timeout()) is not None]
-        if not times:
-            raise RuntimeError(f"nothing happens any more after {received} of {octets} octets")
-        now = max(now, min(times))
-        for wire, stack, back in ((wires[0], server, wires[1]), (wires[1], client, wires[0])):
-            while wire and wire[0][0] <= now:
-                carried = wire.popleft()[1]
-                arriving = decode(carried) if isinstance(carried, bytes) else carried
-                if arriving.payload:
-                    packets += 1
-                    host = arriving.source.host
-                    counts[host] = counts.get(host, 0) + 1
-                else:
-                    acks += 1
-                stack.segment_arrives(arriving, now)
-                if stack is client:
-                    while sent < octets and sender.send_buffer_room >= CHUNK:
-                        sent += sender.send(chunk, now)
-                elif receiver is not None:
-                    if data := receiver.receive(1 << 20):
-                        if data != stream[received % CHUNK : received % CHUNK + len(data)]:
-                            raise RuntimeError(f"what was received differs from octet {received} on, or near it")
-                        received += len(data)
-                else:
-                    receiver = listener.accept()
-                for segment in stack.segments_to_send(now):
-                    back.append((now + DELAY_NS, encode(segment) if as_packets else segment))
-        for stack in (client, server):
-            stack.handle_timeout(now)
+    received = pair.transfer(sender, chunk, octets)
     seconds = time.process_time() - begun
-    shares = tuple(counts[host] for host in clients if host in counts)
-    return Result(packets, acks, received, seconds, shares, compilation.status.compiled)
+    acks = pair.forward.other_segments + pair.backward.other_segments
+    shares = tuple(subflow.tcp.snd_nxt - 1 for subflow in sender.subflows)
+    return Result(pair.forward.data_segments, acks, received, seconds, shares, compilation.status.compiled)
 
 
 def in_a_process(mode: str, octets: int, compiled: bool) -> Result:
