@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 import traceback
@@ -21,6 +22,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 BATCH = 25
+CASE_SECONDS = 15
+"""A case takes hundredths of a second; one that takes this long hangs."""
 
 
 def _integrity() -> object:
@@ -36,13 +39,21 @@ def run_batch(first: int, count: int) -> list[tuple[int, str]]:
     """Play cases ``first`` and on; those that failed, with the reason."""
     integrity = _integrity()
     failed = []
+    signal.signal(signal.SIGALRM, _too_long)
     for seed in range(first, first + count):
+        signal.alarm(CASE_SECONDS)
         try:
             integrity.play(seed)  # type: ignore[attr-defined]
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             failed.append((seed, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"))
+        finally:
+            signal.alarm(0)
     return failed
+
+
+def _too_long(number: int, frame: object) -> None:
+    raise TimeoutError(f"still running after {CASE_SECONDS} s")
 
 
 def replay(seed: int, trace: bool) -> int:
