@@ -15,8 +15,9 @@ sent. Each displaced block (and each other option that waits) has a class, found
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from testbed.mptcp.draft import Draft
 from testbed.mptcp.packing import AREA, MOST_SACK_BLOCKS, padded
 from testbed.tcp.seam import SegmentPlan
 from testbed.wire.options import (
@@ -44,9 +45,6 @@ from testbed.wire.options import (
     Sack,
 )
 from testbed.wire.segment import ACK, FIN, RST, SYN
-
-if TYPE_CHECKING:
-    from testbed.mptcp.option_draft import Draft
 
 Row = tuple[int, int, str, bool, int, int, str, int, str, int, int, int, int, int, int, int, int, int, str, str, str]
 

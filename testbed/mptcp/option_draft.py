@@ -1,7 +1,7 @@
 """The long way to the options of a segment: every candidate, every policy, and what the ledger has to know.
 
-A :class:`Draft` is one decision: what was wanted, what is in, what waits. :class:`Drafter` makes it without side
-effects (TCP may ask and not send) and carries it out when the segment has left.
+:class:`Drafter` makes a :class:`testbed.mptcp.draft.Draft` without side effects (TCP may ask and not send) and carries
+it out when the segment has left.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 from typing import Final
 
 from testbed.mptcp.compatibility import may_join
-from testbed.mptcp.late_mappings import LateMappings
+from testbed.mptcp.draft import Draft
+from testbed.mptcp.dss import ack_dss, mapping_dss, replaces_dss, without_data_ack, without_mapping
 from testbed.mptcp.ledger import Ledger
-from testbed.mptcp.packing import AREA, MOST_SACK_BLOCKS, SACK_BASE, SACK_BLOCK, TIMESTAMPS_SIZE, Area, lay_out_syn
+from testbed.mptcp.mapping_choice import MappingChoice
+from testbed.mptcp.packing import AREA, TIMESTAMPS_SIZE, Area, lay_out_syn
 from testbed.mptcp.parameters import Candidate, OptionPolicy
 from testbed.mptcp.subflow_view import NOT_KNOWN, OutgoingMapping, SubflowView
 from testbed.tcp.seam import SegmentPlan
 from testbed.wire.options import (
     SUBTYPE_ADD_ADDR,
-    SUBTYPE_MP_CAPABLE,
     SUBTYPE_MP_FAIL,
     SUBTYPE_MP_FASTCLOSE,
-    SUBTYPE_MP_JOIN,
     SUBTYPE_MP_PRIO,
     SUBTYPE_REMOVE_ADDR,
     Dss,
-    MpCapable,
     MptcpOption,
 )
 from testbed.wire.segment import FIN, RST, SYN
@@ -40,63 +39,6 @@ _MOST_ACKS_IN_A_ROW: Final = 2
 """RFC 8684 §3: no more than two acknowledgements in a row only for signalling (checklist A2)."""
 
 
-class Draft:
-    """One answer to one question of TCP."""
-
-    __slots__ = (
-        "area",
-        "dss",
-        "handshake",
-        "is_ack_first",
-        "mapping",
-        "never_fit",
-        "own",
-        "own_fits_later",
-        "repeats_data_ack",
-        "repeats_mapping",
-        "sent_dss",
-        "signals",
-        "split_end",
-        "split_start",
-        "wanted_cookie",
-        "wanted_handshake",
-        "wanted_signals",
-        "wanted_timestamps",
-    )
-
-    def __init__(self, area: Area, plan: SegmentPlan) -> None:
-        self.area = area
-        self.wanted_timestamps = plan.timestamps is not None
-        self.wanted_cookie = (
-            len(plan.fast_open_cookie) if plan.flags & SYN and plan.fast_open_cookie is not None else -1
-        )
-        """Octets of the Fast Open cookie (0: a request); -1: none."""
-        self.wanted_handshake: MptcpOption | None = None
-        self.handshake: MptcpOption | None = None
-        """The one that is in."""
-        self.own: OutgoingMapping | None = None
-        """The mapping of the segment's data."""
-        self.mapping: OutgoingMapping | None = None
-        """The mapping that it is to carry: usually its own."""
-        self.dss: Dss | None = None
-        """The DSS wanted."""
-        self.sent_dss: Dss | None = None
-        """The DSS that is in: the one wanted, or less."""
-        self.repeats_mapping = False
-        self.repeats_data_ack = False
-        self.wanted_signals: list[MptcpOption] = []
-        self.signals: list[MptcpOption] = []
-        """Those of them that are in."""
-        self.never_fit: list[MptcpOption] = []
-        self.is_ack_first = False
-        """A pure ACK ahead of data that was ready."""
-        self.own_fits_later = False
-        """The mapping waits by policy (late), not for want of room."""
-        self.split_start = -1
-        """SSN at which the second half begins, when this is the first half of a split segment (S23)."""
-        self.split_end = -1
-
-
 class Drafter:
     """Makes drafts for one subflow and remembers what its policies need from segment to segment."""
 
@@ -106,10 +48,7 @@ class Drafter:
         self.ledger = ledger
         self.subflow_number = subflow_number
         self._is_aligned = policy.packing == "aligned"
-        self._late = LateMappings(policy.mapping_late_by) if policy.mapping_late_by else None
-        self._half_start = -1
-        self._half_end = -1
-        """Range of a second half that is still to leave."""
+        self.choice = MappingChoice(view, policy)
         self._acks_in_a_row = 0
         self._last_data_ack = NOT_KNOWN
 
@@ -130,7 +69,7 @@ class Drafter:
         draft = self._established(plan, self._plan_dss(plan), timestamps=True)
         if available and self._goes_as_ack_first(draft, plan):
             plan.length = 0
-            announced = draft.own if self._announces(draft) else None
+            announced = draft.own if self.choice.announces(draft) else None
             draft = self._established(plan, self._plan_dss(plan, announced), timestamps=True)
             draft.is_ack_first = True
         elif plan.sack_blocks and draft.area.sack is None:
@@ -173,49 +112,14 @@ class Drafter:
             return draft
         if plan.length:
             draft.own = view.mapping_for(plan.ssn, plan.length)
-            self._limit_length(plan, draft.own)
+            self.choice.limit_length(plan, draft.own)
         if view.handshake_due:
             draft.wanted_handshake = draft.handshake = view.handshake_option(plan)
         draft.wanted_signals = list(view.signals)
-        draft.mapping = announced if announced is not None else self._mapping_to_carry(plan, draft)
+        draft.mapping = announced if announced is not None else self.choice.mapping_to_carry(plan, draft)
         if not replaces_dss(draft.handshake):
             self._want_dss(plan, draft)
         return draft
-
-    def _limit_length(self, plan: SegmentPlan, own: OutgoingMapping | None) -> None:
-        """No segment crosses the end of its mapping, nor of the second half of a split."""
-        end = plan.ssn + plan.length
-        if own is not None and own.length:
-            end = min(end, own.ssn + own.length)
-        if self._is_second_half(plan, own):
-            end = min(end, self._half_end)
-        plan.length = end - plan.ssn
-
-    def _is_second_half(self, plan: SegmentPlan, own: OutgoingMapping | None) -> bool:
-        return plan.ssn == self._half_start and own is not None and own.carried_at >= 0 and self.view.data_acked
-
-    def _mapping_to_carry(self, plan: SegmentPlan, draft: Draft) -> OutgoingMapping | None:
-        """The mapping that this segment carries under the policy; None: none."""
-        own = draft.own
-        if not plan.length and self.view.infinite_mapping_due():
-            return self.view.mapping_for(plan.ssn, 0)
-        if own is None:
-            return None
-        if not own.length:  # the infinite mapping rides on all data until the data level withdraws it
-            return own
-        must = own.must_ride(plan.ssn, plan.length)
-        if not self.view.data_acked:
-            return own
-        if self._late is not None:
-            late = self._late.mapping_for(own, plan.ssn, plan.is_retransmission)
-            draft.own_fits_later = late is not own
-            return late
-        if self._is_second_half(plan, own):
-            return None
-        if self.policy.mapping_every == "segment":
-            announced = self.policy.map_on_pure_ack and own.carried_at == own.ssn and not plan.is_retransmission
-            return None if announced else own
-        return own if must else None
 
     def _want_dss(self, plan: SegmentPlan, draft: Draft) -> None:
         """Build the DSS that the state calls for."""
@@ -246,7 +150,7 @@ class Drafter:
         area = draft.area
         fastclose = next((option for option in draft.wanted_signals if option.subtype == SUBTYPE_MP_FASTCLOSE), None)
         order = self.policy.priority
-        if self._is_second_half(plan, draft.own):
+        if self.choice.is_second_half(plan, draft.own):
             order = _SACK_FIRST
         reserve = self._reserve(plan, draft)
         alone = self._leaves_alone(plan, draft)
@@ -356,21 +260,10 @@ class Drafter:
         """Whether a pure ACK leaves ahead of this data: for its mapping (S19), or for signals that do not fit on it."""
         if plan.is_retransmission or draft.handshake is not None or plan.flags & FIN:
             return False
-        if self._announces(draft):
+        if self.choice.announces(draft):
             return True
         waits = len(draft.signals) < len(draft.wanted_signals)
         return waits and self._acks_in_a_row < _MOST_ACKS_IN_A_ROW
-
-    def _announces(self, draft: Draft) -> bool:
-        """Whether the data's mapping goes ahead on an ACK of its own."""
-        own = draft.own
-        return (
-            self.policy.map_on_pure_ack
-            and own is not None
-            and own.length > 0
-            and own.carried_at < 0
-            and self.view.data_acked
-        )
 
     def _make_room_for_sack(self, draft: Draft, plan: SegmentPlan) -> Draft:
         """No SACK block fits: leave the timestamps out of this packet, or split it (S23), if the policy says so."""
@@ -399,7 +292,7 @@ class Drafter:
             view.handshake_left(draft.handshake, plan.now)
         if plan.flags & (SYN | RST):
             return
-        self._note_mapping(draft, plan)
+        self.choice.has_left(draft, plan)
         if draft.sent_dss is not None and draft.sent_dss.data_ack is not None:
             self._last_data_ack = view.data_ack()
         if plan.length:
@@ -411,29 +304,6 @@ class Drafter:
         for option in draft.never_fit:
             view.signal_never_fits(option, plan.now)
 
-    def _note_mapping(self, draft: Draft, plan: SegmentPlan) -> None:
-        mapping = draft.mapping
-        is_in = (draft.sent_dss is not None and draft.sent_dss.dsn is not None) or declares_mapping(draft.handshake)
-        if mapping is not None and is_in and mapping.carried_at < 0:
-            mapping.carried_at = plan.ssn if plan.length else mapping.ssn
-        if self._late is not None and draft.own is not None and plan.length:
-            self._late.has_left(plan.ssn, plan.is_retransmission, draft.own, mapping if is_in else None)
-        if plan.length:
-            if draft.split_start >= 0:
-                self._half_start, self._half_end = draft.split_start, draft.split_end
-            elif plan.ssn == self._half_start:
-                self._half_start = -1
-
-
-def replaces_dss(option: MptcpOption | None) -> bool:
-    """Whether this is an MP_CAPABLE or MP_JOIN, which stands in place of the DSS (RFC 8684 §3.1)."""
-    return option is not None and option.subtype in (SUBTYPE_MP_CAPABLE, SUBTYPE_MP_JOIN)
-
-
-def declares_mapping(option: MptcpOption | None) -> bool:
-    """Whether it is the MP_CAPABLE that maps the first data."""
-    return isinstance(option, MpCapable) and option.data_length is not None
-
 
 def first_of(options: list[MptcpOption], subtype: int) -> MptcpOption | None:
     """The oldest option of that subtype."""
@@ -441,43 +311,3 @@ def first_of(options: list[MptcpOption], subtype: int) -> MptcpOption | None:
         if option.subtype == subtype:
             return option
     return None
-
-
-def ack_dss(data_ack: int, wide: bool) -> Dss:
-    """DSS with a DATA_ACK alone."""
-    return Dss(data_ack & (0xFFFF_FFFF_FFFF_FFFF if wide else 0xFFFF_FFFF), 8 if wide else 4)
-
-
-def mapping_dss(mapping: OutgoingMapping, data_ack: int, wide_ack: bool, wide_dsn: bool, ssn_offset: int) -> Dss:
-    """DSS with a mapping and, if it is known, a DATA_ACK. The infinite mapping has checksum 0 (checklist D14)."""
-    checksum = mapping.checksum
-    length = mapping.length + 1 if mapping.data_fin else mapping.length
-    if not length and checksum is not None:
-        checksum = 0
-    ack = None if data_ack == NOT_KNOWN else data_ack & (0xFFFF_FFFF_FFFF_FFFF if wide_ack else 0xFFFF_FFFF)
-    dsn = mapping.dsn & (0xFFFF_FFFF_FFFF_FFFF if wide_dsn else 0xFFFF_FFFF)
-    return Dss(
-        ack,
-        8 if wide_ack else 4,
-        dsn,
-        8 if wide_dsn else 4,
-        mapping.ssn - ssn_offset,
-        length,
-        checksum,
-        mapping.data_fin,
-    )
-
-
-def without_data_ack(dss: Dss) -> Dss:
-    """The same mapping alone."""
-    return Dss(None, dss.ack_octets, dss.dsn, dss.dsn_octets, dss.ssn, dss.length, dss.checksum, dss.data_fin)
-
-
-def without_mapping(dss: Dss) -> Dss:
-    """The same DATA_ACK alone."""
-    return Dss(dss.data_ack, dss.ack_octets)
-
-
-def sack_size(blocks: int) -> int:
-    """Octets of a SACK option of that many blocks, at most four (RFC 2018)."""
-    return SACK_BASE + SACK_BLOCK * min(blocks, MOST_SACK_BLOCKS) if blocks else 0

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from testbed.mptcp.draft import Draft
 from testbed.mptcp.ledger import Ledger
-from testbed.mptcp.option_draft import Draft, Drafter
+from testbed.mptcp.option_draft import Drafter
 from testbed.mptcp.packing import AREA, padded, sack_blocks_that_fit
 from testbed.mptcp.parameters import OptionPolicy
 from testbed.mptcp.subflow_view import NOT_KNOWN, OutgoingMapping, SubflowView
@@ -47,6 +48,7 @@ class SubflowOptions(seam.OptionPolicy):
         self._area_length = 0
         self._area_data_fin = False
         self._area_data_ack = NOT_KNOWN
+        self._area_peer_is_wide = False
         self._area_stamps: tuple[int, int] | None = None
         self._area: tuple[Option, ...] = ()
         self._area_octets = 0
@@ -94,6 +96,7 @@ class SubflowOptions(seam.OptionPolicy):
                 and data_ack == self._area_data_ack
                 and plan.timestamps is self._area_stamps
                 and not plan.sack_blocks
+                and view.peer_sends_wide_dsn is self._area_peer_is_wide
                 and mapping.length == self._area_length
                 and mapping.data_fin == self._area_data_fin
             ):
@@ -106,6 +109,7 @@ class SubflowOptions(seam.OptionPolicy):
                 self._area_length = mapping.length
                 self._area_data_fin = mapping.data_fin
                 self._area_data_ack = data_ack
+                self._area_peer_is_wide = view.peer_sends_wide_dsn
                 self._area_stamps = plan.timestamps
                 self._area = plan.options
                 self._area_octets = plan.option_octets

@@ -131,6 +131,19 @@ class TestOrdinarySegments:
         assert narrow is not None and narrow.ack_octets == 4
         assert wide is not None and wide.ack_octets == 8
 
+    def test_what_is_remembered_of_a_burst_goes_with_the_width(self) -> None:
+        view = a_view(OutgoingMapping(0, 1, 2800), wide=False)
+        options = SubflowOptions(view, OptionPolicy())
+        stamps = (1, 2)
+
+        narrow = send(options, a_plan(1400, timestamps=stamps))
+        again = send(options, a_plan(1400, ssn=1401, timestamps=stamps))
+        view.peer_sends_wide_dsn = True
+        wide = send(options, a_plan(1400, timestamps=stamps))
+
+        assert again.options is narrow.options
+        assert (dss := dss_of(wide)) is not None and dss.ack_octets == 8
+
     def test_without_a_data_ack_known_the_mapping_stands_alone(self) -> None:
         view = a_view(OutgoingMapping(0, 1, 100), data_ack=-1)
 
@@ -144,18 +157,16 @@ class TestOrdinarySegments:
 
         assert kinds(send(SubflowOptions(view, OptionPolicy()), a_plan(100, blocks=3))) == [Timestamps, Sack]
 
-    def test_the_infinite_mapping_is_declared_once_and_repeated_with_its_segment(self) -> None:
+    def test_the_infinite_mapping_rides_on_all_data_until_it_is_withdrawn(self) -> None:
         infinite = OutgoingMapping(700, 201, 0, checksum=5)
         view = a_view(infinite)
         options = SubflowOptions(view, OptionPolicy())
 
         first = dss_of(send(options, a_plan(100, ssn=201)))
         later = dss_of(send(options, a_plan(100, ssn=301)))
-        again = dss_of(send(options, a_plan(100, ssn=201, is_retransmission=True)))
 
         assert first is not None and (first.dsn, first.ssn, first.length, first.checksum) == (700, 201, 0, 0)
-        assert later is not None and later.dsn is None
-        assert again == first
+        assert later == first
 
     @pytest.mark.parametrize(("name", "octets"), [("linux", 40), ("dense", 36), ("width-32", 32), ("dense-32", 28)])
     def test_the_size_told_for_a_full_segment_is_what_it_takes(self, name: str, octets: int) -> None:
