@@ -116,6 +116,7 @@ def main() -> int:
         session.fail("unsupported", str(error))
         code = EXIT_UNSUPPORTED
     reported = _report(session, application, emit)
+    emit.flush()
     return code or reported
 
 
@@ -131,15 +132,17 @@ def _run_userspace(
         session = Session(configuration, loop, KernelTransport(configuration, loop), emit)
         session.fail("unsupported", str(error))
         _report(session, None, emit)
+        emit.flush()
         return EXIT_UNSUPPORTED
     try:
         session = Session(configuration, loop, host.transport, emit)
         application = make_application(session)
         _serve(session, loop, application, reader, early, emit, host.round)
         code = _report(session, application, emit, host.stack.counters)
-        _linger(host, loop, reader)
+        _linger(host, loop, reader)  # before anything that may block: no kernel goes on for us
     finally:
         host.close()
+    emit.flush()
     return code
 
 
@@ -166,7 +169,6 @@ def _report(
     if application is not None:
         application.close()
     emit(result)
-    emit.flush()
     return EXIT_FAILED if result.error else EXIT_OK
 
 

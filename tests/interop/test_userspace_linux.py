@@ -31,15 +31,19 @@ def with_endpoints(made: Scenario, **values: object) -> Scenario:
     )
 
 
-def assert_mptcp(report: Report, joins: int = 0) -> None:
+def assert_mptcp(report: Report, joins: int | None = 0) -> None:
+    """Every byte is there and MPTCP was spoken, with so many further subflows (None: the path may prevent them)."""
     assert report.problems() == []
     for end in ("client", "server"):
         result = report.client if end == "client" else report.server
         assert not result.fallback, end
-        assert result.subflows_seen == 1 + joins, end
-    assert report.count("client", "MPCapableSYNTX") == report.count("server", "MPCapableSYNRX") == 1
+        if joins is not None:
+            assert result.subflows_seen == 1 + joins, end
+    assert report.count("client", "MPCapableSYNTX") >= 1
+    assert report.count("server", "MPCapableSYNRX") >= 1
     assert report.count("client", "MPCapableSYNACKRX") == report.count("server", "MPCapableACKRX") == 1
-    assert report.count("server", "MPJoinSynRx") == report.count("server", "MPJoinAckRx") == joins
+    if joins is not None:
+        assert report.count("server", "MPJoinSynRx") == report.count("server", "MPJoinAckRx") == joins
     for end in ("client", "server"):
         for name in ("MPCapableFallbackACK", "MPFailTx", "MPFailRx", "DataCsumErr"):
             assert report.count(end, name) == 0, (end, name)
@@ -77,11 +81,18 @@ def test_requests_and_responses(role: str) -> None:
     assert_mptcp(report, joins=1)
 
 
-@pytest.mark.parametrize(("mode", "joins"), [("subflow", 1), ("signal", 1), ("fullmesh", 3), ("ndiffports", 1)])
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("role", "mode", "joins"),
+    [
+        *((role, mode, joins) for role in ROLES for mode, joins in (("subflow", 1), ("signal", 1), ("fullmesh", 3))),
+        (
+            "client",
+            "ndiffports",
+            1,
+        ),  # a kernel client opens one subflow per announced port, and our server announces none
+    ],
+)
 def test_every_path_manager_of_one_opens_subflows_to_the_other(role: str, mode: str, joins: int) -> None:
-    if (role, mode) == ("server", "ndiffports"):
-        pytest.skip("a kernel client opens one subflow per announced address, and our server announces no ports")
     report = carry_out(scenario(role, path_manager=PathManager(mode=mode)))  # type: ignore[arg-type]
     assert_mptcp(report, joins)
     if mode in ("signal", "fullmesh"):
@@ -108,10 +119,13 @@ def test_three_paths(role: str, family: int) -> None:
 )
 @pytest.mark.parametrize("role", ROLES)
 def test_paths_that_lose_reorder_copy_and_damage(role: str, impaired: dict[str, object]) -> None:
+    """Linux takes data that overtakes the end of a handshake for a fallback, or for a violation on a further subflow
+    (net/mptcp/options.c, check_fully_established): so the first path keeps the order, and a join may be refused."""
     bad = dataclasses.replace(PATH, **impaired)  # type: ignore[arg-type]
+    first = PATH if "reordering" in impaired else bad
     bulk = Bulk(direction="both", size_bytes=400_000)
-    made = scenario(role, paths=(bad, bad), path_manager=PathManager(mode="signal"), application=bulk)
-    assert_mptcp(carry_out(made), joins=1)
+    made = scenario(role, paths=(first, bad), path_manager=PathManager(mode="signal"), application=bulk)
+    assert_mptcp(carry_out(made), joins=None)
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,4 +1,4 @@
-"""The userspace stack against the kernel's MPTCP (or itself) over two or three emulated paths: one scenario, one outcome.
+"""The userspace stack against the kernel's MPTCP (or itself) over emulated paths: one scenario, one outcome.
 
 A scenario is a value that the tests write down and the soak draws from a seed. Both ends are ordinary endpoint
 processes; every transfer is verified by length and SHA-256 at both ends, and the kernel's counters are read where a
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from endpoint_pair import RunningEndpoint, StartIn, flow
+from endpoint_pair import RunningEndpoint, StartIn, flow, start
 
 from testbed.endpoint.parameters import Application, Bulk, Endpoint, PathManagerSettings
 from testbed.endpoint.protocol import Configuration, FlowResult
@@ -102,9 +102,10 @@ def carry_out(
             interfaces = [("client", lab.interface("client", f"access{number}")) for number in numbers]
             capture = CaptureCollector(interfaces, captures, lab.start)
             capture.start(0)
-        assert lab.relay is not None
-        lab.relay.begin()
         with endpoints(lab, scenario) as (client, server):
+            assert lab.relay is not None
+            lab.relay.begin()  # changes count from here
+            start(client, server)
             results = client.result(), server.result()
             kernel = {host: kernel_counters(lab, host) for host in ("client", "server")}
         files = [each.path for each in capture.stop()] if capture is not None else []
@@ -138,7 +139,7 @@ def build(scenario: Scenario) -> MininetLab:
 
 
 def endpoints(lab: MininetLab, scenario: Scenario) -> Any:
-    """Both ends, started: a context manager that gives (client, server)."""
+    """Both ends, ready to start: a context manager that gives (client, server)."""
     common: dict[str, Any] = {
         "flow": "main",
         "family": scenario.family,
@@ -167,16 +168,16 @@ def endpoints(lab: MininetLab, scenario: Scenario) -> Any:
             **common,
         )
 
-    return flow(start_in(lab, "server"), serving, start_in(lab, "client"), asking)
+    return flow(start_in(lab, "server"), serving, start_in(lab, "client"), asking, begin=False)
 
 
 def start_in(lab: MininetLab, node: str) -> StartIn:
     """Starts programs in a node."""
 
-    def start(argv: Sequence[str]) -> Process:
+    def begin(argv: Sequence[str]) -> Process:
         return lab.start(node, argv, interactive=True)
 
-    return start
+    return begin
 
 
 def kernel_counters(lab: MininetLab, host: str) -> dict[str, int]:

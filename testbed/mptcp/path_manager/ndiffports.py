@@ -8,7 +8,7 @@ from testbed.mptcp.path_manager.base import Pair, PathManager, PathView, one_loc
 
 
 class DifferentPortsPathManager(PathManager):
-    """The client opens; where the peer announces ports of its first address instead (as Linux must), it uses those."""
+    """The client opens; to ports that the peer announces (as Linux must) only if its first one is closed to joins."""
 
     name: ClassVar[str] = "ndiffports"
 
@@ -17,8 +17,7 @@ class DifferentPortsPathManager(PathManager):
         if not view.is_client:
             return []
         further = view.parameters.ports - 1
-        announced = [remote for remote in view.announced_remotes if remote.host == view.initial.remote.host]
-        pairs = one_local_each(view, announced[:further])
         if view.initial_remote_is_open:
-            pairs += [view.initial] * (further - len(pairs))
-        return pairs
+            return [view.initial] * further
+        announced = [remote for remote in view.announced_remotes if remote.host == view.initial.remote.host]
+        return one_local_each(view, announced[:further])

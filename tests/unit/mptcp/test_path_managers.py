@@ -109,9 +109,13 @@ def test_ndiffports_repeats_the_first_pair() -> None:
     assert wanted == [Pair(local(0), remote(0))] * 2
 
 
-def test_ndiffports_uses_announced_ports_of_the_first_address() -> None:
-    wanted = make("ndiffports").wanted(view(locals_=1, announced=[remote(0, 10101)], parameters=Parameters(ports=3)))
-    assert wanted == [Pair(local(0), remote(0, 10101)), Pair(local(0), remote(0))]
+def test_ndiffports_uses_announced_ports_only_when_the_first_takes_no_joins() -> None:
+    parameters, announced = Parameters(ports=3), [remote(0, 10101)]
+    manager = make("ndiffports")
+    wanted = manager.wanted(view(locals_=1, announced=announced, parameters=parameters))
+    assert wanted == [Pair(local(0), remote(0))] * 2
+    closed = view(locals_=1, announced=announced, parameters=parameters, initial_is_open=False)
+    assert manager.wanted(closed) == [Pair(local(0), remote(0, 10101))]
 
 
 def test_backup_marks_the_named_addresses_or_all_but_the_first() -> None:
