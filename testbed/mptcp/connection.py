@@ -329,14 +329,14 @@ class Connection:
             # An ACK with ADD_ADDR alone (as Linux sends it) shows that options pass, too.
             shows_options = dss is not None or not segment.mptcp
             if not subflow.data_acked and shows_options and tcp.snd_una > subflow.acknowledged_to:
-                self._first_data_acknowledged(subflow, dss, now)
+                self._first_data_acknowledged(subflow, segment, now)
         received = tcp.take_received()
         if received:
             self.last_heard = subflow
             if not subflow.is_gone:
                 self.arrival.data_arrives(subflow, received, now)
         if tcp.snd_una != subflow.acknowledged_to:
-            subflow.acknowledged_bare = dss is None
+            subflow.acknowledged_bare = not segment.mptcp
             self._subflow_acknowledges(subflow, now)
         if tcp.events:
             self._subflow_events(subflow, now)
@@ -395,10 +395,11 @@ class Connection:
             if self.wants_room:
                 self.room_made()
 
-    def _first_data_acknowledged(self, subflow: Subflow, dss: Dss | None, now: int) -> None:
+    def _first_data_acknowledged(self, subflow: Subflow, segment: Segment, now: int) -> None:
         """The subflow's first data is acknowledged: with a DATA_ACK, options are known to pass both ways (D26)."""
-        if dss is not None:
-            subflow.data_acked = dss.data_ack is not None
+        if segment.mptcp:
+            # An ADD_ADDR may have displaced the DSS (Linux sends it alone): it passes the path as well.
+            subflow.data_acked = segment.dss is not None and segment.dss.data_ack is not None
             return
         if not subflow.is_initial:
             self.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now)  # K2

@@ -55,6 +55,7 @@ class Fallback:
         subflow.signals = [option for option in subflow.signals if isinstance(option, MpFail)]
         self.say_no_more()
         self._release_held(subflow, now)
+        self.data_given(now)
 
     def say_no_more(self) -> None:
         """After the MP_FAIL and the infinite mapping that are owed no MPTCP option leaves any more."""
@@ -166,9 +167,9 @@ class Fallback:
     def data_given(self, now: int) -> None:
         """All data is with TCP: if the user has closed, the FIN follows it."""
         connection = self.connection
-        if connection.closing.fin_dsn == NOT_KNOWN or self.fin_given:
+        if connection.closing.fin_dsn == NOT_KNOWN or self.fin_given or connection.send_queue.unsent_octets:
             return
         subflow = connection.only_subflow()
-        if subflow is not None and subflow.may_send_data:
+        if subflow is not None and subflow.may_send_data and not subflow.untaken:
             self.fin_given = True
             subflow.tcp.close(now)

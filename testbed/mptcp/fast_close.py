@@ -91,12 +91,14 @@ class FastClose:
             connection.counters.add("MPTcpExtMPFastcloseBadKey")
             return False
         connection.counters.add("MPTcpExtMPFastcloseRx")
+        was_ours = self.waits
+        self.waits = False
         # The ACK form is answered by RST on all subflows; a simultaneous one likewise. To a RST nothing is said, but
         # the other subflows may still be open.
         for other in list(connection.subflows):
             if not other.is_gone and not (other is subflow and segment.flags & RST):
                 connection.signalling.reset_subflow(other, resets.UNSPECIFIED, now)
-        if not self.waits:
+        if not was_ours:
             connection.fail(Event.RESET, Failure.RESET)
         self._over(now)
         return True

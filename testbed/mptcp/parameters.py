@@ -93,7 +93,8 @@ class ReceiverRules:
     """K3: tell the peer with an infinite mapping; Linux often does not."""
     bare_ack_falls_back: Literal["always", "client"] = "always"
     """K3: our data acknowledged by the subflow without any DATA_ACK. ``client``: only the opener draws the consequence,
-    a server reinjects (Linux)."""
+    a server waits for the connection-level timer first (Linux does no more than reinject, E8d; but a
+    peer that is plain TCP by then would deliver that twice)."""
     mappings_limit: int = 1024
     """Mappings stored per subflow; beyond it the newest is dropped (and counted)."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp import resets
 from testbed.mptcp.subflow_view import NOT_KNOWN
+from testbed.tcp.state import Event, Failure
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
@@ -25,7 +26,7 @@ BACKOFF_LIMIT: Final = 6
 class Reinjection:
     """One for each connection."""
 
-    __slots__ = ("backoff", "connection", "deadline", "progress_at")
+    __slots__ = ("attempts", "backoff", "connection", "deadline", "progress_at")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -33,6 +34,8 @@ class Reinjection:
         """ns; lazy: it is not moved at each progress but looked at again when it comes."""
         self.progress_at = 0
         self.backoff = 0
+        self.attempts = 0
+        """Expiries since the last progress; R2 of RFC 9293 §3.8.3 (``retries``) bounds them at this level, too."""
 
     # --- the timer ---
 
@@ -58,6 +61,7 @@ class Reinjection:
     def progress(self, now: int) -> None:
         """A DATA_ACK or window has moved things on."""
         self.backoff = 0
+        self.attempts = 0
         self.progress_at = now
         if self.deadline is None and self._something_waits():
             self.deadline = now + self.interval()
@@ -91,12 +95,39 @@ class Reinjection:
         connection = self.connection
         queue = connection.send_queue
         head = queue.head()
+        self.attempts += 1
+        if self.attempts > connection.parameters.tcp.retries and (
+            head is not None or connection.data_fin_due != NOT_KNOWN
+        ):
+            self._give_up(now)
+            return
         if head is not None:
+            subflow = connection.only_subflow()
+            if (
+                subflow is not None
+                and head.copies <= 0
+                and (subflow.acknowledged_bare or not subflow.data_acked)
+                and connection.live_subflows() == 1
+            ):
+                # The only subflow acknowledges without any DSS: options are lost, or the peer has silently gone over to
+                # TCP (as Linux does). Data sent again would be delivered twice.
+                connection.options_are_lost(subflow, now)
+                return
             queue.reinject(head)
         if connection.data_fin_due != NOT_KNOWN:
             connection.closing.announce(now)
         elif head is None and queue.unsent_octets:
             self._probe_window(now)
+
+    def _give_up(self, now: int) -> None:
+        """No DATA_ACK however often we asked. On a single subflow that TCP still keeps, the peer may have gone over to
+        TCP without a word: so do we if that is possible (then a FIN takes the DATA_FIN's place)."""
+        connection = self.connection
+        if connection.live_subflows() == 1 and connection.may_fall_back():
+            connection.fall_back("MPTcpExtMPCapableDataFallback", now, tell_peer=True)
+            return
+        connection.fail(Event.TIMED_OUT, Failure.TIMED_OUT)
+        connection.fast_closing.abort(now)
 
     def _probe_window(self, now: int) -> None:
         """The window is closed and nothing is outstanding whose acknowledgment would tell that it opened: ask, for ever

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from testbed.mptcp import handshake
 from testbed.mptcp.join import JoinState
 from testbed.mptcp.subflow_data import SubflowData
+from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.tcp.seam import SegmentPlan
 from testbed.tcp.state import CLOSED, ESTABLISHED, TIME_WAIT
 from testbed.wire.options import AddAddr, Dss, MpCapable, MpFail, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
@@ -57,6 +58,7 @@ class Subflow(SubflowData):
         "settled",
         "state",
         "syn_count",
+        "third_ack_left",
     )
 
     def __init__(
@@ -79,6 +81,8 @@ class Subflow(SubflowData):
         self.backup_local = False
         """We asked the peer not to use it (MP_JOIN's B, MP_PRIO)."""
         self.backup_remote = False
+        self.third_ack_left = False
+        """MP_CAPABLE with both keys has been sent."""
         self.syn_count = 0
         """SYNs with an MPTCP option sent."""
         self.sent_plain_syn = False
@@ -164,8 +168,15 @@ class Subflow(SubflowData):
             return None
         option = handshake.confirmation(parameters, connection.checksum, keys.local_key, keys.remote_key)
         if plan.length == 0:
-            return option  # B11; repeated as long as nothing shows that the peer has it
+            # B11; repeated as long as nothing shows that the peer has it, in turns with a DATA_FIN that is due.
+            return None if self._data_fin_has_its_turn() else option
         return self._with_first_data(option, plan)
+
+    def _data_fin_has_its_turn(self) -> bool:
+        connection = self.connection
+        if connection.data_fin_due == NOT_KNOWN or not self.third_ack_left:
+            return False
+        return connection.reinjection.attempts & 1 == 0
 
     def _with_first_data(self, option: MpCapable, plan: SegmentPlan) -> MptcpOption | None:
         """B12: the first data repeats both keys, and a Data-Level Length stands in place of the mapping."""
@@ -198,6 +209,10 @@ class Subflow(SubflowData):
                 self.syn_count += 1
                 if self.syn_count == 1:
                     counters.add("MPTcpExtMPCapableSYNTX")
+            elif option.receiver_key is not None and not self.third_ack_left:
+                self.third_ack_left = True
+                if self.connection.data_fin_due != NOT_KNOWN:
+                    self.tcp.ack_now()
         elif isinstance(option, MpJoin) and self.join is not None:
             if option.token is not None:
                 if self.syn_count == 0:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.send_queue import Mapping, declare_checksum
 from testbed.mptcp.subflow_view import NOT_KNOWN
+from testbed.tcp.state import CLOSED
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
@@ -85,8 +86,8 @@ class Transmission:
         dsn = queue.snd_nxt
         mapping = Mapping(dsn, subflow.tcp.snd_end, queue.take(length))
         mapping.carriers = 1 << subflow.number
-        if connection.closing.fin_dsn == mapping.end:
-            mapping.data_fin = True
+        if connection.closing.fin_dsn == mapping.end and subflow.fully_established:
+            mapping.data_fin = True  # under MP_CAPABLE (B12) there is no room for it: it follows on an ACK
         if connection.checksum:
             declare_checksum(mapping, subflow.ssn_offset)
         queue.sent(mapping)
@@ -138,8 +139,7 @@ class Transmission:
             mapping = Mapping(queue.snd_nxt, subflow.tcp.snd_end, queue.take(length))
             queue.sent(mapping)
             self._give(subflow, mapping, now)
-        if not queue.unsent_octets and not subflow.untaken:
-            connection.fallback.data_given(now)
+        connection.fallback.data_given(now)
 
     # --- reinjection ---
 
@@ -173,7 +173,14 @@ class Transmission:
         if best is not None or mapping.copies > 0:
             return best
         for subflow in self.connection.subflows:
-            if subflow.usable() and not subflow.untaken and subflow.send_room(now) > 0:
+            # Never twice to a peer that may be plain TCP: it would deliver both.
+            if (
+                subflow.data_acked
+                and not subflow.acknowledged_bare
+                and subflow.usable()
+                and not subflow.untaken
+                and subflow.send_room(now) > 0
+            ):
                 return subflow
         return None
 
@@ -267,6 +274,9 @@ class Transmission:
 
     def push_untaken(self, subflow: Subflow, now: int) -> None:
         """Room again in the subflow's buffer: what it could not take of a mapping that is declared."""
+        tcp = subflow.tcp
+        if subflow.is_gone or tcp.fin_offset >= 0 or tcp.state is CLOSED:
+            subflow.untaken.clear()  # what nobody has DATA_ACKed goes elsewhere when it is gone
         while subflow.untaken:
             mapping, offset = subflow.untaken[0]
             taken = subflow.tcp.send(mapping.data[offset:], now)
@@ -274,3 +284,5 @@ class Transmission:
                 subflow.untaken[0] = (mapping, offset + taken)
                 return
             subflow.untaken.pop(0)
+        if self.connection.fallen_back:
+            self.connection.fallback.data_given(now)
