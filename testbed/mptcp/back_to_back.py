@@ -89,13 +89,11 @@ class BackToBack:
                 server.segment_arrives(forward.next(), now)
                 receiver = self.receiver
                 if receiver is not None:
-                    while data := receiver.receive(period):
-                        start = received % period
-                        if data != expected[start : start + len(data)]:
-                            raise ValueError(
-                                f"what was received differs in octets {received} to {received + len(data)}"
-                            )
-                        received += len(data)
+                    data = receiver.receive(period)
+                    start = received % period
+                    if data != expected[start : start + len(data)]:
+                        raise ValueError(f"received something else in octets {received} to {received + len(data)}")
+                    received += len(data)
                 else:
                     self.receiver = self.listener.accept()
                 backward.send(server.segments_to_send(now), now)
