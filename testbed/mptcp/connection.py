@@ -407,7 +407,7 @@ class Connection:
             self.options_are_lost(subflow, now)
 
     def options_are_lost(self, subflow: Subflow, now: int) -> None:
-        """The first subflow does not pass our options, or the peer has gone over to TCP: K3, or K4 if it is too late."""
+        """The first subflow does not pass our options, or the peer is plain TCP now: K3, or K4 if it is too late."""
         if self.may_fall_back():
             self.fall_back("MPTcpExtMPCapableDataFallback", now, tell_peer=True)
         else:
