@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from testbed.tcp.closing import abort_with_reset, enter_time_wait
-from testbed.tcp.control_block import HALF, M32, TIMESTAMP_TICK_NS, ControlBlock
+from testbed.tcp.ack_arrival import fin_acknowledged, take_ack
+from testbed.tcp.control_block import HALF, M32, ControlBlock
 from testbed.tcp.handshake import established, passive_syn_again, syn_sent_arrives
 from testbed.tcp.resets import reset_for
 from testbed.tcp.state import (
-    CLOSE_WAIT,
     CLOSED,
     CLOSING,
     ESTABLISHED,
-    FIN_WAIT_1,
-    FIN_WAIT_2,
     LAST_ACK,
     LISTEN,
     SYN_RECEIVED,
@@ -27,14 +24,13 @@ from testbed.tcp.state import (
     Event,
     Failure,
 )
-from testbed.tcp.timers import NEVER, PERSIST, USER_TIMEOUT
+from testbed.tcp.text_arrival import owe_delayed_ack, take_text, take_urgent
 from testbed.tcp.timers import TIME_WAIT as TIME_WAIT_TIMER
 from testbed.wire.segment import ACK, CWR, ECE, ECN_CE, FIN, RST, SYN, URG, Segment
 
 _COMMON_MASK: Final = FIN | SYN | RST | ACK | URG | ECE | CWR
 _OUTDATED_NS: Final = 24 * 86_400 * 1_000_000_000
 """RFC 7323 §5.5: TS.Recent is not trusted after 24 days."""
-_NO_BLOCKS: Final[tuple[tuple[int, int], ...]] = ()
 
 
 def segment_arrives(tcb: ControlBlock, segment: Segment, now: int) -> bool:
@@ -59,7 +55,7 @@ def segment_arrives(tcb: ControlBlock, segment: Segment, now: int) -> bool:
                     tcb.ts_recent = timestamps.val
                     tcb.ts_recent_age = now
             if advance or not octets or segment.sack is not None or segment.window << tcb.snd_shift != tcb.snd_wnd:
-                _take_ack(tcb, segment, tcb.rcv_nxt, tcb.snd_una + advance, octets, now)
+                take_ack(tcb, segment, tcb.rcv_nxt, tcb.snd_una + advance, octets, now)
             else:
                 tcb.snd_wl1 = tcb.rcv_nxt
                 tcb.snd_wl2 = tcb.snd_una
@@ -70,7 +66,7 @@ def segment_arrives(tcb: ControlBlock, segment: Segment, now: int) -> bool:
                 queue.unread += octets
                 tcb.rcv_nxt = rcv_nxt + octets
                 tcb.rcv_wire = (tcb.rcv_wire + octets) & M32
-                _owe_delayed_ack(tcb, octets, now)
+                owe_delayed_ack(tcb, octets, now)
             return True
     return _segment_arrives(tcb, segment, now)
 
@@ -83,7 +79,7 @@ def _segment_arrives(tcb: ControlBlock, segment: Segment, now: int) -> bool:
         if not syn_sent_arrives(tcb, segment, now):
             return False
         if tcb.state is ESTABLISHED and (segment.payload or segment.flags & FIN):
-            _take_text(tcb, segment, 1, now)
+            take_text(tcb, segment, 1, now)
         return True
     if state is CLOSED or state is LISTEN:
         answer = reset_for(segment)
@@ -141,18 +137,18 @@ def _numbered_arrives(tcb: ControlBlock, segment: Segment, now: int) -> bool:
         tcb.ts_recent_age = now
     if tcb.state is SYN_RECEIVED:
         tcb.snd_wl1 = offset - 1  # so that the window of this segment, the first that is scaled, is taken
-        _take_ack(tcb, segment, offset, ack, length, now)
+        take_ack(tcb, segment, offset, ack, length, now)
         established(tcb, now, tcb.snd_wnd)
     elif ack >= tcb.snd_una:
-        _take_ack(tcb, segment, offset, ack, length, now)
-    if tcb.fin_offset >= 0 and tcb.snd_una > tcb.fin_offset and not _fin_acknowledged(tcb, now):
+        take_ack(tcb, segment, offset, ack, length, now)
+    if tcb.fin_offset >= 0 and tcb.snd_una > tcb.fin_offset and not fin_acknowledged(tcb, now):
         return True
     if tcb.ecn.on:
         _note_congestion_marks(tcb, segment)
     if flags & URG:
-        _take_urgent(tcb, segment, offset)
+        take_urgent(tcb, segment, offset)
     if length:
-        _take_text(tcb, segment, offset, now)
+        take_text(tcb, segment, offset, now)
     return True
 
 
@@ -228,94 +224,6 @@ def _ack_in_range(tcb: ControlBlock, ack: int, now: int) -> bool:
     return True
 
 
-def _take_ack(tcb: ControlBlock, segment: Segment, offset: int, ack: int, length: int, now: int) -> None:
-    """An acceptable ACK: release what it covers, tell loss recovery, take the window (§3.10.7.4, fifth check)."""
-    snd_una = tcb.snd_una
-    window = segment.window << tcb.snd_shift
-    sack = segment.sack
-    if ack > snd_una or (tcb.snd_nxt > snd_una and (length == 0 or sack is not None)):
-        rtt: int | None = None
-        recovery = tcb.recovery
-        if ack > snd_una and tcb.timestamps_on and not recovery.clean:
-            # Only beside a retransmission does the echo know more than the time of sending (Karn; RFC 7323 §4).
-            timestamps = segment.timestamps
-            if timestamps is not None and timestamps.ecr:
-                ticks = (now // TIMESTAMP_TICK_NS + tcb.timestamp_offset - timestamps.ecr) & M32
-                if ticks < HALF:
-                    rtt = ticks * TIMESTAMP_TICK_NS
-        recovery.acknowledge(
-            ack,
-            _NO_BLOCKS if sack is None or not tcb.sack_on else _sacked_offsets(tcb, sack.blocks),
-            now,
-            rtt,
-            tcb.ecn.on and segment.flags & ECE != 0,
-            length == 0 and window == tcb.snd_wnd and (ack > snd_una or not tcb.options.is_signal(segment)),
-        )
-        if ack > snd_una:
-            tcb.snd_una = ack
-            tcb.una_wire = segment.ack
-            tcb.send_buffer.release(ack)
-            tcb.r1_reported = False
-            if tcb.wants_room or tcb.parameters.user_timeout_ns is not None:
-                _progress(tcb, now)
-    if tcb.snd_wl1 < offset or (tcb.snd_wl1 == offset and tcb.snd_wl2 <= ack):
-        tcb.snd_wnd = window
-        tcb.snd_wl1 = offset
-        tcb.snd_wl2 = ack
-        if window > tcb.max_snd_wnd:
-            tcb.max_snd_wnd = window
-        if tcb.timers.earliest_rare != NEVER and tcb.timers.is_set(PERSIST):
-            _window_probe_answered(tcb)
-
-
-def _sacked_offsets(tcb: ControlBlock, blocks: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-    """SACK blocks as offsets; a D-SACK may lie below snd_una."""
-    offsets: list[tuple[int, int]] = []
-    for left, right in blocks:
-        start = tcb.snd_offset_of(left)
-        end = tcb.snd_offset_of(right)
-        if start < end <= tcb.snd_nxt:
-            offsets.append((start, end))
-    return tuple(offsets)
-
-
-def _progress(tcb: ControlBlock, now: int) -> None:
-    """snd_una has advanced and somebody waits for that."""
-    if tcb.wants_room and tcb.send_buffer.end - tcb.snd_una <= tcb.parameters.send_buffer * 2 // 3:
-        tcb.wants_room = False
-        tcb.tell(Event.WRITABLE)
-    user_timeout = tcb.parameters.user_timeout_ns
-    if user_timeout is not None:
-        if tcb.snd_una < tcb.send_buffer.end:
-            tcb.timers.set(USER_TIMEOUT, now + user_timeout)
-        else:
-            tcb.timers.stop(USER_TIMEOUT)
-
-
-def _window_probe_answered(tcb: ControlBlock) -> None:
-    """An ACK came while the window was being probed: the peer lives; a window that opened ends the probing."""
-    usable = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
-    if usable >= min(tcb.payload_mss, tcb.send_buffer.end - tcb.snd_nxt):
-        tcb.timers.stop(PERSIST)
-        tcb.persist_backoff = 0
-
-
-def _fin_acknowledged(tcb: ControlBlock, now: int) -> bool:
-    """Our FIN is acknowledged. False: nothing more of the segment is to be processed."""
-    state = tcb.state
-    if state is FIN_WAIT_1:
-        tcb.move(FIN_WAIT_2)
-        if not tcb.accepting_input:
-            # Nobody waits for the peer's FIN any more; as Linux (tcp_fin_timeout) we do not for ever either.
-            tcb.timers.set(TIME_WAIT_TIMER, now + 2 * tcb.parameters.msl_ns)
-    elif state is CLOSING:
-        enter_time_wait(tcb, now)
-    elif state is LAST_ACK:
-        tcb.enter_closed(Event.CLOSED, Failure.NONE)
-        return False
-    return True
-
-
 def _note_congestion_marks(tcb: ControlBlock, segment: Segment) -> None:
     """RFC 3168 §6.1.3: echo CE until the peer confirms with CWR."""
     if segment.flags & CWR:
@@ -323,107 +231,3 @@ def _note_congestion_marks(tcb: ControlBlock, segment: Segment) -> None:
     if segment.ecn == ECN_CE and segment.payload:
         tcb.ecn.echo = True
         tcb.acks_due = max(tcb.acks_due, 1)
-
-
-def _take_urgent(tcb: ControlBlock, segment: Segment, offset: int) -> None:
-    """The urgent pointer is the offset after the last urgent octet (MUST-62); the data stays inline."""
-    if not ESTABLISHED <= tcb.state <= FIN_WAIT_2:
-        return
-    pointer = offset + segment.urgent
-    if pointer > tcb.rcv_up:
-        tcb.rcv_up = pointer
-        if pointer > tcb.rcv_nxt - tcb.queue.unread:
-            tcb.tell(Event.URGENT)
-
-
-def _owe_delayed_ack(tcb: ControlBlock, octets: int, now: int) -> None:
-    """In-order data: acknowledge every second full segment at once, less after a while (MUST-40, SHLD-18, 19)."""
-    tcb.events |= 2  # Event.READABLE, without the enum on the hot path
-    if tcb.rcv_mss < octets <= tcb.mss_offered:
-        tcb.rcv_mss = octets
-    unacked = tcb.unacked_octets + octets
-    tcb.unacked_octets = unacked
-    delay = tcb.parameters.delayed_ack_ns
-    if unacked >= 2 * tcb.rcv_mss or delay == 0:
-        if tcb.acks_due == 0:
-            tcb.acks_due = 1
-    elif tcb.timers.delayed_ack == NEVER:
-        tcb.timers.delayed_ack = now + delay
-
-
-def _take_text(tcb: ControlBlock, segment: Segment, offset: int, now: int) -> None:
-    """Seventh and eighth check: text and FIN, in any order of arrival."""
-    payload = segment.payload
-    if tcb.state > FIN_WAIT_2:
-        # CLOSE-WAIT and later: the peer has sent its FIN before, so this cannot be text. A copy is acknowledged.
-        tcb.acks_due = max(tcb.acks_due, 1)
-        if tcb.state is TIME_WAIT and segment.flags & FIN:
-            tcb.timers.set(TIME_WAIT_TIMER, now + 2 * tcb.parameters.msl_ns)
-        return
-    end = offset + len(payload)
-    if not tcb.accepting_input and end > tcb.rcv_nxt and payload:
-        _refuse_input(tcb, now)
-        return
-    fin = segment.flags & FIN != 0
-    if end > tcb.rcv_adv:
-        # Beyond the window: only what lies within is taken, and no FIN behind it.
-        payload = payload[: max(0, tcb.rcv_adv - offset)]
-        fin = False
-        tcb.counters.add("TcpExtTCPRcvQDrop")
-        tcb.acks_due = max(tcb.acks_due, 1)
-    if fin and (tcb.peer_fin < 0 or end == tcb.peer_fin):
-        tcb.peer_fin = end
-    elif tcb.peer_fin >= 0 and end > tcb.peer_fin:
-        payload = payload[: max(0, tcb.peer_fin - offset)]  # octets behind a FIN do not exist
-    if payload:
-        _take_octets(tcb, offset, payload, now)
-    if tcb.rcv_nxt == tcb.peer_fin:
-        _take_fin(tcb, now)
-    elif fin:
-        tcb.acks_due = max(tcb.acks_due, 1)
-
-
-def _take_octets(tcb: ControlBlock, offset: int, payload: bytes, now: int) -> None:
-    queue = tcb.queue
-    before = tcb.rcv_nxt
-    dropped = queue.dropped
-    had_hole = bool(queue.blocks)
-    rcv_nxt = queue.insert(offset, payload, before)
-    if queue.dsack is not None and not (tcb.sack_on and tcb.parameters.dsack):
-        queue.dsack = None
-    if rcv_nxt > before:
-        tcb.advance_rcv_nxt(rcv_nxt)
-        _owe_delayed_ack(tcb, rcv_nxt - before, now)
-        if had_hole or queue.dsack is not None:
-            tcb.acks_due = max(tcb.acks_due, 1)  # RFC 5681 §4.2: at once when a hole is filled
-        return
-    if queue.dropped > dropped:
-        tcb.counters.add("TcpExtTCPOFODrop")
-    elif offset > before:
-        tcb.counters.add("TcpExtTCPOFOQueue")
-    # RFC 5681 §4.2: a segment out of order is acknowledged at once, each with its own ACK when only their number tells.
-    tcb.acks_due = max(tcb.acks_due, 1) if tcb.sack_on else tcb.acks_due + 1
-
-
-def _refuse_input(tcb: ControlBlock, now: int) -> None:
-    """Data for a user who has closed for reading too: a reset says that it is lost (SHLD-3)."""
-    tcb.counters.add("TcpExtTCPAbortOnData")
-    abort_with_reset(tcb, Event.CLOSED, Failure.ABORTED, now)
-
-
-def _take_fin(tcb: ControlBlock, now: int) -> None:
-    """All text before the peer's FIN is here (eighth check)."""
-    tcb.advance_rcv_nxt(tcb.peer_fin + 1)
-    if tcb.rcv_adv < tcb.rcv_nxt:
-        tcb.rcv_adv = tcb.rcv_nxt
-    tcb.queue.clear()
-    tcb.peer_closed = True
-    tcb.tell(Event.PEER_CLOSED)
-    tcb.acks_due = max(tcb.acks_due, 1)
-    state = tcb.state
-    if state is ESTABLISHED:
-        tcb.move(CLOSE_WAIT)
-    elif state is FIN_WAIT_1:
-        tcb.move(CLOSING)
-    elif state is FIN_WAIT_2:
-        enter_time_wait(tcb, now)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from testbed.tcp.control_block import HALF, M32, ControlBlock
+from testbed.tcp.departure import build_reset
 from testbed.tcp.state import ESTABLISHED, SYN_RECEIVED, TIME_WAIT, Event, Failure
 from testbed.tcp.timers import TIME_WAIT as TIME_WAIT_TIMER
-from testbed.tcp.transmission import build_reset
 from testbed.wire.segment import ACK, RST, SYN, Segment
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from testbed.tcp import arrival, closing, expiry, handshake, icmp, transmission
+from testbed.tcp import arrival, closing, departure, expiry, handshake, icmp, transmission
 from testbed.tcp.congestion_catalog import make as make_congestion
 from testbed.tcp.control_block import ControlBlock
 from testbed.tcp.counters import Counters
@@ -230,7 +230,7 @@ class Connection(ControlBlock):
     def probe(self, now: int) -> None:
         """Send a segment that the peer must answer, to see whether it is there (§3.8.4)."""
         if ESTABLISHED <= self.state < TIME_WAIT:
-            transmission.send_probe(self, now)
+            departure.send_probe(self, now)
 
     def send_room(self, now: int) -> int:
         """Payload octets that could leave at once beyond what is queued; 0 or less: none."""

@@ -19,7 +19,7 @@ from testbed.tcp.path_mtu import PathMtu
 from testbed.tcp.receive_queue import ReceiveQueue
 from testbed.tcp.seam import CongestionController, OptionPolicy, SegmentPlan, WindowSource
 from testbed.tcp.send_buffer import SendBuffer
-from testbed.tcp.state import CLOSED, ESTABLISHED, TRANSITIONS, Event, Failure, State
+from testbed.tcp.state import CLOSED, TRANSITIONS, Event, Failure, State
 from testbed.tcp.timers import Timers
 from testbed.tcp.windows import OwnWindow
 from testbed.wire.segment import Segment, SocketAddress
@@ -106,7 +106,6 @@ class ControlBlock:
         "ts_recent_age",
         "una_wire",
         "unacked_octets",
-        "urgent_reported",
         "wants_room",
         "window",
     )
@@ -173,7 +172,6 @@ class ControlBlock:
         self.rcv_mss = DEFAULT_MSS_V4
         """Size of the peer's full segments, as seen (for the delayed ACK)."""
         self.rcv_up = 0
-        self.urgent_reported = 0
         self.queue = ReceiveQueue(parameters.out_of_order_limit)
         self.window: WindowSource = OwnWindow(self.queue, parameters.receive_buffer) if window is None else window
         self.peer_fin = -1
@@ -269,8 +267,3 @@ class ControlBlock:
         self.queue.clear()
         self.send_buffer.clear()
         self.acks_due = 0
-
-    @property
-    def is_synchronized(self) -> bool:
-        """ESTABLISHED or later (RFC 9293 §3.4)."""
-        return self.state >= ESTABLISHED

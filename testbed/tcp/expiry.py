@@ -6,12 +6,12 @@ from typing import Final
 
 from testbed.tcp.closing import give_up
 from testbed.tcp.control_block import ControlBlock
+from testbed.tcp.departure import send_probe, send_window_probe
 from testbed.tcp.loss_recovery import TimeoutAction
 from testbed.tcp.path_mtu import RAISE_AFTER_NS
 from testbed.tcp.state import CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT, TIME_WAIT, Event, Failure
 from testbed.tcp.timers import DELAYED_ACK, KEEPALIVE, PERSIST, RAISE_PATH_MTU, USER_TIMEOUT
 from testbed.tcp.timers import TIME_WAIT as TIME_WAIT_TIMER
-from testbed.tcp.transmission import send_probe, send_window_probe
 
 R1: Final = 3
 """Retransmissions of one segment after which the user is told (RFC 9293 MUST-20, SHLD-10: at least 3)."""

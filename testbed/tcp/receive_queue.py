@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 
 Block = tuple[int, int]
 
@@ -170,8 +170,3 @@ class ReceiveQueue:
         self._payloads = []
         self.blocks = []
         self.dsack = None
-
-    def holds(self, start: int) -> bool:
-        """Whether a waiting piece begins at ``start`` (for tests and limits)."""
-        index = bisect_left(self._starts, start)
-        return index < len(self._starts) and self._starts[index] == start

@@ -61,11 +61,6 @@ class SendBuffer:
             missing -= len(piece)
         return b"".join(pieces)
 
-    def chunk_end(self, start: int) -> int:
-        """Offset at which the chunk with octet ``start`` ends: the boundary that the user made."""
-        index = bisect_right(self._starts, start, self._head) - 1
-        return self._starts[index] + len(self._chunks[index])
-
     def release(self, upto: int) -> None:
         """Forget the chunks that lie wholly before ``upto``: they are acknowledged."""
         starts = self._starts
