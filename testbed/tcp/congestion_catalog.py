@@ -10,8 +10,8 @@ from testbed.tcp.seam import CongestionController
 
 CONTROLLERS: dict[str, Callable[[int | None], CongestionController]] = {
     "reno": Reno,
-    "cubic": Cubic,
-    "cubic-hystart": lambda initial: Cubic(initial, hystart=True),
+    "cubic": lambda initial: Cubic(initial, hystart=True),
+    "cubic-no-hystart": Cubic,
 }
 
 

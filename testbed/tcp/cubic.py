@@ -1,4 +1,4 @@
-"""CUBIC (RFC 9438), with HyStart++ (RFC 9406) when asked for."""
+"""CUBIC (RFC 9438), with HyStart++ (RFC 9406) as its §4.10 recommends, or without."""
 
 from __future__ import annotations
 

@@ -22,17 +22,17 @@ def _reno(group: Group, initial: int | None) -> CongestionController:
 
 
 def _cubic(group: Group, initial: int | None) -> CongestionController:
-    return Cubic(initial)
-
-
-def _cubic_hystart(group: Group, initial: int | None) -> CongestionController:
     return Cubic(initial, hystart=True)
+
+
+def _cubic_no_hystart(group: Group, initial: int | None) -> CongestionController:
+    return Cubic(initial)
 
 
 CONTROLLERS: dict[str, Callable[[Group, int | None], CongestionController]] = {
     "reno": _reno,
     "cubic": _cubic,
-    "cubic-hystart": _cubic_hystart,
+    "cubic-no-hystart": _cubic_no_hystart,
     "lia": Lia,
     "olia": Olia,
     "balia": Balia,

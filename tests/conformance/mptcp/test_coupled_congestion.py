@@ -277,5 +277,5 @@ def test_increases_of_balia_and_lia_stay_below_reno() -> None:
 
 def test_every_name_makes_its_controller() -> None:
     for name in CONTROLLERS:
-        assert make_group(name).new_controller().name == name.removesuffix("-hystart")
+        assert make_group(name).new_controller().name == name.removesuffix("-no-hystart")
     assert isinstance(make_group("balia").new_controller(), Balia)

@@ -163,7 +163,7 @@ def test_t29_spurious_reduction_restores_the_function() -> None:
 
 
 def test_t29_hystart_leaves_slow_start_when_the_round_trip_grows() -> None:
-    cc = make("cubic-hystart")
+    cc = make("cubic")
     assert isinstance(cc, Cubic)
     cc.on_established(0, SMSS, RTT)
     now = 0
@@ -176,6 +176,7 @@ def test_t29_hystart_leaves_slow_start_when_the_round_trip_grows() -> None:
         if cc.cwnd >= cc.ssthresh:
             break
     assert 100 * SMSS <= cc.ssthresh < 600 * SMSS
+    assert make("cubic-no-hystart").hystart is None  # type: ignore[attr-defined]
     plain = HyStart()
     plain.restart()
     assert plain.on_ack(SMSS, 5 * RTT, SMSS, SMSS) == SMSS  # not after a timeout
@@ -274,6 +275,15 @@ def test_cubic_is_no_slower_than_reno_under_random_loss_and_faster_where_it_is_r
 
     assert window(Cubic(), 0.02) > 0.9 * window(Reno(), 0.02)
     assert window(Cubic(), 0.001) > 1.2 * window(Reno(), 0.001)
+
+
+def test_t29_with_hystart_the_first_overshoot_stays_small() -> None:
+    lost = {}
+    for hystart in (False, True):
+        pipe = Pipe(Cubic(hystart=hystart), rate_bits=20_000_000, delay_ns=10 * MS, queue_packets=100, octets=1_500_000)
+        pipe.run(20 * SECOND)
+        lost[hystart] = pipe.counters["TcpRetransSegs"]
+    assert lost[True] < lost[False] / 2
 
 
 @pytest.mark.parametrize("name", sorted(CONTROLLERS))
