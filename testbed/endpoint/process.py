@@ -23,6 +23,7 @@ from testbed.endpoint.protocol import (
     Configuration,
     Event,
     Failure,
+    LedgerRows,
     Listening,
     Ready,
     Start,
@@ -35,8 +36,11 @@ from testbed.endpoint.sockets import Unsupported, check_host
 
 if TYPE_CHECKING:
     from testbed.endpoint.attached.flow_host import FlowHost
+    from testbed.endpoint.userspace.transport import StackTransport
     from testbed.tcp.counters import Counters
 
+LEDGER_ROWS = 500
+"""Per line: 100 KiB or so."""
 PIPE_BUF_BYTES = 4096
 """pipe(7): a pipe that is writable takes as many at once, so such a write never blocks."""
 
@@ -138,7 +142,7 @@ def _run_userspace(
         session = Session(configuration, loop, host.transport, emit)
         application = make_application(session)
         _serve(session, loop, application, reader, early, emit, host.round)
-        code = _report(session, application, emit, host.stack.counters)
+        code = _report(session, application, emit, host.stack.counters, host.transport)
         _linger(host, loop, reader)  # before anything that may block: no kernel goes on for us
     finally:
         host.close()
@@ -161,13 +165,21 @@ def _linger(host: FlowHost, loop: Loop, reader: LineReader) -> None:
 
 
 def _report(
-    session: Session, application: FlowApplication | None, emit: EventWriter, counters: Counters | None = None
+    session: Session,
+    application: FlowApplication | None,
+    emit: EventWriter,
+    counters: Counters | None = None,
+    ledger: StackTransport | None = None,
 ) -> int:
     result = session.result(application)
     if counters is not None:
         result = dataclasses.replace(result, counters=counters.as_dict())
     if application is not None:
         application.close()
+    if ledger is not None:
+        rows = ledger.take_ledger(session.epoch_ns)
+        for start in range(0, len(rows), LEDGER_ROWS):
+            emit(LedgerRows(rows=tuple(rows[start : start + LEDGER_ROWS])))
     emit(result)
     return EXIT_FAILED if result.error else EXIT_OK
 

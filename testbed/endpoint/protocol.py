@@ -37,6 +37,9 @@ ErrorKind = Literal["configuration", "unsupported", "connect", "peer", "deadline
 SampleRow = tuple[int, str, str, float, str, str]
 """time_ns, subject, metric, value, unit, source."""
 
+LedgerRow = tuple[Any, ...]
+"""Number of the connection, then the values of ``testbed.mptcp.ledger.COLUMNS`` with the time since the epoch."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
@@ -163,6 +166,14 @@ class Samples:
 
     rows: tuple[SampleRow, ...]
     event: Literal["samples"] = "samples"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRows:
+    """The options of segments that a userspace endpoint built; comes before the result, in several pieces."""
+
+    rows: tuple[LedgerRow, ...]
+    event: Literal["ledger"] = "ledger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,7 +306,7 @@ class FlowResult:
     event: Literal["result"] = "result"
 
 
-Event = Listening | Ready | Connected | Samples | SubflowSeen | Failure | FlowResult
+Event = Listening | Ready | Connected | Samples | LedgerRows | SubflowSeen | Failure | FlowResult
 _EVENTS: Mapping[str, type[Any]] = {
     "listening": Listening,
     "ready": Ready,
@@ -308,8 +319,8 @@ _EVENTS: Mapping[str, type[Any]] = {
 
 def to_line(message: Configuration | Start | Stop | Event) -> bytes:
     """One line of JSON with its end of line."""
-    if isinstance(message, Samples):  # asdict would copy every row
-        return json.dumps({"event": "samples", "rows": message.rows}, separators=(",", ":")).encode() + b"\n"
+    if isinstance(message, Samples | LedgerRows):  # asdict would copy every row
+        return json.dumps({"event": message.event, "rows": message.rows}, separators=(",", ":")).encode() + b"\n"
     return json.dumps(dataclasses.asdict(message), separators=(",", ":")).encode() + b"\n"
 
 
@@ -319,6 +330,8 @@ def event_from_line(line: str | bytes) -> Event:
     kind = data.get("event") if isinstance(data, dict) else None
     if kind == "samples":
         return Samples(rows=tuple(tuple(row) for row in data["rows"]))
+    if kind == "ledger":
+        return LedgerRows(rows=tuple(tuple(row) for row in data["rows"]))
     if kind == "result":
         data["subflows"] = tuple(SubflowResult(**item) for item in data["subflows"])
         data["distributions"] = tuple(

@@ -93,6 +93,11 @@ class Session:
         self._sampler = Sampler(self)
 
     @property
+    def epoch_ns(self) -> int:
+        """The clock's time at the epoch of the trial."""
+        return self._epoch_ns
+
+    @property
     def directions(self) -> tuple[Direction, Direction]:
         """What this side sends and what it receives."""
         return ("upload", "download") if self.configuration.role == "client" else ("download", "upload")

@@ -19,6 +19,8 @@ from testbed.endpoint.protocol import (
     Event,
     Failure,
     FlowResult,
+    LedgerRow,
+    LedgerRows,
     Listening,
     Ready,
     SampleRow,
@@ -46,6 +48,7 @@ class EndpointProcess:
     process: Process
     samples: list[SampleRow] = field(default_factory=list)
     subflows: list[SubflowSeen] = field(default_factory=list)
+    ledger: list[LedgerRow] = field(default_factory=list)
     failure: Failure | None = None
     """What went wrong, said before the result, which repeats it; told when the result never comes."""
     result: FlowResult | None = None
@@ -77,6 +80,8 @@ class EndpointProcess:
         match event:
             case Samples():
                 self.samples += event.rows
+            case LedgerRows():
+                self.ledger += event.rows
             case SubflowSeen():
                 self.subflows.append(event)
             case Failure():

@@ -193,6 +193,7 @@ def endpoint_configuration(
         duration_ns=min(left_ns, flow.duration_ns or left_ns),
         drain_ns=drain_ns(topology),
         sample_interval_ns=experiment.sample_interval_ns,
+        ledger=experiment.ledger,
         seed=seed,
     )
 

@@ -21,7 +21,6 @@ from testbed.endpoint.sockets import Unsupported as EndpointUnsupported
 from testbed.endpoint.userspace.host import StackHost
 from testbed.endpoint.userspace.parameters import stack_parameters
 from testbed.endpoint.userspace.transport import StackTransport
-from testbed.mptcp.ledger import COLUMNS
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.stack import Stack
 from testbed.net.capture import Capture
@@ -271,7 +270,8 @@ def tables_of(
                 tables["samples"] += trial_rows.sample_rows(number, event.rows)
         seen = [event for event in side.events if isinstance(event, SubflowSeen)]
         tables["events"] += trial_rows.subflow_events(number, side.name, seen)
-        tables["segments"] += _segment_rows(number, side)
+        ledger = side.transport.take_ledger(0)
+        tables["segments"] += trial_rows.segment_rows(number, side.flow.name, side.role, ledger)
     for flow in variant.flows:
         results = {side.role: side.result for side in simulation.sides if side.flow is flow and side.result is not None}
         client, server = results["client"], results["server"]
@@ -298,18 +298,6 @@ def _problems(variant: Variant, flow: Flow, client: FlowResult, server: FlowResu
     if expected is not None and flow is variant.flows[0]:
         problems += subflow_problems(flow, client, server, expected)
     return problems
-
-
-def _segment_rows(trial: int, side: _Side) -> list[Row]:
-    """The ledgers of all connections of a side."""
-    names = [name for name, _, _ in COLUMNS]
-    base = {"trial": trial, "flow": side.flow.name, "side": side.role, "source": "ledger"}
-    return [
-        {**base, "connection": number, **dict(zip(names, row, strict=True))}
-        for number, handle in enumerate(side.transport.recorded)
-        if handle.ledger is not None
-        for row in handle.ledger.take_rows()
-    ]
 
 
 def _link_rows(trial: int, simulation: Simulation) -> list[Row]:

@@ -107,6 +107,7 @@ class _Observed:
     counters: list[Row] = field(default_factory=list)
     links: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
+    segments: list[Row] = field(default_factory=list)
     disturbances: list[str] = field(default_factory=list)
     """What the testbed did not do as asked."""
     problems: list[str] = field(default_factory=list)
@@ -166,6 +167,7 @@ def run_trial(
         "counters": observed.counters,
         "links": observed.links,
         "events": observed.events,
+        "segments": observed.segments,
     }
     disturbed = verdict == "INVALID" and bool(observed.disturbances)
     return Outcome(verdict, reason, TrialRecord(trial.number, tables), disturbed)
@@ -346,6 +348,8 @@ class _Carrying:
             for item in ends:
                 self.observed.samples += trial_rows.sample_rows(number, item.samples)
                 self.observed.events += trial_rows.subflow_events(number, item.name, item.subflows)
+                role = item.configuration.role
+                self.observed.segments += trial_rows.segment_rows(number, flow.name, role, item.ledger)
             there = {item.configuration.role: item.result for item in ends if item.result is not None}
             if not there:
                 continue
@@ -356,6 +360,9 @@ class _Carrying:
             self.observed.distributions += trial_rows.distribution_rows(number, flow.name, list(there.values()))
             if len(there) == 2:
                 self._judge_results(flow, client, server)
+        ends = traffic.conversation.endpoints
+        own = [(item.host, item.result.counters) for item in ends if item.result is not None and item.result.counters]
+        self.observed.counters = trial_rows.with_userspace_counters(number, self.observed.counters, own)
 
     def _judge_results(self, flow: Flow, client: FlowResult, server: FlowResult) -> None:
         for result in (client, server):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from testbed.emulation.protocol import DirectionReport, Report
-from testbed.endpoint.protocol import FlowResult, SampleRow, SubflowSeen
+from testbed.endpoint.protocol import FlowResult, LedgerRow, SampleRow, SubflowSeen
+from testbed.mptcp.ledger import COLUMNS
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.network_plan import NetworkPlan
 from testbed.orchestrator.spec import Bulk, Flow, Program, ShortFlows, Stream, Variant
@@ -154,6 +155,34 @@ def distribution_rows(trial: int, flow: str, results: Sequence[FlowResult]) -> I
                     "time_ns": time_ns,
                     "value_ns": value_ns,
                 }
+
+
+def segment_rows(trial: int, flow: str, side: str, rows: Sequence[LedgerRow]) -> Iterator[Row]:
+    """Rows of ``segments`` from a userspace endpoint's ledger."""
+    names = ("connection", *(name for name, _, _ in COLUMNS))
+    for row in rows:
+        yield {
+            "trial": trial,
+            "flow": flow,
+            "side": side,
+            "source": "ledger",
+            **dict(zip(names, row, strict=True)),
+        }
+
+
+def with_userspace_counters(
+    trial: int, kernel: Sequence[Row], own: Sequence[tuple[str, Mapping[str, int]]]
+) -> list[Row]:
+    """The rows of ``counters`` with those of userspace stacks, by host; they replace the kernel's of the same name."""
+    sums: dict[tuple[str, str], int] = {}
+    for host, counters in own:
+        for name, value in counters.items():
+            sums[host, name] = sums.get((host, name), 0) + value
+    rows = [row for row in kernel if (row["host"], row["counter"]) not in sums]
+    return rows + [
+        {"trial": trial, "host": host, "counter": name, "before": 0, "after": value}
+        for (host, name), value in sorted(sums.items())
+    ]
 
 
 def sample_rows(trial: int, rows: Sequence[SampleRow]) -> Iterator[Row]:

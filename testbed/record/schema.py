@@ -233,8 +233,8 @@ DISTRIBUTIONS = Table(
 
 COUNTERS = Table(
     "counters",
-    "Kernel counters of each host before and after the traffic (/proc/net/netstat, snmp, snmp6), those of the "
-    "userspace stack under the kernel's names, and those of the emulator's qdiscs.",
+    "Kernel counters of each host before and after the traffic (/proc/net/netstat, snmp, snmp6), those of a "
+    "userspace stack instead of its kernel's of the same names, and those of the emulator's qdiscs.",
     (
         _TRIAL,
         _text("host", "Host whose namespace was read; `emulator` is the node that makes the links."),

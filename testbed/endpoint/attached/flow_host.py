@@ -42,6 +42,7 @@ class FlowHost:
                 configuration.path_manager,
                 self._attachment.mtu,
                 super_segment=SUPER_SEGMENT_OCTETS if configuration.super_segments else 0,
+                record_ledger=configuration.ledger,
             )
             self.stack = Stack(
                 self._attachment.addresses,

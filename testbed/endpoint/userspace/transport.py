@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 
 from testbed.endpoint.kernel_state import ConnectionState, Endpoints
-from testbed.endpoint.protocol import Configuration, InForce
+from testbed.endpoint.protocol import Configuration, InForce, LedgerRow
 from testbed.endpoint.transport import Transport, User
 from testbed.endpoint.userspace.connection import StackConnection
 from testbed.endpoint.userspace.host import StackHost
@@ -80,6 +80,15 @@ class StackTransport(Transport):
     def options_in_force(self, handle: Connection) -> Mapping[str, str | int | bool | None]:
         """As Transport."""
         return options_in_force(handle, self._configuration.endpoint, self._parameters)
+
+    def take_ledger(self, epoch_ns: int) -> list[LedgerRow]:
+        """The rows of all connections so far, each led by the connection's number; times since ``epoch_ns``."""
+        return [
+            (number, row[0] - epoch_ns, *row[1:])
+            for number, handle in enumerate(self.recorded)
+            if handle.ledger is not None
+            for row in handle.ledger.take_rows()
+        ]
 
     def _record(self, handle: Connection) -> None:
         if self._parameters.record_ledger:
