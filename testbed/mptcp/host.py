@@ -87,6 +87,11 @@ class Host:
         """Initial sequence number of RFC 6528."""
         raise NotImplementedError
 
+    def timestamp_offset(self, local: SocketAddress, remote: SocketAddress) -> int:
+        """Where the timestamp clock of connections between these two hosts starts (RFC 7323 §5.4): one for all of them,
+        so that a later connection's timestamps are later (RFC 6191)."""
+        raise NotImplementedError
+
     def wake(self, connection: Connection) -> None:
         """The connection may have something to send: the host asks it when its driver next asks the host. Every user
         call does this; so does every segment and timeout that the host passes on."""

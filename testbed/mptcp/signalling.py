@@ -165,6 +165,7 @@ class Signalling:
             window=connection.window_source(subflow),
             congestion=connection.congestion_controller(),
             fast_open=self.host.fast_open if subflow.is_initial else None,
+            timestamp_offset=self.host.timestamp_offset(local, remote),
         )
         if subflow.is_initial:
             self.initial = Pair(local.host, remote)

@@ -19,7 +19,7 @@ from testbed.mptcp.listener import Listener
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.subflow import Subflow
 from testbed.tcp.icmp import Icmp
-from testbed.tcp.isn import initial_sequence_number
+from testbed.tcp.isn import initial_sequence_number, timestamp_offset
 from testbed.tcp.state import TIME_WAIT
 from testbed.wire.segment import ACK, FIN, RST, SYN, Segment, SocketAddress
 
@@ -128,6 +128,10 @@ class Stack(Host):
         """RFC 6528, also for each further subflow (A4)."""
         return initial_sequence_number(local, remote, self._secret, now)
 
+    def timestamp_offset(self, local: SocketAddress, remote: SocketAddress) -> int:
+        """See :meth:`Host.timestamp_offset`."""
+        return timestamp_offset(local, remote, self._secret)
+
     def wake(self, connection: Connection) -> None:
         """See :meth:`Host.wake`."""
         self._ready[connection] = None
@@ -163,6 +167,7 @@ class Stack(Host):
             self.counters.add("TcpExtOutOfWindowIcmps")
             return
         subflow.tcp.icmp_arrives(message, now)
+        subflow.is_due = True
         subflow.connection.handle_timeout(now)
         self._ready[subflow.connection] = None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tcp_pair import MS, SECOND, Pair, Scripted
+from tcp_pair import CLIENT, MS, SECOND, SERVER, Pair, Scripted
 
+from testbed.tcp.isn import timestamp_offset
 from testbed.tcp.parameters import Parameters
 from testbed.tcp.state import State
-from testbed.wire.segment import RST, SYN
+from testbed.wire.segment import RST, SYN, SocketAddress
 
 DAY = 86_400 * SECOND
 
@@ -142,3 +143,12 @@ def test_t20_timestamps_wrap() -> None:
     assert test.peer(seq=3, payload=b"c")
 
     assert test.tcp.receive(10) == b"abc"
+
+
+def test_t20_all_connections_of_two_hosts_share_a_clock_that_others_cannot_guess() -> None:
+    def offset(local: SocketAddress, remote: SocketAddress, secret: bytes = b"a" * 32) -> int:
+        return timestamp_offset(local, remote, secret)
+
+    elsewhere = SocketAddress(bytes([10, 0, 0, 3]), SERVER.port)
+    assert offset(CLIENT, SERVER) == offset(SocketAddress(CLIENT.host, 1), SERVER)
+    assert len({offset(CLIENT, SERVER), offset(CLIENT, elsewhere), offset(CLIENT, SERVER, b"b" * 32)}) == 3
