@@ -7,7 +7,7 @@ on as TCP.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp import resets
 from testbed.mptcp.closing import M_CLOSED, M_LAST_ACK, M_TIME_WAIT, Closing
@@ -37,6 +37,9 @@ from testbed.wire.segment import Segment, SocketAddress
 if TYPE_CHECKING:
     from testbed.mptcp.host import Host
     from testbed.mptcp.subflow import Subflow
+
+_TELLING: Final = ~int(Event.ESTABLISHED | Event.READABLE)
+"""Events of a subflow's TCP that mean something here: data is fetched and handshakes are watched without them."""
 
 
 class Connection:
@@ -303,6 +306,7 @@ class Connection:
     def segment_arrives(self, subflow: Subflow, segment: Segment, now: int) -> None:
         """A segment of one of the subflows."""
         tcp = subflow.tcp
+        subflow.is_due = True
         if not tcp.segment_arrives(segment, now):
             if subflow.unmapped.pieces and not self.fallen_back and segment.dss is not None:
                 self.arrival.late_mapping(subflow, segment, now)
@@ -338,7 +342,7 @@ class Connection:
         if tcp.snd_una != subflow.acknowledged_to:
             subflow.acknowledged_bare = not segment.mptcp
             self._subflow_acknowledges(subflow, now)
-        if tcp.events:
+        if tcp.events & _TELLING:
             self._subflow_events(subflow, now)
 
     def _signals_arrive(self, subflow: Subflow, segment: Segment, now: int) -> bool:
@@ -473,23 +477,30 @@ class Connection:
     def segments_to_send(self, now: int) -> list[Segment]:
         """All that may leave now, on all subflows."""
         if self.was_established:
-            self.transmission.schedule(now)
+            queue = self.send_queue
+            if queue.unsent_octets or queue.reinjections or self.transmission.is_redundant:
+                self.transmission.schedule(now)
         else:
             self.signalling.before_handshake()
         segments: list[Segment] | None = None
+        has_gone = False
         for subflow in self.subflows:
-            leaving = subflow.tcp.segments_to_send(now)
-            if leaving:
-                if segments is None:
-                    segments = leaving
-                else:
-                    segments += leaving
+            tcp = subflow.tcp
+            if subflow.is_due or tcp.acks_due or tcp.outbox or tcp.fin_offset >= 0 or not tcp.recovery.clean:
+                subflow.is_due = False
+                leaving = tcp.segments_to_send(now)
+                subflow.deadline = tcp.next_timeout()
+                if leaving:
+                    if segments is None:
+                        segments = leaving
+                    else:
+                        segments += leaving
+            if subflow.is_gone:
+                has_gone = True
         if self.fallen_back:
             self.fallback.say_no_more()
-        for subflow in self.subflows:
-            if subflow.is_gone:
-                self.subflows = [other for other in self.subflows if not other.is_gone or other.tcp.outbox]
-                break
+        if has_gone:
+            self.subflows = [other for other in self.subflows if not other.is_gone or other.tcp.outbox]
         return [] if segments is None else segments
 
     # --- time ---
@@ -499,7 +510,7 @@ class Connection:
         # Asked after every segment, so the comparisons stand here rather than in a function.
         first = self.reinjection.deadline
         for subflow in self.subflows:
-            due = subflow.tcp.next_timeout()
+            due = subflow.tcp.next_timeout() if subflow.is_due else subflow.deadline
             if due is not None and (first is None or due < first):
                 first = due
         if not self.signalling.is_stopped:
@@ -525,6 +536,7 @@ class Connection:
             due = subflow.tcp.next_timeout()
             if due is not None and due <= now:
                 subflow.tcp.handle_timeout(now)
+                subflow.is_due = True
                 self.reinjection.subflow_timeout(subflow, now)
                 if subflow.tcp.events:
                     self._subflow_events(subflow, now)

@@ -27,10 +27,12 @@ class SubflowData(SubflowView):
         "acknowledged_to",
         "carries_to",
         "connection",
+        "deadline",
         "fin_arrived",
         "incoming",
         "infinite_from",
         "infinite_mapping",
+        "is_due",
         "is_gone",
         "is_stale",
         "last_data_ack",
@@ -91,6 +93,10 @@ class SubflowData(SubflowView):
         self.is_stale = False
         """Its retransmission timer has expired without progress since: others are preferred (``SubflowStale``)."""
         self.is_gone = False
+        self.is_due = True
+        """Something has happened to its TCP since it was last asked what may leave."""
+        self.deadline: int | None = None
+        """TCP's next timeout when it was last asked."""
         self.penalised_until = 0
         self.timeouts_seen = 0
         self.size = 0
@@ -193,6 +199,7 @@ class SubflowData(SubflowView):
     def send_mapping(self, mapping: Mapping, now: int) -> int:
         """Give the mapping's data to TCP at the SSN that the mapping states; the octets taken."""
         self.outgoing.append(mapping)
+        self.is_due = True
         return self.tcp.send(mapping.data, now)
 
     def forget_data(self) -> None:

@@ -25,11 +25,13 @@ MAPPING_OCTETS_LIMIT: Final = 65535 - 1
 class Transmission:
     """The sending side of the data level."""
 
-    __slots__ = ("chunk_limit", "connection", "nagle", "scheduler")
+    __slots__ = ("chunk_limit", "connection", "is_redundant", "nagle", "scheduler")
 
     def __init__(self, connection: Connection, scheduler: Scheduler) -> None:
         self.connection = connection
         self.scheduler = scheduler
+        self.is_redundant = scheduler.redundant
+        """There may be something to send even when nothing is unsent."""
         self.chunk_limit = min(connection.parameters.options.mapping_octets, MAPPING_OCTETS_LIMIT)
         self.nagle = connection.parameters.tcp.nagle
 
@@ -279,6 +281,7 @@ class Transmission:
             subflow.untaken.clear()  # what nobody has DATA_ACKed goes elsewhere when it is gone
         while subflow.untaken:
             mapping, offset = subflow.untaken[0]
+            subflow.is_due = True
             taken = subflow.tcp.send(mapping.data[offset:], now)
             if offset + taken < mapping.length:
                 subflow.untaken[0] = (mapping, offset + taken)
