@@ -185,11 +185,12 @@ class Stack(Host):
         return True
 
     def _is_reopened(self, subflow: Subflow, segment: Segment, now: int) -> bool:
-        """Whether a SYN may end TIME_WAIT (RFC 9293 §3.6.1 with RFC 6191): then the old connection goes at once."""
+        """Whether a SYN may end TIME_WAIT (RFC 9293 §3.6.1 with RFC 6191): then the addresses are free at once, while the
+        old subflow's connection, which may have others, lives out its time."""
         if segment.flags & (ACK | RST) or not subflow.tcp.may_be_reused_by(segment, now):
             return False
         self.counters.add("TcpExtTWRecycled")
-        self._forget(subflow.connection)
+        self.unbind(subflow)
         return True
 
     def _stranger_arrives(self, segment: Segment, now: int) -> None:
@@ -241,9 +242,9 @@ class Stack(Host):
     def segments_to_send(self, now: int) -> list[Segment]:
         """Everything that may leave now, in order. To be called after every other call, and when a driver that could
         not send everything can again."""
-        segments = self._answers
-        if segments:
-            self._answers = []
+        segments: list[Segment] = []
+        if self._answers:
+            segments, self._answers = self._answers, segments
         ready = self._ready
         if not ready:
             return segments
