@@ -22,8 +22,7 @@ def send_syn(tcb: ControlBlock, out: list[Segment], again: bool, now: int) -> No
     state = tcb.fast_open
     payload = b""
     if again and not answers:
-        state.cookie = None  # RFC 7413 §4.1.3: retried without Fast Open
-        state.syn_data = 0
+        state.cookie = None  # RFC 7413 §4.1.3: retried without Fast Open; the first SYN may still be answered
     elif not answers and state.cookie:
         available = min(tcb.send_buffer.end - 1, tcb.mss - 40)
         if available > 0:

@@ -158,6 +158,20 @@ def test_t32_a_lost_syn_with_data_is_retried_as_an_ordinary_one() -> None:
     assert not again.payload and not any(isinstance(o, FastOpenOption) for o in again.options)
 
 
+def test_t32_an_answer_to_the_syn_with_data_is_good_even_after_the_syn_was_retried() -> None:
+    client, _ = _with_cookie()
+    test = Scripted(TFO, fast_open=client)
+    test.tcp.send(b"question", 0)
+    test.tcp.open(0)
+    (first,) = test.out()
+    (again,) = test.wait(1200 * MS)
+    assert first.payload == b"question" and not again.payload
+    assert test.peer(SYN | ACK, 0, 9, timestamps=True)
+
+    assert test.tcp.state is State.ESTABLISHED
+    assert test.tcp.snd_una == 9 and test.tcp.fast_open.accepted
+
+
 def test_t32_the_number_of_half_open_fast_opens_is_bounded() -> None:
     client, server = _with_cookie()
     server.pending = 256
