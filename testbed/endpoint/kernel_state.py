@@ -108,14 +108,14 @@ def is_mptcp(sock: socket.socket) -> bool:
 def in_mptcp(sock: socket.socket) -> bool:
     """Whether this connection is MPTCP now: the right socket, and it did not fall back to TCP.
 
-    After a fallback MPTCP_INFO fails with EOPNOTSUPP (Linux 6.18) or carries the flag (before).
+    After a fallback MPTCP_INFO fails with EOPNOTSUPP (Linux 6.18; ENOPROTOOPT over IPv6) or carries the flag (before).
     """
     if not is_mptcp(sock):
         return False
     try:
         info = read_mptcp_info(sock.getsockopt(SOL_MPTCP, MPTCP_INFO, MPTCP_INFO_BYTES))
     except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:
+        if error.errno in (errno.EOPNOTSUPP, errno.ENOPROTOOPT):
             return False
         raise
     return not (info["flags"] or 0) & FLAG_FALLBACK
