@@ -55,7 +55,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("retransmission", "bool", "Whether data, SYN or FIN left again."),
     ("ssn", "int64", "Relative subflow sequence number of the first octet (the SYN is 0)."),
     ("payload", "int64", "Octets of payload."),
-    ("wanted", "text", "Options wanted, as name:size, in order of priority; `dss` with its parts."),
+    ("wanted", "text", "Options wanted, as name:size; SACK last."),
     ("wanted_octets", "int64", "Sum of the sizes wanted, without padding; pressure is this / 40."),
     ("sent", "text", "Options sent, as name:size, in the order on the wire."),
     ("option_octets", "int64", "Octets of the option area, padding included."),
