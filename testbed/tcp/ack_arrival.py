@@ -41,7 +41,9 @@ def take_ack(tcb: ControlBlock, segment: Segment, offset: int, ack: int, length:
             tcb.snd_una = ack
             tcb.una_wire = segment.ack
             tcb.send_buffer.release(ack)
-            tcb.r1_reported = False
+            if tcb.troubles:
+                tcb.troubles = 0
+                tcb.error = Failure.NONE  # what ICMP reported has passed
             if tcb.wants_room or tcb.parameters.user_timeout_ns is not None:
                 _progress(tcb, now)
     if tcb.snd_wl1 < offset or (tcb.snd_wl1 == offset and tcb.snd_wl2 <= ack):

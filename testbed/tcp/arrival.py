@@ -113,7 +113,8 @@ def _numbered_arrives(tcb: ControlBlock, segment: Segment, now: int) -> bool:
     if flags & RST:
         return _reset_arrives(tcb, offset, now)
     if flags & SYN:
-        _challenge(tcb, "TcpExtTCPSYNChallenge", now)
+        tcb.counters.add("TcpExtTCPSYNChallenge")
+        _challenge(tcb, now)
         return False
     if not flags & ACK:
         return False
@@ -158,7 +159,7 @@ def _timestamps_acceptable(tcb: ControlBlock, segment: Segment, length: int, now
     if timestamps is None:
         if not tcb.parameters.require_timestamps:
             return True
-        tcb.counters.add("TcpExtTSMissing")
+        tcb.counters.add("TestbedTimestampsMissing")
         return False
     if (timestamps.val - tcb.ts_recent) & M32 < HALF or now - tcb.ts_recent_age > _OUTDATED_NS:
         if now - tcb.ts_recent_age > _OUTDATED_NS:
@@ -179,24 +180,24 @@ def _refuse(tcb: ControlBlock, segment: Segment, offset: int, length: int, now: 
             return
     elif segment.payload and end <= tcb.rcv_nxt and tcb.sack_on and tcb.parameters.dsack:
         tcb.queue.dsack = (offset, end)
-        tcb.counters.add("TcpExtTCPDSACKOldSent")
     tcb.acks_due = max(tcb.acks_due, 1)
     if tcb.state is TIME_WAIT and segment.flags & FIN:
         tcb.timers.set(TIME_WAIT_TIMER, now + 2 * tcb.parameters.msl_ns)
 
 
-def _challenge(tcb: ControlBlock, counter: str, now: int) -> None:
+def _challenge(tcb: ControlBlock, now: int) -> None:
     """Answer with an ACK, seldom enough (RFC 5961 §7)."""
-    tcb.counters.add(counter)
     if tcb.challenge.allows(now):
         tcb.counters.add("TcpExtTCPChallengeACK")
         tcb.acks_due = max(tcb.acks_due, 1)
+    else:
+        tcb.counters.add("TcpExtTCPACKSkippedChallenge")
 
 
 def _reset_arrives(tcb: ControlBlock, offset: int, now: int) -> bool:
     """RFC 5961 §3.2: only the exact next number resets; another in the window is challenged."""
     if offset != tcb.rcv_nxt:
-        _challenge(tcb, "TcpExtTCPRSTChallenge", now)
+        _challenge(tcb, now)
         return False
     if tcb.state is SYN_RECEIVED and not tcb.passive:
         tcb.enter_closed(Event.RESET, Failure.REFUSED)
@@ -216,10 +217,10 @@ def _ack_in_range(tcb: ControlBlock, ack: int, now: int) -> bool:
             tcb.snd_nxt = ack
             tcb.probe_end = -1
             return True
-        _challenge(tcb, "TcpExtTCPACKSkippedChallenge", now)
+        _challenge(tcb, now)
         return False
     if ack < tcb.snd_una - tcb.max_snd_wnd:
-        _challenge(tcb, "TcpExtTCPACKSkippedChallenge", now)
+        _challenge(tcb, now)
         return False
     return True
 

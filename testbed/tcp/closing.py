@@ -27,6 +27,7 @@ def abort_with_reset(tcb: ControlBlock, event: Event, failure: Failure, now: int
 
 def give_up(tcb: ControlBlock, now: int) -> None:
     """R2, the user timeout or the keepalive's limit is reached (RFC 9293 §3.8.3): the error ICMP gave, if any."""
+    tcb.counters.add("TcpExtTCPAbortOnTimeout")
     failure = tcb.error if tcb.error is not Failure.NONE else Failure.TIMED_OUT
     if tcb.state >= ESTABLISHED:
         abort_with_reset(tcb, Event.TIMED_OUT, failure, now)

@@ -75,7 +75,6 @@ class ControlBlock:
         "plan",
         "probe_end",
         "queue",
-        "r1_reported",
         "rcv_adv",
         "rcv_mss",
         "rcv_nxt",
@@ -102,6 +101,7 @@ class ControlBlock:
         "timestamp_offset",
         "timestamp_pair",
         "timestamps_on",
+        "troubles",
         "ts_recent",
         "ts_recent_age",
         "una_wire",
@@ -158,7 +158,8 @@ class ControlBlock:
         """snd_nxt + 1 while a window probe with one new octet is out: that octet does not count as sent."""
         self.persist_backoff = 0
         self.silly_override = False
-        self.r1_reported = False
+        self.troubles = 0
+        """Events that have been told since snd_una advanced: DATA_TROUBLE, SOFT_ERROR."""
         self.small_end = 0
         """Offset after the last small segment sent, one that ended what was queued (Linux's snd_sml)."""
         # --- receive ---

@@ -60,8 +60,9 @@ def depart(tcb: ControlBlock, flags: int, ssn: int, payload: bytes, ecn: int, ur
     if plan.sack_blocks and tcb.queue.dsack is not None:
         for option in plan.options:
             if option.kind == KIND_SACK:
+                is_old = tcb.queue.dsack is not None and tcb.queue.dsack[1] <= tcb.rcv_nxt
+                tcb.counters.add("TcpExtTCPDSACKOldSent" if is_old else "TcpExtTCPDSACKOfoSent")
                 tcb.queue.dsack = None  # RFC 2883 §4: reported once
-                tcb.counters.add("TcpExtTCPDSACKOfoSent")
     return segment
 
 

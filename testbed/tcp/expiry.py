@@ -54,8 +54,8 @@ def _retransmission_due(tcb: ControlBlock, now: int) -> None:
     if timeouts > limit and not _peer_has_shut_window(tcb, now):
         give_up(tcb, now)
         return
-    if timeouts >= R1 and not tcb.r1_reported:
-        tcb.r1_reported = True
+    if timeouts >= R1 and not tcb.troubles & Event.DATA_TROUBLE:
+        tcb.troubles |= Event.DATA_TROUBLE
         tcb.tell(Event.DATA_TROUBLE)
     if not tcb.parameters.black_hole_detection:
         return

@@ -24,6 +24,7 @@ def begin_active(tcb: ControlBlock, fast_open: FastOpen | None) -> None:
     """OPEN, active (§3.10.1): a SYN is due."""
     parameters = tcb.parameters
     tcb.move(SYN_SENT)
+    tcb.counters.add("TcpActiveOpens")
     tcb.passive = False
     tcb.rcv_shift = _own_shift(tcb)
     tcb.ecn.asked = parameters.ecn
@@ -39,6 +40,7 @@ def begin_active(tcb: ControlBlock, fast_open: FastOpen | None) -> None:
 def accept_syn(tcb: ControlBlock, segment: Segment, now: int, fast_open: FastOpen | None) -> None:
     """A SYN has come to a listener (§3.10.7.2): SYN-RECEIVED, a SYN/ACK is due."""
     tcb.move(SYN_RECEIVED)
+    tcb.counters.add("TcpPassiveOpens")
     tcb.passive = True
     tcb.rcv_shift = _own_shift(tcb)
     _take_syn(tcb, segment, now)

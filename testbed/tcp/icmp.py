@@ -58,4 +58,5 @@ def icmp_arrives(tcb: ControlBlock, message: Icmp, now: int) -> None:
 def _note(tcb: ControlBlock, failure: Failure) -> None:
     """MUST-56: a soft error does not abort; it is told, and is the reason given if the connection times out."""
     tcb.error = failure
+    tcb.troubles |= Event.SOFT_ERROR
     tcb.tell(Event.SOFT_ERROR)

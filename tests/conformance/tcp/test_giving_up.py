@@ -171,3 +171,16 @@ def test_t14_an_error_about_nothing_in_flight_is_ignored() -> None:
     test.tcp.icmp_arrives(Icmp(IcmpKind.HARD, (test.isn + 77) & 0xFFFFFFFF), 5 * MS)
 
     assert test.tcp.state is State.SYN_SENT
+
+
+def test_t14_a_soft_error_that_has_passed_is_no_reason_any_more() -> None:
+    test = Scripted(Parameters(timestamps=False, retries=3)).establish()
+    test.tcp.send(b"data", test.now)
+    (segment,) = test.out()
+    test.tcp.icmp_arrives(Icmp(IcmpKind.SOFT, segment.seq), test.now)
+    test.peer(ack=5)
+    test.tcp.send(b"more", test.now)
+    test.out()
+    test.wait(HOUR)
+
+    assert test.tcp.state is State.CLOSED and test.tcp.error is Failure.TIMED_OUT
