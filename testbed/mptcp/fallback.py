@@ -55,6 +55,7 @@ class Fallback:
         subflow.signals = [option for option in subflow.signals if isinstance(option, MpFail)]
         self.say_no_more()
         self._release_held(subflow, now)
+        self.acknowledged(subflow, now)
         self.data_given(now)
 
     def say_no_more(self) -> None:

@@ -135,6 +135,8 @@ class Transmission:
             return
         while queue.unsent_octets and not subflow.untaken:
             room = subflow.tcp.send_room(now)
+            if room <= 0 and not subflow.outstanding():
+                room = subflow.segment_size()  # a closed window: TCP probes it, for which it needs something to send
             length = min(room, queue.unsent_octets, MAPPING_OCTETS_LIMIT)
             if length <= 0:
                 return
