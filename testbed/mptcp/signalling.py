@@ -5,19 +5,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from testbed.mptcp import handshake, resets
+from testbed.mptcp import resets
 from testbed.mptcp.addresses import PROBES, AddressBook, probe
-from testbed.mptcp.fast_open import SynData, take_syn_data
-from testbed.mptcp.join import JoinState, join_of
+from testbed.mptcp.fast_open import SynData
+from testbed.mptcp.handshake_arrival import handshake_arrived
+from testbed.mptcp.host import NoFreePort
 from testbed.mptcp.opening import SubflowOpener
-from testbed.mptcp.option_space import SubflowOptions
 from testbed.mptcp.path_manager import catalog
 from testbed.mptcp.path_manager.base import Pair, PathView
 from testbed.mptcp.subflow import Subflow, SubflowState
-from testbed.tcp.connection import Connection as TcpConnection
-from testbed.tcp.state import SYN_RECEIVED
-from testbed.wire.options import AddAddr, Dss, MpCapable, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
-from testbed.wire.segment import ACK, RST, SYN, Segment, SocketAddress
+from testbed.mptcp.subflow_start import open_subflow
+from testbed.wire.options import AddAddr, Dss, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
+from testbed.wire.segment import RST, SYN, Segment, SocketAddress
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
@@ -35,6 +34,7 @@ class Signalling:
         "host",
         "initial",
         "initial_remote",
+        "is_counted",
         "is_stopped",
         "opener",
         "path_manager",
@@ -48,130 +48,14 @@ class Signalling:
         self.opener = SubflowOpener(connection)
         self.path_manager = catalog.make(connection.parameters.path_manager)
         self.syn_data = SynData()
+        self.is_counted = False
+        """In ``MPTcpExtMPCurrEstab``, which counts the connections that speak MPTCP now."""
         self.is_stopped = False
         """After fallback there is no signalling."""
         self.initial: Pair | None = None
         """Addresses of the first subflow."""
         self.initial_remote = True
         """The peer's first address is in force: no REMOVE_ADDR of 0."""
-
-    # --- subflows of ours ---
-
-    def open_initial(self, local: SocketAddress, remote: SocketAddress, now: int) -> Subflow:
-        """Active open: the SYN with MP_CAPABLE is due."""
-        subflow = Subflow(self.connection, is_client=True, is_initial=True, local_id=0, remote_id=0)
-        self._attach(subflow, local, remote, now)
-        self._begin_plain_if_told(subflow, now)
-        subflow.tcp.open(now)
-        return subflow
-
-    def _begin_plain_if_told(self, subflow: Subflow, now: int) -> None:
-        """No MP_CAPABLE at all: switched off, a peer known to drop it, or no free token (B21)."""
-        connection = self.connection
-        if not connection.parameters.enabled:
-            connection.fall_back("", now)
-        elif self.host.failures.advises_against(subflow.tcp.remote.host, now):
-            connection.fall_back("MPTcpExtMPCapableSYNTXDisabled", now)
-        elif not self.host.tokens.claim(connection.keys.local_token, connection):
-            connection.fall_back("MPTcpExtMPFallbackTokenInit", now)
-
-    def accept_initial(self, segment: Segment, now: int) -> Subflow:
-        """Passive open: a listener's SYN; the SYN/ACK is due, with MP_CAPABLE if the SYN had one that we can answer."""
-        connection = self.connection
-        subflow = Subflow(connection, is_client=False, is_initial=True, local_id=0, remote_id=0)
-        self._attach(subflow, segment.destination, segment.source, now)
-        option = handshake.capable_of(segment.mptcp)
-        if option is not None:
-            connection.counters.add("MPTcpExtMPCapableSYNRX")
-        if option is None or not connection.parameters.enabled or not self._take_offer(option):
-            connection.fall_back("", now)
-        subflow.tcp.accept_syn(segment, now)
-        if take_syn_data(connection, subflow, now):
-            self.host.accepted(connection)
-        return subflow
-
-    def before_handshake(self) -> None:
-        """Segments may leave, but there are no keys yet: a client's SYN may take data along (Fast Open)."""
-        connection = self.connection
-        if connection.is_client and connection.subflows:
-            self.syn_data.give(connection, connection.subflows[0])
-
-    def _take_offer(self, option: MpCapable) -> bool:
-        connection = self.connection
-        if not handshake.offer_is_usable(option, connection.parameters):
-            return False
-        if not self.host.tokens.claim(connection.keys.local_token, connection):
-            connection.counters.add("MPTcpExtMPFallbackTokenInit")
-            return False
-        connection.checksum = connection.parameters.checksum or handshake.checksum_asked(option)
-        self._mind_refusal(option)
-        return True
-
-    def open_subflow(self, local: bytes, remote: SocketAddress, now: int, backup: bool = False) -> Subflow:
-        """MP_JOIN from one of our addresses; the port is the first subflow's where that makes a new pair (J10)."""
-        subflow = Subflow(
-            self.connection,
-            is_client=True,
-            is_initial=False,
-            local_id=self.book.local_id(local),
-            remote_id=-1,
-        )
-        subflow.join = JoinState(self.host.key_source.nonce())
-        subflow.backup_local = backup
-        subflow.set_backup()
-        preferred = self.connection.local.port if local != self.connection.local.host else None
-        port = self.host.free_port(local, remote, preferred)
-        self._attach(subflow, SocketAddress(local, port), remote, now)
-        subflow.tcp.open(now)
-        return subflow
-
-    def accept_join(self, segment: Segment, option: MpJoin, now: int) -> int | None:
-        """A SYN with MP_JOIN and our token: makes the subflow, or says why not (a reason of MP_TCPRST, J4)."""
-        connection = self.connection
-        if self.is_stopped or connection.keys.remote_key is None or option.nonce is None:
-            return resets.MPTCP_SPECIFIC
-        if not connection.accepts_subflows() or not self.opener.has_room():
-            return resets.PROHIBITED
-        local = segment.destination
-        subflow = Subflow(
-            connection,
-            is_client=False,
-            is_initial=False,
-            local_id=self.book.local_id(local.host),
-            remote_id=option.address_id,
-        )
-        join = JoinState(self.host.key_source.nonce())
-        join.remote_nonce = option.nonce
-        subflow.join = join
-        subflow.backup_remote = option.backup
-        subflow.backup_local = self.path_manager.is_backup(self.path_view(), local.host)
-        subflow.set_backup()
-        self._attach(subflow, local, segment.source, now)
-        subflow.tcp.accept_syn(segment, now)
-        return None
-
-    def _attach(self, subflow: Subflow, local: SocketAddress, remote: SocketAddress, now: int) -> None:
-        connection = self.connection
-        parameters = connection.parameters
-        subflow.option_policy = SubflowOptions(subflow, parameters.options, connection.ledger, subflow.number)
-        subflow.tcp = TcpConnection(
-            local,
-            remote,
-            parameters.tcp,
-            self.host.rng,
-            isn=self.host.isn(local, remote, now),
-            counters=connection.counters,
-            options=subflow.option_policy,
-            window=connection.window_source(subflow),
-            congestion=connection.congestion_controller(),
-            fast_open=self.host.fast_open if subflow.is_initial else None,
-            timestamp_offset=self.host.timestamp_offset(local, remote),
-        )
-        if subflow.is_initial:
-            self.initial = Pair(local.host, remote)
-        connection.subflows.append(subflow)
-        self.host.bind(subflow)
-        self.host.wake(connection)
 
     # --- what arrives ---
 
@@ -185,7 +69,7 @@ class Signalling:
             subflow.probe_deadline = None  # G10: it answers, so it stays
             subflow.probes = 0
             subflow.settled = subflow.fully_established
-        if not subflow.fully_established and not self._handshake_arrived(subflow, segment, now):
+        if not subflow.fully_established and not handshake_arrived(self, subflow, segment, now):
             return False
         if not self.is_stopped and self.connection.keys.remote_key is not None:
             if subflow.is_initial and segment.dss is not None and subflow.state is SubflowState.ESTABLISHED:
@@ -200,127 +84,6 @@ class Signalling:
             if isinstance(option, MpTcprst) and subflow.peer_reset is None:
                 self.connection.counters.add("MPTcpExtMPRstRx")
                 subflow.peer_reset = option
-
-    def _handshake_arrived(self, subflow: Subflow, segment: Segment, now: int) -> bool:
-        state = subflow.state
-        if state is SubflowState.SYN_SENT:
-            if subflow.is_initial:
-                self._capable_syn_ack_arrived(subflow, segment, now)
-                return True
-            return self._join_syn_ack_arrived(subflow, segment, now)
-        if state is SubflowState.SYN_RECEIVED:
-            if subflow.tcp.state <= SYN_RECEIVED:
-                return True  # a repeated SYN, or nothing that ends TCP's handshake
-            if subflow.is_initial:
-                self._capable_ack_arrived(subflow, segment, now)
-                return True
-            return self._join_ack_arrived(subflow, segment, now)
-        if state is SubflowState.PRE_ESTABLISHED and not segment.flags & SYN:
-            subflow.confirmed()  # the fourth packet: any segment shows that the third arrived (J6)
-            assert subflow.join is not None
-            subflow.join.deadline = None
-            self._established(subflow, now)
-        return True
-
-    def _capable_syn_ack_arrived(self, subflow: Subflow, segment: Segment, now: int) -> None:
-        """The client's side of B3, B16, B19, B20."""
-        connection = self.connection
-        self.syn_data.answered(connection, subflow)
-        if not segment.flags & ACK:
-            if (
-                segment.flags & SYN and not self.is_stopped
-            ):  # simultaneous open: the peer sent no SYN/ACK that could carry a key
-                connection.fall_back("MPTcpExtSimultConnectFallback", now)
-                subflow.state = SubflowState.SYN_RECEIVED
-            return
-        option = handshake.capable_of(segment.mptcp)
-        if self.is_stopped:
-            pass  # no MP_CAPABLE was sent
-        elif subflow.sent_plain_syn:
-            self.host.failures.failed(subflow.tcp.remote.host, now)
-            connection.counters.add("MPTcpExtBlackhole")
-            connection.fall_back("MPTcpExtMPCapableSYNTXDrop", now)
-        elif option is None or not handshake.answer_is_usable(option, connection.parameters):
-            connection.fall_back("MPTcpExtMPCapableFallbackSYNACK", now)
-        else:
-            assert option.sender_key is not None
-            connection.counters.add("MPTcpExtMPCapableSYNACKRX")
-            self.host.failures.succeeded(subflow.tcp.remote.host)
-            connection.checksum = connection.parameters.checksum or handshake.checksum_asked(option)
-            self._mind_refusal(option)
-            connection.keys.learn(option.sender_key)
-            connection.keys_known(now)
-        self.syn_data.declare_rest(connection, subflow)
-        self._established(subflow, now)
-
-    def _capable_ack_arrived(self, subflow: Subflow, segment: Segment, now: int) -> None:
-        """The server's: the third packet or the first data brings the peer's key, or there is no MPTCP (B14, B20)."""
-        connection = self.connection
-        if not self.is_stopped:
-            option = handshake.capable_of(segment.mptcp)
-            keys = connection.keys
-            if option is None or not handshake.confirmation_is_usable(option, keys.local_key, connection.checksum):
-                connection.fall_back("MPTcpExtMPCapableFallbackACK", now)
-            else:
-                assert option.sender_key is not None
-                connection.counters.add("MPTcpExtMPCapableACKRX")
-                keys.learn(option.sender_key)
-                subflow.confirmed()
-                subflow.settled = False  # the first DSS is still to be seen
-                connection.keys_known(now)
-        self._established(subflow, now)
-        self.host.accepted(connection)
-        self.reconcile(now)
-
-    def _join_syn_ack_arrived(self, subflow: Subflow, segment: Segment, now: int) -> bool:
-        counters = self.connection.counters
-        option = join_of(segment.mptcp) if segment.flags & ACK else None
-        join = subflow.join
-        assert join is not None
-        if option is None or not join.answer_is_genuine(self.connection.keys, option):
-            if option is not None:
-                counters.add("MPTcpExtMPJoinSynAckHMacFailure")
-            self.reset_subflow(subflow, resets.MPTCP_SPECIFIC, now)
-            return False
-        counters.add("MPTcpExtMPJoinSynAckRx")
-        if option.backup:
-            counters.add("MPTcpExtMPJoinSynAckBackupRx")
-        subflow.remote_id = option.address_id
-        subflow.backup_remote = option.backup
-        subflow.set_backup()
-        subflow.state = SubflowState.PRE_ESTABLISHED
-        return True
-
-    def _join_ack_arrived(self, subflow: Subflow, segment: Segment, now: int) -> bool:
-        connection = self.connection
-        option = join_of(segment.mptcp)
-        join = subflow.join
-        assert join is not None
-        if option is None or not join.confirmation_is_genuine(connection.keys, option):
-            if option is not None:
-                connection.counters.add("MPTcpExtMPJoinAckHMacFailure")
-            self.reset_subflow(subflow, resets.MPTCP_SPECIFIC, now)
-            return False
-        if self.is_stopped or not connection.accepts_subflows():
-            connection.counters.add("MPTcpExtMPJoinRejected")
-            self.reset_subflow(subflow, resets.PROHIBITED, now)
-            return False
-        connection.counters.add("MPTcpExtMPJoinAckRx")
-        subflow.confirmed()
-        subflow.tcp.ack_now()  # the fourth packet
-        self._established(subflow, now)
-        return True
-
-    def _established(self, subflow: Subflow, now: int) -> None:
-        subflow.established()
-        if self.is_stopped:
-            subflow.confirmed()
-        self.connection.subflow_established(subflow, now)
-
-    def _mind_refusal(self, option: MpCapable) -> None:
-        """B18: the C flag closes the peer's first address and port to further subflows."""
-        if handshake.refuses_more_subflows(option) and self.initial is not None:
-            self.opener.refused_remotes[self.initial.remote] = None
 
     def _signal_arrived(self, subflow: Subflow, option: MptcpOption, segment: Segment, now: int) -> None:
         counters = self.connection.counters
@@ -359,6 +122,21 @@ class Signalling:
 
     # --- what the connection, the user and the clock do ---
 
+    def before_handshake(self) -> None:
+        """Segments may leave, but there are no keys yet: a client's SYN may take data along (Fast Open)."""
+        connection = self.connection
+        if connection.is_client and connection.subflows:
+            self.syn_data.give(connection, connection.subflows[0])
+
+    def count_established(self) -> None:
+        """Both keys are known."""
+        self.is_counted = True
+        self.connection.counters.add("MPTcpExtMPCurrEstab")
+
+    def initial_port(self) -> int:
+        """The peer's port of the first subflow."""
+        return 0 if self.initial is None else self.initial.remote.port
+
     def path_view(self) -> PathView:
         """What the path manager is shown."""
         assert self.initial is not None
@@ -390,7 +168,12 @@ class Signalling:
 
     def _open_due(self, now: int) -> None:
         while (pair := self.opener.due(now)) is not None:
-            self.open_subflow(pair.local, pair.remote, now, self.path_manager.is_backup(self.path_view(), pair.local))
+            backup = self.path_manager.is_backup(self.path_view(), pair.local)
+            try:
+                open_subflow(self, pair.local, pair.remote, now, backup)
+            except NoFreePort:
+                self.connection.counters.add("MPTcpExtMPJoinSynTxBindErr")
+                self.opener.failed[pair] = None
 
     def carrier(self) -> Subflow | None:
         """The subflow that signals about the connection leave on: the first that works, rather not a backup."""
@@ -404,6 +187,8 @@ class Signalling:
 
     def set_backup(self, subflow: Subflow, backup: bool) -> None:
         """Ask the peer to use (or not to use) a subflow: MP_PRIO on it (RFC 8684 §3.3.8)."""
+        if self.is_stopped:
+            return
         subflow.backup_local = backup
         subflow.set_backup()
         subflow.signal(MpPrio(backup))
@@ -420,13 +205,22 @@ class Signalling:
         self.reconcile(now)
 
     def local_address_down(self, address: bytes, now: int) -> None:
-        """The host has lost it: its subflows are over, the peer is told on another (G9)."""
-        for subflow in list(self.connection.subflows):
-            if subflow.tcp.local.host == address and not subflow.is_over():
-                self.reset_subflow(subflow, resets.UNSPECIFIED, now, transient=True)
-        if not self.is_stopped:
-            self.book.withdraw(address, self.carrier())
-            self.reconcile(now)
+        """The host has lost it: its subflows are over, the peer is told on another (G9).
+
+        What has nowhere else to go waits for the address to come back, as TCP does: plain TCP, and a connection whose
+        path manager knows no other pair.
+        """
+        if self.is_stopped or self.initial is None:
+            return
+        subflows = self.connection.subflows
+        lost = [subflow for subflow in subflows if subflow.tcp.local.host == address and not subflow.is_over()]
+        others = any(subflow.tcp.local.host != address and not subflow.is_over() for subflow in subflows)
+        if not others and not self.path_manager.wanted(self.path_view()):
+            return
+        for subflow in lost:
+            self.reset_subflow(subflow, resets.UNSPECIFIED, now, transient=True)
+        self.book.withdraw(address, self.carrier())
+        self.reconcile(now)
 
     def reset_subflow(
         self, subflow: Subflow, reason: int, now: int, transient: bool = False, first: MptcpOption | None = None
@@ -454,6 +248,9 @@ class Signalling:
 
     def stop(self) -> None:
         """Fallback or end of the connection: no token, no announcements, no openings."""
+        if self.is_counted:
+            self.is_counted = False
+            self.connection.counters.add("MPTcpExtMPCurrEstab", -1)
         self.is_stopped = True
         self.opener.may_open = False
         self.opener.waiting = []

@@ -18,6 +18,7 @@ from testbed.mptcp.join import join_of
 from testbed.mptcp.listener import Listener
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.subflow import Subflow
+from testbed.mptcp.subflow_start import accept_initial, accept_join, open_initial
 from testbed.tcp.icmp import Icmp
 from testbed.tcp.isn import initial_sequence_number, timestamp_offset
 from testbed.tcp.state import TIME_WAIT
@@ -92,7 +93,7 @@ class Stack(Host):
             raise AddressInUse(f"port {own.port} is in use towards that destination")
         connection = self._connection(parameters or self.parameters, True, own, now)
         self._owners[connection] = None
-        connection.signalling.open_initial(own, remote, now)
+        open_initial(connection.signalling, own, remote, now)
         return connection
 
     def _connection(self, parameters: Parameters, is_client: bool, local: SocketAddress, now: int) -> Connection:
@@ -160,8 +161,8 @@ class Stack(Host):
         self._ready[connection] = None
 
     def icmp_arrives(self, local: SocketAddress, remote: SocketAddress, message: Icmp, now: int) -> None:
-        """ICMP that quotes a packet of ours from ``local`` to ``remote``: path MTU, soft and hard errors. Of a flow that
-        is not here it is ignored."""
+        """ICMP that quotes a packet of ours from ``local`` to ``remote``: path MTU, soft and hard errors. Ignored for a
+        flow that is not here."""
         subflow = self.flows.get((local, remote))
         if subflow is None:
             self.counters.add("TcpExtOutOfWindowIcmps")
@@ -185,8 +186,8 @@ class Stack(Host):
         return True
 
     def _is_reopened(self, subflow: Subflow, segment: Segment, now: int) -> bool:
-        """Whether a SYN may end TIME_WAIT (RFC 9293 §3.6.1 with RFC 6191): then the addresses are free at once, while the
-        old subflow's connection, which may have others, lives out its time."""
+        """Whether a SYN may end TIME_WAIT (RFC 9293 §3.6.1 with RFC 6191): then the addresses are free at once, while
+        the old subflow's connection, which may have others, lives out its time."""
         if segment.flags & (ACK | RST) or not subflow.tcp.may_be_reused_by(segment, now):
             return False
         self.counters.add("TcpExtTWRecycled")
@@ -211,7 +212,7 @@ class Stack(Host):
                 self.counters.add("MPTcpExtMPJoinNoTokenFound")
                 self._refuse(segment, resets.MPTCP_SPECIFIC)
                 return
-            reason = connection.signalling.accept_join(segment, join, now)
+            reason = accept_join(connection.signalling, segment, join, now)
             if reason is not None:
                 self.counters.add("MPTcpExtMPJoinRejected")
                 self._refuse(segment, reason)
@@ -230,7 +231,7 @@ class Stack(Host):
         connection = self._connection(listener.parameters, False, segment.destination, now)
         self._owners[connection] = listener
         listener.begin(connection)
-        connection.signalling.accept_initial(segment, now)
+        accept_initial(connection.signalling, segment, now)
         self.wake(connection)
 
     def _refuse(self, segment: Segment, reason: int | None) -> None:
