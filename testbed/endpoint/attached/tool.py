@@ -20,8 +20,9 @@ from testbed.endpoint.attached.driver import SUPER_SEGMENT_OCTETS, Attachment
 from testbed.endpoint.attached.streams import Input, Output
 from testbed.endpoint.loop import Loop
 from testbed.mptcp.connection import Connection
+from testbed.mptcp.listener import Listener
 from testbed.mptcp.parameters import Parameters
-from testbed.mptcp.stack import Listener, Stack
+from testbed.mptcp.stack import Stack
 from testbed.tcp.state import Event
 from testbed.wire.segment import Segment, SocketAddress
 
