@@ -7,6 +7,8 @@ import hmac
 import random
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from testbed.mptcp.tokens import TokenTable
 
 KEY_OCTETS: Final = 8
@@ -91,6 +93,7 @@ ATTEMPTS: Final = 4
 """Keys tried for a free token before giving up (Linux ``MPTCP_TOKEN_MAX_RETRIES``)."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class KeySource:
     """Keys and nonces that nobody can guess from earlier ones (RFC 8684 §3.1, §3.2; RFC 4086): a keyed hash of chance.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from testbed.tcp.seam import SegmentPlan
 from testbed.wire.options import MptcpOption
 from testbed.wire.segment import Segment
@@ -45,6 +47,7 @@ class OutgoingMapping:
         return f"<OutgoingMapping dsn={self.dsn} ssn={self.ssn} length={self.length}{' FIN' if self.data_fin else ''}>"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class SubflowView:
     """One subflow as option builder and schedulers see it."""
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class TokenTable:
     """Tokens in use; bounded, so that a flood of connections cannot fill it without end."""
 

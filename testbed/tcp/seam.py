@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mypy_extensions import mypyc_attr
+
 from testbed.wire.options import Option
 from testbed.wire.segment import Segment
 
@@ -69,6 +71,7 @@ class SegmentPlan:
         """Its size; at most 40."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class OptionPolicy:
     """Asked once for each segment about to leave, and told when it has left."""
 
@@ -80,13 +83,13 @@ class OptionPolicy:
     def has_left(self, plan: SegmentPlan) -> None:
         """The segment as answered is on its way; ``length`` is its payload now. Pending signals are struck off here."""
 
-
     def is_signal(self, segment: Segment) -> bool:
         """Asked of an arriving ACK that looks like a duplicate (RFC 5681 §2): whether it was sent for its options' sake
         and so says nothing of losses (RFC 8684 §3: MUST NOT be taken as a sign of congestion)."""
         return False
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class WindowSource:
     """Where the receive window comes from, and whether the peer's window limits this connection's own sending."""
 
@@ -98,6 +101,7 @@ class WindowSource:
         raise NotImplementedError
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class CongestionController:
     """cwnd and ssthresh of one connection, in octets, and what changes them. One instance per connection.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from testbed.tcp.seam import OptionPolicy, SegmentPlan
 from testbed.wire.options import (
     NOP,
@@ -20,6 +22,7 @@ from testbed.wire.segment import RST, SYN
 SPACE: Final = 40
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class TcpOptions(OptionPolicy):
     """Everything TCP wants, as much of it as fits into 40 octets (net/ipv4/tcp_output.c, tcp_options_write)."""
 
@@ -35,15 +38,11 @@ class TcpOptions(OptionPolicy):
             self._fill_syn(plan)
             return
         pair = plan.timestamps
-        if pair is None:
-            plan.options = ()
-            plan.option_octets = 0
-        else:
-            if pair is not self._for:
-                self._for = pair
-                self._timestamps = (NOP, NOP, Timestamps(pair[0], pair[1]))
-            plan.options = self._timestamps
-            plan.option_octets = 12
+        if pair is not self._for:
+            self._for = pair
+            self._timestamps = () if pair is None else (NOP, NOP, Timestamps(pair[0], pair[1]))
+        plan.options = self._timestamps
+        plan.option_octets = 12 if self._timestamps else 0
         blocks = plan.sack_blocks
         if blocks and not plan.flags & RST:
             fitting = (SPACE - plan.option_octets - 4) // 8

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 from testbed.mptcp.parameters import Parameters
 from testbed.wire.segment import SocketAddress
 
@@ -64,6 +66,7 @@ class PathView:
         return remotes
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PathManager:
     """One instance per connection; without memory unless a subclass has some."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from mypy_extensions import mypyc_attr
+
 from testbed.mptcp.subflow_view import SubflowView
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Scheduler:
     """One instance per connection. The data level asks until it answers None or nothing is left to send."""
 
