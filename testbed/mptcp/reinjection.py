@@ -106,7 +106,7 @@ class Reinjection:
             if (
                 subflow is not None
                 and head.copies <= 0
-                and (subflow.acknowledged_bare or not subflow.data_acked)
+                and subflow.acknowledged_bare
                 and connection.live_subflows() == 1
             ):
                 # The only subflow acknowledges without any DSS: options are lost, or the peer has silently gone over to

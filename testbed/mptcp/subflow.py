@@ -238,8 +238,8 @@ class Subflow(SubflowData):
         """Strike it off; what still waits gets an ACK of its own (G8)."""
         self.signals.remove(option)
         self._count_signal(option)
-        if self.signals:
-            self.tcp.ack_now()
+        if self.signals or (isinstance(option, AddAddr) and self.connection.mapping_heard):
+            self.tcp.ack_now()  # the next one; or the DATA_ACK that an ADD_ADDR may have displaced
         self.connection.signalling.signal_left(self, option, now)
 
     def signal_never_fits(self, option: MptcpOption, now: int) -> None:

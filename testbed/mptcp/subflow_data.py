@@ -29,6 +29,7 @@ class SubflowData(SubflowView):
         "connection",
         "deadline",
         "fin_arrived",
+        "heard_bare",
         "incoming",
         "infinite_from",
         "infinite_mapping",
@@ -85,7 +86,9 @@ class SubflowData(SubflowView):
         self.acknowledged_to = 1
         """SSN up to which the subflow's acknowledgments have been worked in."""
         self.acknowledged_bare = False
-        """The last segment that acknowledged new data of it had no DSS: the peer may have gone over to TCP."""
+        """The last segment that acknowledged new data of it had no MPTCP option: the peer may have gone over to TCP."""
+        self.heard_bare = False
+        """So had the last segment of all."""
         self.send_edge = 0
         """DATA_ACK + window as this subflow's segments last announced it (W6: MUST remember)."""
         self.carries_to = 0

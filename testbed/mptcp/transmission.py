@@ -178,13 +178,7 @@ class Transmission:
             return best
         for subflow in self.connection.subflows:
             # Never twice to a peer that may be plain TCP: it would deliver both.
-            if (
-                subflow.data_acked
-                and not subflow.acknowledged_bare
-                and subflow.usable()
-                and not subflow.untaken
-                and subflow.send_room(now) > 0
-            ):
+            if not subflow.heard_bare and subflow.usable() and not subflow.untaken and subflow.send_room(now) > 0:
                 return subflow
         return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -234,7 +236,7 @@ def test_mappings_never_contradict_what_was_declared_first(claims: list[tuple[in
         found = table.covering(position)
         assert (None if found is None else found.dsn - found.ssn) == known.get(position)
     ends = [(mapping.ssn, mapping.end) for mapping in table.items]
-    assert all(one[1] <= other[0] for one, other in zip(ends, ends[1:], strict=False))
+    assert all(one[1] <= other[0] for one, other in itertools.pairwise(ends))
 
 
 def test_a_flood_of_mappings_is_bounded() -> None:
