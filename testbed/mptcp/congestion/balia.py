@@ -23,9 +23,8 @@ class Balia(Coupled):
         largest = max(member.window / member.mss / member.srtt for member in members)
         return largest / own if own else 1.0
 
-    def avoid(self, now: int, acked: int, srtt: int) -> None:
+    def avoid_coupled(self, acked: int, members: list[Coupled]) -> None:
         """Congestion avoidance."""
-        members = self.group.active() or [self]
         rate = 0.0
         for member in members:
             rate += member.window / member.mss / member.srtt

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from testbed.tcp.reno import Reno
 from testbed.tcp.seam import CongestionController
-
-MIN_SRTT_NS: Final = 1
-"""Divisor where no sample is there yet: an unknown path must not divide by zero."""
 
 
 class Group:
@@ -73,6 +70,19 @@ class Coupled(Reno):
         """Keep the RTT for the siblings, then as Reno."""
         self.srtt = srtt
         super().on_ack(now, acked, srtt, rtt, flight, is_cwnd_limited)
+
+    def avoid(self, now: int, acked: int, srtt: int) -> None:
+        """Congestion avoidance; as Reno while there is no RTT (a lost SYN, no timestamps, only retransmissions yet), or
+        no group any more (the data level has given the subflow up)."""
+        members = self.group.active()
+        if srtt and members:
+            self.avoid_coupled(acked, members)
+        else:
+            super().avoid(now, acked, srtt)
+
+    def avoid_coupled(self, acked: int, members: list[Coupled]) -> None:
+        """The algorithm's own increase; ``members``: the active subflows, nearly always with this one."""
+        raise NotImplementedError
 
     def grow(self, octets: float) -> None:
         """Change cwnd by a fraction; never below one segment."""

@@ -14,9 +14,8 @@ class Lia(Coupled):
 
     name: ClassVar[str] = "lia"
 
-    def avoid(self, now: int, acked: int, srtt: int) -> None:
+    def avoid_coupled(self, acked: int, members: list[Coupled]) -> None:
         """min(alpha * acked * MSS_i / cwnd_total, acked * MSS_i / cwnd_i), at least one octet."""
-        members = self.group.active() or [self]
         total = 0
         best = 0.0
         rate = 0.0

@@ -69,9 +69,8 @@ class Olia(Coupled):
             return 1.0 / (len(members) * collected)
         return -1.0 / (len(members) * widest) if self.window == largest else 0.0
 
-    def avoid(self, now: int, acked: int, srtt: int) -> None:
+    def avoid_coupled(self, acked: int, members: list[Coupled]) -> None:
         """Congestion avoidance."""
-        members = self.group.active() or [self]
         rate = 0.0
         for member in members:
             rate += member.window / member.mss / member.srtt
