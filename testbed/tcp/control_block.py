@@ -98,8 +98,10 @@ class ControlBlock:
         "snd_wnd",
         "state",
         "timers",
+        "timestamp_echo",
         "timestamp_offset",
         "timestamp_pair",
+        "timestamp_val",
         "timestamps_on",
         "troubles",
         "ts_recent",
@@ -197,7 +199,10 @@ class ControlBlock:
         """Payload of the last full segment: mss less the options it carried."""
         self.timestamps_on = parameters.timestamps
         self.timestamp_offset = rng.getrandbits(32)
-        self.timestamp_pair: tuple[int, int] = (0, 0)
+        self.timestamp_val = 0
+        self.timestamp_echo = 0
+        self.timestamp_pair: tuple[int, int] | None = (0, 0)
+        """(TSval, TSecr) of the last segment: the same object until one of them changes, which option policies use."""
         self.ts_recent = 0
         self.ts_recent_age = 0
         self.sack_on = parameters.sack

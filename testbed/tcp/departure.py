@@ -26,10 +26,11 @@ def prepare(tcb: ControlBlock, flags: int, ssn: int, length: int, now: int) -> N
     plan.mss = tcb.mss
     if tcb.timestamps_on:
         val = (now // TIMESTAMP_TICK_NS + tcb.timestamp_offset) & M32
-        pair = tcb.timestamp_pair
-        if pair[0] != val or pair[1] != tcb.ts_recent:
-            pair = tcb.timestamp_pair = (val, tcb.ts_recent)
-        plan.timestamps = pair
+        if val != tcb.timestamp_val or tcb.ts_recent != tcb.timestamp_echo:
+            tcb.timestamp_val = val
+            tcb.timestamp_echo = tcb.ts_recent
+            tcb.timestamp_pair = (val, tcb.ts_recent)
+        plan.timestamps = tcb.timestamp_pair
     queue = tcb.queue
     if tcb.sack_on and (queue.blocks or queue.dsack is not None):
         irs = tcb.irs

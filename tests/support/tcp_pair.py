@@ -229,7 +229,7 @@ class Scripted:
     ) -> bool:
         """A segment of the peer arrives; ``ack`` None: all that was sent."""
         if (self.tcp.timestamps_on if timestamps is None else timestamps) and not flags & RST:
-            echo = self.tcp.timestamp_pair[0]
+            echo = self.tcp.timestamp_val
             options = (*options, NOP, NOP, Timestamps(self.peer_timestamp, echo))
         acked = self.tcp.snd_nxt if ack is None else ack
         segment = Segment(
