@@ -314,7 +314,7 @@ class Connection:
                 self._subflow_events(subflow, now)
             return
         dss = segment.dss
-        subflow.heard_bare = not segment.mptcp
+        subflow.heard_bare = dss is None
         has_signals = not subflow.settled or len(segment.mptcp) > (1 if dss is not None else 0)
         if has_signals and not self._signals_arrive(subflow, segment, now):
             self._subflow_events(subflow, now)

@@ -50,6 +50,7 @@ class Fallback:
         if subflow is None:
             return
         subflow.sized_for = -1
+        subflow.handshake_due = False  # an MP_CAPABLE would say that MPTCP is still meant
         if tell_peer and connection.keys_are_known and connection.parameters.rules.infinite_mapping_on_fallback:
             self._declare_infinite(subflow)
         subflow.signals = [option for option in subflow.signals if isinstance(option, MpFail)]

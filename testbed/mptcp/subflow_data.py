@@ -88,7 +88,7 @@ class SubflowData(SubflowView):
         self.acknowledged_bare = False
         """The last segment that acknowledged new data of it had no MPTCP option: the peer may have gone over to TCP."""
         self.heard_bare = False
-        """So had the last segment of all."""
+        """The last segment of all had no DSS."""
         self.send_edge = 0
         """DATA_ACK + window as this subflow's segments last announced it (W6: MUST remember)."""
         self.carries_to = 0
