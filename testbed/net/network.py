@@ -18,6 +18,7 @@ from testbed.net.link import Delivery, Drop, LinkDirection
 from testbed.net.middlebox import Chain
 from testbed.net.schedule import NEVER_NS, changes_for
 from testbed.net.simulator import Event, Simulator
+from testbed.wire.options import Option
 from testbed.wire.segment import CWR, FIN, PSH, Segment
 from topologies.link_profile import ETHERNET_HEADER_BYTES, Change, LinkProfile
 
@@ -61,13 +62,15 @@ class Link:
 class Way:
     """What a packet of one pair of addresses meets."""
 
-    __slots__ = ("arrival", "departure", "header_octets", "host", "links")
+    __slots__ = ("arrival", "departure", "header_octets", "host", "is_direct", "links")
 
     def __init__(
         self, links: tuple[Link, ...], host: HostNode, header_octets: int, departure: str, arrival: str
     ) -> None:
         self.links = links
         """Without the wires."""
+        self.is_direct = bool(links) and links[0].middleboxes is None
+        """The first thing that happens to a packet is the model of the first link."""
         self.host = host
         self.header_octets = header_octets
         self.departure = departure
@@ -90,11 +93,6 @@ class HostNode:
         self._ways: dict[tuple[bytes, bytes], Way | None] = {}
         self._armed: Event | None = None
         self._armed_ns = NEVER_NS
-
-    def deliver(self, segment: Segment) -> None:
-        """A packet has come to this host."""
-        self.endpoint.segment_arrives(segment, self._network.simulator.now_ns)
-        self.flush()
 
     def flush(self) -> None:
         """Send what the endpoint has, and see to it that it is asked again when it wants to be."""
@@ -140,10 +138,14 @@ class HostNode:
                 self._network.unroutable += 1
                 return
             self._ways[key] = way
-        self._network.packets += 1
+        network = self._network
+        network.packets += 1
         if self.captures:
-            self.captures[way.departure].add(segment, self._network.simulator.now_ns)
-        self._network.forward(segment, way, 0)
+            self.captures[way.departure].add(segment, network.simulator.now_ns)
+        if way.is_direct:
+            network.cross(segment, way, 0)
+        else:
+            network.forward(segment, way, 0)
 
 
 class Network:
@@ -159,6 +161,9 @@ class Network:
         self.unroutable = 0
         self.damaged = 0
         """Packets that a receiver dropped because of their checksum."""
+        self._options: tuple[Option, ...] = ()
+        self._option_octets = 0
+        """Octets of ``_options``, those of the packet that crossed a link last."""
         self._tables: dict[str, ForwardingTable] = {}
         self._owners: dict[bytes, str] = {}
 
@@ -214,14 +219,17 @@ class Network:
         link = way.links[index]
         if link.middleboxes is not None:
             for packet in link.middleboxes.process(segment):
-                self._cross(packet, way, index)
+                self.cross(packet, way, index)
             return
-        self._cross(segment, way, index)
+        self.cross(segment, way, index)
 
-    def _cross(self, segment: Segment, way: Way, index: int) -> None:
-        octets = way.header_octets + len(segment.payload)
-        for option in segment.options:
-            octets += option.size
+    def cross(self, segment: Segment, way: Way, index: int) -> None:
+        """The packet enters the ``index``-th link, past its middleboxes."""
+        options = segment.options
+        if options is not self._options:  # the packets of one chunk share theirs
+            self._options = options
+            self._option_octets = sum([option.size for option in options])
+        octets = way.header_octets + len(segment.payload) + self._option_octets
         simulator = self.simulator
         outcome = way.links[index].direction.arrives(octets, simulator.now_ns)
         if isinstance(outcome, int):
@@ -251,9 +259,11 @@ class Network:
 
     def _arrive(self, segment: Segment, way: Way) -> None:
         host = way.host
+        now_ns = self.simulator.now_ns
         if host.captures:
-            host.captures[way.arrival].add(segment, self.simulator.now_ns)
-        host.deliver(segment)
+            host.captures[way.arrival].add(segment, now_ns)
+        host.endpoint.segment_arrives(segment, now_ns)
+        host.flush()
 
 
 def cut(segment: Segment) -> list[Segment]:
