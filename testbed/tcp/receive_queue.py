@@ -83,9 +83,14 @@ class ReceiveQueue:
             if not self._starts or end < self._starts[0]:
                 return end
             return self._join(end)
+        if start == rcv_nxt:
+            # It fills the hole and overlaps what waits: taken whatever the limit says, for nothing else ends the wait.
+            waiting = self._starts[0]
+            self._deliver(start, payload[: waiting - start])
+            joined = self._join(waiting)
+            self.dsack = (waiting, min(end, joined))
+            return joined if end <= joined else self.insert(joined, payload[joined - start :], joined)
         self._store(start, payload)
-        if self._starts and self._starts[0] == rcv_nxt:
-            return self._join(rcv_nxt)
         return rcv_nxt
 
     def _deliver(self, start: int, payload: bytes) -> None:
@@ -109,7 +114,6 @@ class ReceiveQueue:
     def _store(self, start: int, payload: bytes) -> None:
         """Put what is new of [start, end) among the waiting pieces."""
         if len(self._starts) >= self.limit:
-            # A piece that fills the hole at rcv_nxt comes here only if it overlaps what waits; the peer sends it again.
             self.dropped += 1
             return
         end = start + len(payload)
