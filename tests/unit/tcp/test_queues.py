@@ -95,3 +95,14 @@ def test_taking_gives_all_with_offsets() -> None:
     assert queue.take() == [(1, b"ab"), (3, b"cd")]
     assert queue.take() == []
     assert queue.unread == 0
+
+
+def test_what_fills_the_hole_is_taken_though_the_limit_is_reached_and_it_overlaps() -> None:
+    """Else nothing would ever make room: the peer can only send the same again."""
+    queue = ReceiveQueue(2)
+    stream = bytes(range(100))
+    rcv_nxt = queue.insert(20, stream[20:30], 0)
+    rcv_nxt = queue.insert(40, stream[40:50], rcv_nxt)
+    assert queue.insert(60, stream[60:70], rcv_nxt) == 0  # the limit
+    assert queue.insert(0, stream[0:45], rcv_nxt) == 50
+    assert queue.read(1000) == stream[:50]
