@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.parameters import MS
 
-MIN_RTT_THRESH_NS = 4 * MS
-MAX_RTT_THRESH_NS = 16 * MS
-MIN_RTT_DIVISOR = 8
-N_RTT_SAMPLE = 8
-CSS_GROWTH_DIVISOR = 4
-CSS_ROUNDS = 5
+MIN_RTT_THRESH_NS: Final = 4 * MS
+MAX_RTT_THRESH_NS: Final = 16 * MS
+MIN_RTT_DIVISOR: Final = 8
+N_RTT_SAMPLE: Final = 8
+CSS_GROWTH_DIVISOR: Final = 4
+CSS_ROUNDS: Final = 5
 """RFC 9406 §4.3's recommended values."""
 
 

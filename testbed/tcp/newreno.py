@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.tcp.rfc6675 import DUP_THRESH, mark_head_lost
 
 if TYPE_CHECKING:
     from testbed.tcp.loss_recovery import LossRecovery
 
-RECOVERY = 2  # loss_recovery.RECOVERY: that module imports this one
+RECOVERY: Final = 2  # loss_recovery.RECOVERY: that module imports this one
 
 
 class NewReno:

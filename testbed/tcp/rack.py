@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.rfc6675 import DUP_THRESH
 from testbed.tcp.sent_queue import LOST, RETRANSMITTED, SACKED, Delivery, SentQueue
 
-PERSIST_RECOVERIES = 16
+PERSIST_RECOVERIES: Final = 16
 """RFC 8985 §6.2 step 4: recoveries without D-SACK after which the window shrinks back to min_RTT/4."""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from testbed.tcp.seam import CongestionController
 
-INFINITE_WINDOW = 1 << 30
+INFINITE_WINDOW: Final = 1 << 30
 """Initial ssthresh: "arbitrarily high" (RFC 5681 §3.1), the largest window of RFC 7323."""
-ABC_LIMIT = 2
+ABC_LIMIT: Final = 2
 """L of RFC 3465 §2.3: octets counted per ACK in slow start, in segments."""
 
 

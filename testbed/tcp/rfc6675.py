@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.sent_queue import LOST, RETRANSMITTED, SACKED, SentQueue, SentRange
 
-DUP_THRESH = 3
+DUP_THRESH: Final = 3
 """RFC 5681 §3.2, RFC 6675 §2."""
 
 

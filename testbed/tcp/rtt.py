@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.parameters import SECOND, Parameters
 
-MIN_RTT_WINDOW_NS = 300 * SECOND
+MIN_RTT_WINDOW_NS: Final = 300 * SECOND
 """How long a minimum counts (Linux tcp_min_rtt_wlen); RFC 8985 §6.2 step 1 asks for a windowed minimum."""
-RTO_AFTER_SYN_LOSS_NS = 3 * SECOND
+RTO_AFTER_SYN_LOSS_NS: Final = 3 * SECOND
 """RFC 6298 (5.7)."""
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from operator import attrgetter
+from typing import Final
 
-SACKED = 1
-LOST = 2
-RETRANSMITTED = 4
+SACKED: Final = 1
+LOST: Final = 2
+RETRANSMITTED: Final = 4
 """Its latest retransmission is in flight (not known to be lost again)."""
-EVER_RETRANSMITTED = 8
+EVER_RETRANSMITTED: Final = 8
 """For Karn's algorithm, F-RTO and the reordering test: an ACK of it is ambiguous."""
 
 _end_of = attrgetter("end")
@@ -293,7 +294,9 @@ class SentQueue:
                 if marks & LOST:
                     self.waiting -= octets
             sent_range.marks = marks | RETRANSMITTED | EVER_RETRANSMITTED
-            sent_range.sent_at = now
+            # A nanosecond late: later than the new data that left before it at the same reading of the clock (one batch
+            # of arrivals, one instant of virtual time), whose delivery says nothing about it (RFC 8985 §6.2, RACK_sent_after).
+            sent_range.sent_at = now + 1
             index += 1
         if end > self.highest_retransmitted:
             self.highest_retransmitted = end
