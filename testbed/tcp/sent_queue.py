@@ -294,8 +294,8 @@ class SentQueue:
                 if marks & LOST:
                     self.waiting -= octets
             sent_range.marks = marks | RETRANSMITTED | EVER_RETRANSMITTED
-            # A nanosecond late: later than the new data that left before it at the same reading of the clock (one batch
-            # of arrivals, one instant of virtual time), whose delivery says nothing about it (RFC 8985 §6.2, RACK_sent_after).
+            # A nanosecond late: after the new data that left before it at the same reading of the clock (a batch of
+            # arrivals, an instant of virtual time), whose delivery says nothing of it (RFC 8985 §6.2 RACK_sent_after).
             sent_range.sent_at = now + 1
             index += 1
         if end > self.highest_retransmitted:
