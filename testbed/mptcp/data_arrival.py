@@ -60,7 +60,7 @@ class DataArrival:
                 subflow.tcp.ack_now()
             if not length:
                 return True  # a bare DATA_FIN maps no octet of the subflow (D21)
-        ssn = widen(dss.ssn, subflow.tcp.rcv_nxt - subflow.ssn_offset) + subflow.ssn_offset
+        ssn = widen(dss.ssn, subflow.tcp.rcv_nxt - subflow.peer_ssn_offset) + subflow.peer_ssn_offset
         return self._declare(subflow, segment, ssn, dsn, length, dss.checksum, dss.data_fin, now)
 
     def capable_mapping_arrives(self, subflow: Subflow, segment: Segment, option: MpCapable, now: int) -> bool:
@@ -69,7 +69,7 @@ class DataArrival:
         if (option.checksum is not None) != connection.checksum:
             return self._checksum_presence(subflow, now)
         assert option.data_length is not None and connection.keys.remote_idsn is not None
-        first_ssn = 1 + subflow.ssn_offset
+        first_ssn = 1 + subflow.peer_ssn_offset
         first_dsn = connection.keys.remote_idsn + 1
         return self._declare(subflow, segment, first_ssn, first_dsn, option.data_length, option.checksum, False, now)
 
@@ -153,9 +153,9 @@ class DataArrival:
     def _map(self, subflow: Subflow, ssn: int, payload: bytes, now: int) -> None:
         """The general case: several mappings, gaps between them, checksums, data before its mapping."""
         connection = self.connection
-        if ssn < 1 + subflow.ssn_offset:
+        if ssn < 1 + subflow.peer_ssn_offset:
             payload = self._fast_open_data(subflow, ssn, payload)
-            ssn = 1 + subflow.ssn_offset
+            ssn = 1 + subflow.peer_ssn_offset
         if connection.fallback.awaits_infinite_mapping:
             subflow.unmapped.add(ssn, payload, now)
             self._check_held(subflow, now)
@@ -194,7 +194,7 @@ class DataArrival:
 
     def _fast_open_data(self, subflow: Subflow, ssn: int, payload: bytes) -> bytes:
         """Octets of the SYN's payload come first in the stream but have no DSN (B22)."""
-        outside = 1 + subflow.ssn_offset - ssn
+        outside = 1 + subflow.peer_ssn_offset - ssn
         self.connection.receive_queue.append_outside(payload[:outside])
         return payload[outside:]
 
@@ -203,7 +203,7 @@ class DataArrival:
         if not mapping.collect(piece):
             return True
         queue = self.connection.receive_queue
-        if mapping.is_intact(subflow.ssn_offset):
+        if mapping.is_intact(subflow.peer_ssn_offset):
             dsn = mapping.dsn
             for collected in mapping.pieces:
                 queue.add(dsn, collected)

@@ -65,7 +65,7 @@ def take_syn_data(connection: Connection, subflow: Subflow, now: int) -> bool:
     octets = subflow.tcp.fast_open.syn_data
     if not octets:
         return False
-    subflow.ssn_offset = octets
+    subflow.peer_ssn_offset = octets
     connection.arrival.data_arrives(subflow, subflow.tcp.take_received(), now)
     connection.tell(Event.READABLE)
     return True

@@ -299,4 +299,4 @@ class Subflow(SubflowData):
             return False
         if not segment.payload:
             return segment.dss is not None
-        return self.tcp.offset_of(segment.seq) != 1 + self.ssn_offset
+        return self.tcp.offset_of(segment.seq) != 1 + self.peer_ssn_offset

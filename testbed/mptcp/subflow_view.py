@@ -56,6 +56,7 @@ class SubflowView:
         "data_acked",
         "handshake_due",
         "peer_sends_wide_dsn",
+        "peer_ssn_offset",
         "signals",
         "speaks_mptcp",
         "ssn_offset",
@@ -77,7 +78,9 @@ class SubflowView:
         self.wide_dsn_required = False
         """2^32 octets could pass within an MSL: 64-bit DSNs, whatever the policy says (D12)."""
         self.ssn_offset = 0
-        """Octets that Fast Open carried in the SYN: TCP's offset = relative SSN + this (RFC 8684 B.2)."""
+        """Octets that our SYN carried (Fast Open): TCP's offset = SSN of our mappings + this (RFC 8684 B.2)."""
+        self.peer_ssn_offset = 0
+        """The same of the peer's SYN and its mappings: of the two ends only the client's SYN can carry data."""
         self.backup = False
         """Asked for by either end (MP_JOIN's B or MP_PRIO)."""
 

@@ -98,6 +98,21 @@ def test_b22_with_checksums_too() -> None:
     assert not client.fallen_back and not server.fallen_back
 
 
+def test_b22_the_servers_own_sequence_numbers_are_not_shifted() -> None:
+    """As Linux has it, too (``ssn_offset`` counts in what was received only)."""
+    hosts = with_cookie(parameters=Parameters(tcp=TcpParameters(fast_open=True), checksum=True))
+    client = open_with(hosts, DATA)
+    server = hosts.accept()
+    assert read_all(hosts, server, len(DATA)) == DATA
+    assert hosts.transfer(server, client, DATA) == DATA
+    assert not client.fallen_back and not server.fallen_back
+    answer = next(segment for segment in hosts.sent(False) if is_syn_ack(segment))
+    first = next(s for s in hosts.sent(False) if (d := find(s, Dss)) is not None and d.dsn is not None)
+    option = find(first, Dss)
+    assert option is not None
+    assert (first.seq - answer.seq) % 2**32 == option.ssn == 1
+
+
 def test_b23_data_that_was_acknowledged_in_part_is_continued_with_a_mapping() -> None:
     path = Path()
     hosts = with_cookie(path)
@@ -106,7 +121,7 @@ def test_b23_data_that_was_acknowledged_in_part_is_continued_with_a_mapping() ->
     server = hosts.accept()
     assert read_all(hosts, server, len(DATA)) == DATA
     assert not client.fallen_back and not server.fallen_back
-    assert client.subflows[0].ssn_offset == server.subflows[0].ssn_offset == 500
+    assert client.subflows[0].ssn_offset == server.subflows[0].peer_ssn_offset == 500
 
 
 def test_b23_data_that_was_not_acknowledged_is_sent_again_with_a_mapping() -> None:
