@@ -200,6 +200,17 @@ class SubflowOptions(seam.OptionPolicy):
             used += (4 if aligned else 2) + 8 * count
         return padded(used)
 
+    def whole_packets(self, length: int, mss: int, first: int, timestamps: bool) -> int:
+        """The largest part of ``length`` that fills packets under one mapping. The first packet takes ``first`` octets
+        of payload; the others more where the policy lets them go without the mapping."""
+        if self._every_segment or not self.view.data_acked or length < first:
+            return length - length % first
+        aligned = self._is_aligned
+        dss = 12 if self._drafter.acks_wide() else 8
+        stamps = (12 if aligned else 10) if timestamps else 0
+        rest = mss - padded(dss + stamps)
+        return first + (length - first) // rest * rest
+
 
 def is_plain(policy: OptionPolicy) -> bool:
     """Whether ordinary segments are timestamps, then DSS with a DATA_ACK, then SACK."""

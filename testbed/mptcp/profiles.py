@@ -29,6 +29,8 @@ class Sender:
 
 
 _LINUX: Final = OptionPolicy()
+_EIGHT_PACKETS: Final = 8 * 1448
+"""Of Ethernet size with timestamps alone."""
 
 LINUX_RULES: Final = ReceiverRules(
     hold_unmapped=0,
@@ -89,12 +91,12 @@ SENDERS: Mapping[str, Sender] = {
         OptionPolicy(
             priority=("timestamps", "handshake", "sack", "dss", "mp_fail", "add_addr", "remove_addr", "mp_prio"),
             mapping_every="chunk",
-            mapping_octets=8 * 1400,
+            mapping_octets=_EIGHT_PACKETS,
         ),
         "SACK first (RFC 2018 §4, S9): the mapping of a chunk waits for a segment with room, the last at the latest",
     ),
     "late-map": Sender(
-        replace(_LINUX, mapping_late_by=2),
+        replace(_LINUX, mapping_late_by=2, mapping_octets=1400),
         "S5: a mapping follows its data by two segments (RFC 8684 forbids it)",
         "holding",
     ),
@@ -116,7 +118,7 @@ SENDERS: Mapping[str, Sender] = {
         "S10: ADD_ADDR may take the place of the mapping on a data segment",
     ),
     "thin-maps": Sender(
-        replace(_LINUX, mapping_every="chunk", mapping_octets=8 * 1400),
+        replace(_LINUX, mapping_every="chunk", mapping_octets=_EIGHT_PACKETS),
         "S28: one mapping for up to eight segments, on the first of them alone",
     ),
     "dense": Sender(replace(_LINUX, packing="dense"), "no NOPs between options"),

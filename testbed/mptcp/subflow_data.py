@@ -179,15 +179,17 @@ class SubflowData(SubflowView):
         return tcp.snd_end - tcp.snd_una
 
     def segment_size(self) -> int:
-        """Payload octets of a full packet with timestamps and DSS."""
+        """Payload octets of a full packet with timestamps, DSS and the SACK blocks that wait now (RFC 6691)."""
         tcp = self.tcp
-        key = tcp.mss << 1 | self.peer_sends_wide_dsn
+        blocks = tcp.queue.blocks
+        waiting = 0 if not blocks or not tcp.sack_on else min(len(blocks), 4)
+        key = tcp.mss << 4 | waiting << 1 | self.peer_sends_wide_dsn
         if key != self.sized_for:
             connection = self.connection
             if connection.fallen_back:
                 options = 12 if tcp.timestamps_on else 0
             else:
-                options = self.option_policy.data_option_octets(tcp.timestamps_on, 0, connection.checksum)
+                options = self.option_policy.data_option_octets(tcp.timestamps_on, waiting, connection.checksum)
             self.sized_for = key
             self.size = tcp.mss - options
         return self.size

@@ -116,7 +116,7 @@ class Transmission:
             # Room or window for less than a packet: only where waiting brings no more (RFC 9293 §3.8.6.2.1).
             return 0 if subflow.outstanding() else length
         if length < unsent or self.nagle:
-            length -= length % size
+            length = subflow.option_policy.whole_packets(length, subflow.tcp.mss, size, subflow.tcp.timestamps_on)
         return length
 
     def _give(self, subflow: Subflow, mapping: Mapping, now: int) -> None:

@@ -415,6 +415,22 @@ class TestThinMappings:
 
         assert kinds(send(options, a_plan(1400, ssn=1401, blocks=3))) == [Timestamps, Sack, Dss]
 
+    def test_a_chunk_fills_whole_packets_of_which_only_the_first_is_smaller(self) -> None:
+        options, _ = self.chunk()
+        full = 1460 - options.data_option_octets(True, 0, False)
+        without = send(options, a_plan(1400, ssn=1401))  # its mapping has not left yet: carries it
+        again = send(options, a_plan(1400, ssn=2801))
+
+        assert (full, without.option_octets, again.option_octets) == (1420, 40, 24)
+        assert options.whole_packets(11_584, 1460, full, True) == 1420 + 7 * 1436
+        assert options.whole_packets(1419, 1460, full, True) == 0
+        assert SubflowOptions(a_view(), OptionPolicy()).whole_packets(5000, 1460, 1420, True) == 4260
+
+    def test_until_the_first_data_ack_a_chunk_counts_full_packets(self) -> None:
+        options, _ = self.chunk(data_acked=False)
+
+        assert options.whole_packets(5000, 1460, 1420, True) == 4260
+
 
 class TestSackFirst:
     """rfc2018: S9."""
