@@ -1,14 +1,14 @@
 """The two ends of the tool that are not the network: standard input or a file, standard output or a file.
 
-A regular file is read and written directly; anything else (a pipe, a terminal) when the loop says that it can be,
-because a stack that waits for a pipe does not acknowledge.
+What cannot be waited for (a regular file, /dev/null: epoll(7) refuses them) is read and written directly; anything else
+(a pipe, a terminal) when the loop says that it can be, because a stack that waits for a pipe does not acknowledge.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import stat
+import select
 from collections.abc import Callable
 
 from testbed.endpoint.loop import Loop
@@ -32,7 +32,7 @@ class Input:
         self._descriptor = descriptor
         self._loop = loop
         self._changed = changed
-        self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._is_file = not _can_be_waited_for(descriptor)
         self._watching = False
 
     def fill(self) -> None:
@@ -80,7 +80,7 @@ class Output:
         self._descriptor = descriptor
         self._loop = loop
         self._changed = changed
-        self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._is_file = not _can_be_waited_for(descriptor)
 
     @property
     def has_room(self) -> bool:
@@ -122,3 +122,12 @@ class Output:
             self._loop.watch(self._descriptor)
         if self.has_room:
             self._changed()
+
+
+def _can_be_waited_for(descriptor: int) -> bool:
+    with select.epoll() as poller:
+        try:
+            poller.register(descriptor, 0)
+        except PermissionError:
+            return False
+    return True
