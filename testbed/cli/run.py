@@ -101,8 +101,9 @@ def _experiment(
     words = [f"repetitions={repeat}"] if repeat is not None else []
     words += [f"seed={seed}"] if seed is not None else []
     words += ["capture=true"] if pcap else []
-    experiment = overrides.apply(experiment, [*assignments, *words])
-    return overrides.only_variants(experiment, variants) if variants else experiment
+    if variants:
+        experiment = overrides.only_variants(experiment, variants)
+    return overrides.apply(experiment, [*assignments, *words])
 
 
 def _carry_out(request: RunRequest, *, quiet: bool, as_json: bool) -> tuple[int, object]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union
 
-from testbed.endpoint.parameters import APPLICATION_KINDS
+from testbed.endpoint.parameters import APPLICATION_KINDS, Endpoint
 from testbed.orchestrator.spec import Experiment, Flow, SpecificationError, Variant
 from topologies import quantity
 from topologies.link_profile import LinkProfile
@@ -190,7 +190,9 @@ def _flow_keys(flow: Flow, index: int, prefix: str) -> Iterator[_Key]:
     yield _Key(f"{prefix}traffic", on_flow(set_application))
     nested = ((flow.application, "traffic", "application"), (flow.client, "client", "client"))
     for part, word, attribute in (*nested, (flow.server, "server", "server")):
-        for key in _nested(_field_keys(part, f"{prefix}{word}.", skip=("kind",)), attribute):
+        kernel = isinstance(part, Endpoint) and not part.is_userspace
+        skipped = ("kind", *(("profile", "receiver") if kernel else ()))  # of a userspace endpoint alone
+        for key in _nested(_field_keys(part, f"{prefix}{word}.", skip=skipped), attribute):
             yield _Key(key.name, on_flow(key.set))
     own = ("application", "client", "server", "name", *(("duration_ns", "start_ns") if not prefix else ()))
     for key in _field_keys(flow, prefix, skip=own):

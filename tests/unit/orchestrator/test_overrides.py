@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from experiments.quickstart import quickstart
 from testbed.endpoint.parameters import Stream
 from testbed.orchestrator import overrides
 from testbed.orchestrator.spec import Bulk, Endpoint, Experiment, Flow, SpecificationError, Variant
@@ -128,3 +129,20 @@ def test_every_listed_key_is_accepted_or_refuses_only_the_value() -> None:
             overrides.apply(experiment, [f"{key}=?"])
         except SpecificationError as error:
             assert "has no key" not in str(error)
+
+
+def test_a_profile_is_a_key_of_userspace_ends_alone() -> None:
+    changed = overrides.apply(quickstart(), ["client.profile=dense", "server.receiver=holding"])
+    ends = {variant.name: variant.flows[0] for variant in changed.variants}
+    assert ends["userspace/linux"].client.profile == "dense"
+    assert ends["userspace/linux"].server.receiver is None
+    assert ends["userspace/userspace"].server.receiver == "holding"
+    assert ends["linux/linux"].client.profile is None
+    with pytest.raises(SpecificationError, match="rfc8684"):
+        overrides.apply(quickstart(), ["client.profile=densest"])
+
+
+def test_a_variant_with_a_slash_in_its_name_can_be_addressed() -> None:
+    changed = overrides.apply(quickstart(), ["userspace/userspace.client.scheduler=redundant"])
+    assert changed.variant("userspace/userspace").flows[0].client.scheduler == "redundant"
+    assert changed.variant("userspace/linux").flows[0].client.scheduler is None
