@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from testbed.mptcp import resets
+from testbed.mptcp import acknowledgment, resets
 from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.tcp.state import Event, Failure
 
@@ -111,7 +111,7 @@ class Reinjection:
             ):
                 # The only subflow acknowledges without any DSS: options are lost, or the peer has silently gone over to
                 # TCP (as Linux does). Data sent again would be delivered twice.
-                connection.options_are_lost(subflow, now)
+                acknowledgment.options_are_lost(connection, subflow, now)
                 return
             queue.reinject(head)
         if connection.data_fin_due != NOT_KNOWN:
