@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 
 from testbed.mptcp.connection import Connection
-
 from testbed.mptcp.keys import idsn_of, join_hmac, token_of
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.stack import Stack

@@ -46,7 +46,9 @@ def test_each_end_can_check_what_the_other_proves(key_a: int, key_b: int, nonce_
 
 
 @given(keys, keys, st.integers(0, 255), st.sampled_from([4, 16]), st.one_of(st.none(), st.integers(1, 65535)))
-def test_add_addr_is_proved_by_the_rightmost_octets(key: int, peer: int, ident: int, size: int, port: int | None) -> None:
+def test_add_addr_is_proved_by_the_rightmost_octets(
+    key: int, peer: int, ident: int, size: int, port: int | None
+) -> None:
     address = bytes(range(size))
     secret = bytes.fromhex(f"{key:016x}{peer:016x}")
     message = bytes([ident]) + address + bytes.fromhex(f"{port or 0:04x}")
