@@ -7,8 +7,8 @@ from typing import Final
 from testbed.tcp.closing import give_up
 from testbed.tcp.control_block import ControlBlock
 from testbed.tcp.departure import send_probe, send_window_probe
-from testbed.tcp.loss_recovery import TimeoutAction
 from testbed.tcp.path_mtu import RAISE_AFTER_NS
+from testbed.tcp.recovery_states import TimeoutAction
 from testbed.tcp.state import CLOSED, ESTABLISHED, SYN_RECEIVED, SYN_SENT, TIME_WAIT, Event, Failure
 from testbed.tcp.timers import DELAYED_ACK, KEEPALIVE, PERSIST, RAISE_PATH_MTU, USER_TIMEOUT
 from testbed.tcp.timers import TIME_WAIT as TIME_WAIT_TIMER

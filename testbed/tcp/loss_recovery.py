@@ -16,49 +16,28 @@ How a connection uses it, in this order, whenever something may leave::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
-from typing import Final
 
-from testbed.tcp import rack as rack_module
 from testbed.tcp import rfc6675
+from testbed.tcp.careful_acknowledgment import acknowledge_carefully
 from testbed.tcp.counters import Counters
 from testbed.tcp.frto import Frto
 from testbed.tcp.newreno import NewReno
 from testbed.tcp.parameters import SECOND, Parameters
 from testbed.tcp.prr import ProportionalRateReduction
 from testbed.tcp.rack import Rack
+from testbed.tcp.recovery_states import DISORDER, LOSS, OPEN, RECOVERY, TimeoutAction
+from testbed.tcp.recovery_steps import settle
+from testbed.tcp.recovery_timeouts import look_again, retransmission_timeout
 from testbed.tcp.rtt import RttEstimator
 from testbed.tcp.seam import CongestionController
 from testbed.tcp.sent_queue import Delivery, SentQueue, SentRange
 from testbed.tcp.tail_loss_probe import TailLossProbe
-
-NO_BLOCKS: tuple[tuple[int, int], ...] = ()
-
-OPEN: Final = 0
-"""Nothing suspicious. With DISORDER, RECOVERY and LOSS the names of Linux's tcp_ca_state."""
-DISORDER: Final = 1
-"""Duplicate ACKs or SACKs, not enough to call it a loss."""
-RECOVERY: Final = 2
-"""Fast recovery until ``recovery_point``."""
-LOSS: Final = 3
-"""After a retransmission timeout, until ``recovery_point``."""
-
-
-class TimeoutAction(Enum):
-    """What a timer asks the connection to do, by running its transmission as usual."""
-
-    NOTHING = "nothing"
-    RETRANSMIT = "retransmit"
-    """There are losses to send again."""
-    PROBE_TAIL = "probe-tail"
-    """One new segment, whatever cwnd says; if there is none, ``segment_without_new_data``."""
 
 
 class LossRecovery:
     """One connection's sender side of reliability. See the module for how it is used."""
 
     __slots__ = (
-        "_delivery",
         "_ranges",
         "armed_at",
         "backoff",
@@ -67,6 +46,7 @@ class LossRecovery:
         "counters",
         "cwr_pending",
         "cwr_until",
+        "delivery",
         "detection",
         "dup_acks",
         "established",
@@ -107,7 +87,7 @@ class LossRecovery:
         self.use_tlp = parameters.tail_loss_probe and parameters.recovery == "rack"
         self.queue = SentQueue()
         self._ranges = self.queue.ranges
-        self._delivery = Delivery()
+        self.delivery = Delivery()
         self.rtt = RttEstimator(parameters)
         self.rack = Rack()
         self.tlp = TailLossProbe()
@@ -200,7 +180,7 @@ class LossRecovery:
             self.congestion.cwnd = smss
         self.backoff = 0
         self.last_sent_at = now
-        self._settle()
+        settle(self)
 
     def mss_changed(self, smss: int, now: int) -> None:
         """Path MTU discovery changed the payload size. When it shrank, what was sent too large is lost, without any
@@ -350,7 +330,7 @@ class LossRecovery:
         if not self.clean or blocks or ece or acked <= 0:
             if not acked and not blocks and not ece and (not may_be_duplicate or not self._ranges):
                 return 0
-            return self._acknowledge_carefully(ack, blocks, now, rtt_from_timestamps, ece, may_be_duplicate)
+            return acknowledge_carefully(self, ack, blocks, now, rtt_from_timestamps, ece, may_be_duplicate)
         flight = self.snd_nxt - self.snd_una
         ranges = self._ranges
         oldest = last = ranges[0]
@@ -386,248 +366,6 @@ class LossRecovery:
         )
         return acked
 
-    def _acknowledge_carefully(
-        self,
-        ack: int,
-        blocks: Sequence[tuple[int, int]],
-        now: int,
-        rtt_from_timestamps: int | None,
-        ece: bool,
-        may_be_duplicate: bool,
-    ) -> int:
-        queue = self.queue
-        delivery = self._delivery
-        delivery.clear()
-        before = self.snd_una
-        flight = self.snd_nxt - before
-        dsack = self._dsack_octets(ack, blocks) if blocks else 0
-        if ack > before:
-            queue.acknowledge(ack, delivery)
-            self.snd_una = ack
-            self.armed_at = self.progress_at = now
-            self.timeouts = 0
-        if blocks and self.sack_on:
-            for left, right in blocks:
-                if ack < right <= self.snd_nxt and left < right:
-                    queue.sack(max(left, ack), right, delivery)
-        self._measure(delivery, now, rtt_from_timestamps)
-        self.rack.update(delivery, now, self.rtt.min_rtt)
-        is_duplicate = delivery.sacked > 0 if self.sack_on else may_be_duplicate and ack == before and not dsack
-        if self.established:
-            if dsack:
-                self._dsack_arrived(dsack, now)
-            if self.tlp.end:
-                self._settle_probe(ack, dsack, is_duplicate or (may_be_duplicate and ack == before), now)
-            if ece:
-                self._ece_arrived(ack, flight, now)
-            self._advance(delivery, flight, is_duplicate, ece, now)
-        self._settle()
-        return delivery.acked
-
-    def _measure(self, delivery: Delivery, now: int, rtt_from_timestamps: int | None) -> None:
-        """Karn's algorithm: no sample from an ACK that covers a retransmission, but from a timestamp (RFC 7323 §4).
-
-        What had waited behind the hole is acknowledged with it: its age says nothing about the path.
-        """
-        if delivery.oldest_sent_at >= 0 and not delivery.retransmission_acked:
-            self.rtt.sample(now - delivery.oldest_sent_at, now)
-        elif delivery.acked and rtt_from_timestamps is not None:
-            self.rtt.sample(rtt_from_timestamps, now)
-        else:
-            return
-        self.backoff = 0
-
-    def _advance(self, delivery: Delivery, flight: int, is_duplicate: bool, ece: bool, now: int) -> None:
-        """The state machine: what this acknowledgment means for the state that the sender is in."""
-        ack = self.snd_una
-        state = self.state
-        if state >= RECOVERY and ack >= self.recovery_point and delivery.acked:
-            self._exit_recovery(now)
-            if state == RECOVERY:
-                return
-            state = OPEN
-        if state == LOSS:
-            self._advance_after_timeout(delivery, flight, now)
-            return
-        if delivery.acked:
-            if state == RECOVERY:
-                if not self.sack_on:
-                    self.newreno.partial_ack(self, delivery.acked, now)
-                    return
-            else:
-                self.dup_acks = 0
-                if not ece and ack >= self.cwr_until:
-                    self._grow(delivery, flight, now)
-        if is_duplicate:
-            self.dup_acks += 1
-        if not self.sack_on:
-            if is_duplicate:
-                self.newreno.duplicate_ack(self, flight, now)
-            return
-        self._detect(now)
-        if self.state == RECOVERY:
-            if self.use_prr and delivery.delivered:
-                self.congestion.cwnd = self.prr.window(
-                    delivery.delivered, self.pipe, self.congestion.ssthresh, self.smss
-                )
-        elif self.queue.waiting:
-            self.enter_recovery(flight, now)
-            self.counters.add("TcpExtTCPSackRecovery")
-
-    def _advance_after_timeout(self, delivery: Delivery, flight: int, now: int) -> None:
-        if self.frto.phase:
-            waited_for_second = self.frto.waits_for_second_ack
-            if self.frto.acknowledged(delivery.acked > 0, self.smss):
-                self.counters.add("TcpExtTCPSpuriousRTOs")
-                self._undo(now)
-                return
-            if self.frto.phase:
-                return  # the next ACK decides
-            if waited_for_second:
-                # Step 3a: the two new segments are in flight; room for them and for what was lost.
-                self.congestion.cwnd = max(self.congestion.cwnd, 3 * self.smss)
-        if delivery.acked:
-            self._grow(delivery, self.pipe + delivery.delivered, now)
-        if self.sack_on and self.detection == "rack":
-            self._detect(now)
-
-    def _grow(self, delivery: Delivery, flight: int, now: int) -> None:
-        congestion = self.congestion
-        rtt = (
-            now - delivery.newest_sent_at
-            if delivery.newest_sent_at >= 0 and not delivery.newest_retransmitted
-            else None
-        )
-        limited = (
-            self.snd_una <= self.limited_until
-            or self.state == LOSS
-            or (congestion.cwnd < congestion.ssthresh and flight << 1 >= congestion.cwnd)
-        )
-        congestion.on_ack(now, delivery.acked, self.rtt.srtt, rtt, flight, limited)
-
-    def _detect(self, now: int) -> None:
-        """Mark losses by the method in force."""
-        queue = self.queue
-        if self.detection == "rack":
-            rtt = self.rtt
-            window = self.rack.reordering_window(
-                self.state >= RECOVERY,
-                rack_module.enough_sacked(queue.sacked, self.dup_acks, self.smss),
-                rtt.min_rtt,
-                rtt.srtt,
-            )
-            self.look_again_at = self.rack.detect(queue, now, window)
-            return
-        rfc6675.mark_lost(queue, self.smss)
-        if self.dup_acks >= rfc6675.DUP_THRESH and self.state < RECOVERY and queue.sacked:
-            rfc6675.mark_head_lost(queue, self.smss)
-
-    def enter_recovery(self, flight: int, now: int) -> None:
-        """Fast retransmit: halve (or whatever the controller does), and send the first loss at once."""
-        self.state = RECOVERY
-        self.recovery_point = self.snd_nxt
-        self.undo_octets = 0
-        self.rescue = -1
-        self.forced = True
-        self.limited_until = -1
-        congestion = self.congestion
-        if self.snd_una >= self.cwr_until:  # else ECE has been answered in this very window
-            # FlightSize (RFC 5681 §2) counts SACKed octets, which a long recovery lets grow far beyond cwnd.
-            congestion.on_congestion_event(now, min(flight, congestion.cwnd))
-        self.prr.begin(flight)
-        if not self.use_prr or not self.sack_on:
-            congestion.cwnd = congestion.ssthresh
-        else:
-            congestion.cwnd = self.prr.window(self._delivery.delivered, self.pipe, congestion.ssthresh, self.smss)
-
-    def _exit_recovery(self, now: int) -> None:
-        if self.state == RECOVERY:
-            if self.sack_on:
-                self.congestion.on_recovery_exit(now)
-                self.rack.recovery_exited()
-            else:
-                self.newreno.full_ack(self, now)
-        self.frto.phase = 0
-        self.state = OPEN
-        self.dup_acks = 0
-        self.forced = False
-        self.look_again_at = 0
-
-    def _settle(self) -> None:
-        """Find out whether the short way can be taken again, and name the state between OPEN and RECOVERY."""
-        queue = self.queue
-        suspicious = self.dup_acks > 0 or queue.sacked > 0 or queue.lost > 0
-        if self.state < RECOVERY:
-            self.state = DISORDER if suspicious else OPEN
-            if not queue.lost and not queue.sacked:
-                self.look_again_at = 0
-        self.clean = (
-            self.established
-            and self.state == OPEN
-            and not queue.retransmitted
-            and not self.tlp.end
-            and not self.tlp.due
-            and self.snd_una >= self.cwr_until
-        )
-
-    # --- D-SACK, undo, ECN, probes ---
-
-    def _dsack_octets(self, ack: int, blocks: Sequence[tuple[int, int]]) -> int:
-        """Octets that the first block reports as received twice (RFC 2883 §4), else 0."""
-        left, right = blocks[0]
-        if left >= right or left < 0:
-            return 0
-        if right <= ack:
-            return right - left
-        if len(blocks) > 1 and blocks[1][0] <= left and right <= blocks[1][1]:
-            return right - left
-        return 0
-
-    def _dsack_arrived(self, octets: int, now: int) -> None:
-        self.counters.add("TcpExtTCPDSACKRecv")
-        self.rack.note_dsack(self.snd_una, self.snd_nxt)
-        if self.undo_octets > 0:
-            self.undo_octets -= octets
-            if self.undo_octets <= 0:
-                # Every retransmission was superfluous: nothing had been lost.
-                self.counters.add("TcpExtTCPDSACKUndo")
-                self._undo(now)
-
-    def _undo(self, now: int) -> None:
-        self.congestion.on_spurious(now)
-        if self.state >= RECOVERY:
-            self.queue.unmark_all_lost()
-            self.state = OPEN
-            self.dup_acks = 0
-            self.forced = False
-        self.frto.phase = 0
-        self.undo_octets = -1
-
-    def _settle_probe(self, ack: int, dsack: int, is_duplicate: bool, now: int) -> None:
-        """RFC 8985 §7.4.2: did the probe repair a loss that nobody else saw?"""
-        tlp = self.tlp
-        if not tlp.is_retransmission or self.state >= RECOVERY:
-            if ack >= tlp.end or self.state >= RECOVERY:
-                tlp.end = 0
-            return
-        if ack < tlp.end:
-            return
-        if dsack or (ack == tlp.end and is_duplicate and ack == self.snd_una and not self._delivery.acked):
-            tlp.end = 0  # original and probe both arrived
-        elif ack > tlp.end:
-            tlp.end = 0
-            self.counters.add("TcpExtTCPLossProbeRecovery")
-            self.congestion.on_congestion_event(now, self.pipe + self._delivery.delivered)
-            self.congestion.on_recovery_exit(now)
-
-    def _ece_arrived(self, ack: int, flight: int, now: int) -> None:
-        """RFC 3168 §6.1.2: as a single loss, at most once per window of data."""
-        if ack >= self.cwr_until and self.state < RECOVERY and flight:
-            self.congestion.on_congestion_event(now, min(flight, self.congestion.cwnd))
-            self.congestion.on_recovery_exit(now)
-            self.cwr_until = self.snd_nxt
-            self.cwr_pending = True
-
     # --- timers ---
 
     def next_timeout(self) -> int | None:
@@ -662,52 +400,10 @@ class LossRecovery:
         if deadline is None or now < deadline:
             return TimeoutAction.NOTHING
         if self.look_again_at and now >= self.look_again_at and not self.clean:
-            return self._look_again(now)
+            return look_again(self, now)
         if not (self.clean and self.use_tlp and self.sack_on):
-            return self._retransmission_timeout(now)
+            return retransmission_timeout(self, now)
         self.tlp.due = True
         self.armed_at = now  # RFC 8985 §7.3: the RTO counts from the probe
         self.clean = False
         return TimeoutAction.PROBE_TAIL
-
-    def _look_again(self, now: int) -> TimeoutAction:
-        self.look_again_at = 0
-        flight = self.snd_nxt - self.snd_una
-        self._detect(now)
-        if not self.queue.waiting:
-            return TimeoutAction.NOTHING
-        if self.state < RECOVERY:
-            self._delivery.clear()
-            self.enter_recovery(flight, now)
-            self.counters.add("TcpExtTCPSackRecovery")
-        return TimeoutAction.RETRANSMIT
-
-    def _retransmission_timeout(self, now: int) -> TimeoutAction:
-        """RFC 6298 (5.4) to (5.6), RFC 5681 §3.1, RFC 5682 §2."""
-        queue = self.queue
-        congestion = self.congestion
-        self.counters.add("TcpExtTCPTimeouts")
-        self.backoff = min(self.backoff + 1, 32)
-        self.timeouts += 1
-        self.armed_at = now
-        self.look_again_at = 0
-        self.tlp.due = False
-        self.tlp.end = 0
-        self.limited_until = -1
-        self.clean = False
-        if self.established:
-            is_first = self.state != LOSS or self.timeouts == 1
-            self.frto.timed_out(is_first and self.state < RECOVERY and self.snd_una >= self.recovery_point)
-            if is_first:
-                flight = self.snd_nxt - self.snd_una - queue.lost + queue.retransmitted
-                congestion.on_timeout(now, min(flight, congestion.cwnd))
-                self.undo_octets = 0
-            else:
-                congestion.cwnd = self.smss
-            self.state = LOSS
-            self.recovery_point = self.snd_nxt
-            self.dup_acks = 0
-        queue.forget_sacks()
-        queue.mark_all_lost()
-        self.forced = True
-        return TimeoutAction.RETRANSMIT

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from testbed.tcp.recovery_states import RECOVERY
+from testbed.tcp.recovery_steps import enter_recovery
 from testbed.tcp.rfc6675 import DUP_THRESH, mark_head_lost
 
 if TYPE_CHECKING:
     from testbed.tcp.loss_recovery import LossRecovery
-
-RECOVERY: Final = 2  # loss_recovery.RECOVERY: that module imports this one
 
 
 class NewReno:
@@ -31,7 +31,7 @@ class NewReno:
         elif recovery.dup_acks >= DUP_THRESH and recovery.snd_una > recovery.recovery_point:
             # Not above recovery_point ("recover") the duplicates may be of our own go-back-N after a timeout.
             mark_head_lost(recovery.queue, smss)
-            recovery.enter_recovery(flight, now)
+            enter_recovery(recovery, flight, now)
             congestion.cwnd = congestion.ssthresh + DUP_THRESH * smss
             self.partial_acks = 0
             recovery.counters.add("TcpExtTCPRenoRecovery")

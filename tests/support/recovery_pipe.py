@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from testbed.tcp.counters import Counters
-from testbed.tcp.loss_recovery import LossRecovery, TimeoutAction
+from testbed.tcp.loss_recovery import LossRecovery
 from testbed.tcp.parameters import MS, SECOND, Parameters
+from testbed.tcp.recovery_states import TimeoutAction
 from testbed.tcp.seam import CongestionController
 
 SMSS = 1448

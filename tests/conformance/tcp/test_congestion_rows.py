@@ -12,9 +12,9 @@ from testbed.tcp import cubic
 from testbed.tcp.congestion_catalog import CONTROLLERS, make
 from testbed.tcp.cubic import BETA, C, Cubic
 from testbed.tcp.hystart import HyStart
-from testbed.tcp.loss_recovery import LOSS, OPEN, RECOVERY
 from testbed.tcp.parameters import MS, SECOND, Parameters
 from testbed.tcp.prr import ProportionalRateReduction
+from testbed.tcp.recovery_states import LOSS, OPEN, RECOVERY
 from testbed.tcp.reno import Reno, initial_window
 
 

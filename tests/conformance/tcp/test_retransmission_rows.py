@@ -5,8 +5,9 @@ from __future__ import annotations
 from recovery_pipe import SMSS, Pipe
 
 from testbed.tcp.counters import Counters
-from testbed.tcp.loss_recovery import DISORDER, LOSS, OPEN, RECOVERY, LossRecovery, TimeoutAction
+from testbed.tcp.loss_recovery import LossRecovery
 from testbed.tcp.parameters import MS, SECOND, Parameters
+from testbed.tcp.recovery_states import DISORDER, LOSS, OPEN, RECOVERY, TimeoutAction
 from testbed.tcp.reno import Reno
 from testbed.tcp.seam import CongestionController
 from testbed.tcp.sent_queue import LOST, SACKED
