@@ -4,6 +4,9 @@ kernel's counters say that MPTCP was spoken, by as many subflows as there should
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from userspace_lab import LINUX, MS, PATH, USERSPACE, Report, Scenario, carry_out
@@ -186,3 +189,27 @@ def test_a_middlebox_that_takes_the_option_makes_it_tcp(
     if where is not None:
         assert report.count("server" if where.endswith("FallbackACK") else "client", where) == 1
     assert report.count("server", "MPCapableSYNRX") == (0 if "on syn" in forward else 1)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_tshark_finds_nothing_malformed_and_no_fault_in_mptcp(role: str, tmp_path: Path) -> None:
+    if shutil.which("tshark") is None:
+        pytest.skip("no tshark")
+    report = carry_out(scenario(role, path_manager=PathManager(mode="signal")), captures=tmp_path)
+    assert_mptcp(report, joins=1)
+    faults = " or ".join(f"mptcp.{note}" for note in MPTCP_NOTES)
+    for file in report.captures:
+        for wanted, found in ((f"_ws.malformed or {faults}", False), ("tcp.options.mptcp.rawdataseqno", True)):
+            argv = ["tshark", "-r", str(file), "-Y", wanted]
+            lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+            assert bool(lines) == found, lines[:3]
+
+
+MPTCP_NOTES = (
+    "connection.echoed_key_mismatch",
+    "connection.missing_algorithm",
+    "connection.unsupported_algorithm",
+    "dss.infinite_mapping",
+    "dss.missing_mapping",
+)
+"""Expert notes of Wireshark's dissector about MPTCP (epan/dissectors/packet-tcp.c)."""
