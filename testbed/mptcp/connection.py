@@ -85,7 +85,7 @@ class Connection(ConnectionLife):
                     self.arrival.mapping_arrives(subflow, segment, dss, now)
             # An ACK with ADD_ADDR alone (as Linux sends it) shows that options pass, too.
             shows_options = dss is not None or not segment.mptcp
-            if not subflow.data_acked and shows_options and tcp.snd_una > subflow.acknowledged_to:
+            if not subflow.data_acked and shows_options and tcp.snd_una > subflow.acknowledged_to < tcp.snd_end:
                 acknowledgment.first_data_acknowledged(self, subflow, segment, now)
         received = tcp.take_received()
         if received:

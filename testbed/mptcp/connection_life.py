@@ -40,7 +40,7 @@ class ConnectionLife(ConnectionState):
 
     def fall_back(self, counter: str, now: int, tell_peer: bool = False) -> None:
         """TCP from here on (K10: for good). ``counter``: the kernel's name for the reason, or ""."""
-        if self.fallen_back:
+        if self.fallen_back or self.closing.state is M_TIME_WAIT or self.closing.state is M_CLOSED:
             return
         if counter:
             self.counters.add(counter)

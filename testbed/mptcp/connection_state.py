@@ -198,6 +198,8 @@ class ConnectionState:
             return False
         subflow = self.only_subflow()
         assert subflow is not None
+        if subflow.unmapped.is_passed or self.closing.state is M_TIME_WAIT or self.closing.state is M_CLOSED:
+            return False
         bit = 1 << subflow.number
         for mapping in self.send_queue.all_outstanding():
             if mapping.carriers & ~bit:

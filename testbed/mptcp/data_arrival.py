@@ -148,7 +148,8 @@ class DataArrival:
     def _plain(self, subflow: Subflow, ssn: int, payload: bytes) -> None:
         """After fallback TCP's order is the stream's order: nothing is looked up, so nothing can be shifted."""
         subflow.incoming.mapped_to = ssn + len(payload)
-        self.connection.receive_queue.append(payload)
+        if not self.connection.closing.peer_fin_reached:  # what comes after the end are copies
+            self.connection.receive_queue.append(payload)
 
     def _map(self, subflow: Subflow, ssn: int, payload: bytes, now: int) -> None:
         """The general case: several mappings, gaps between them, checksums, data before its mapping."""
@@ -183,6 +184,8 @@ class DataArrival:
                     self._corruption(subflow, ssn, payload, now)
                     return
                 piece = payload if size == len(payload) else payload[:size]
+                if subflow.unmapped.pieces:
+                    subflow.unmapped.is_passed = True
                 if mapping.checksum is None:
                     connection.receive_queue.add(mapping.dsn + ssn - mapping.ssn, piece)
                 elif not self._checked(subflow, mapping, piece, payload, now):
@@ -258,12 +261,14 @@ class DataArrival:
         queue = self.connection.receive_queue
         rcv_nxt = queue.rcv_nxt
         since = subflow.unmapped.since
+        was_passed = subflow.unmapped.is_passed
         for ssn, payload in subflow.unmapped.take():
             self._map(subflow, ssn, payload, now)
             if subflow.is_gone or self.connection.fallen_back:
                 return
         if subflow.unmapped.pieces:
             subflow.unmapped.since = since
+            subflow.unmapped.is_passed |= was_passed
         if queue.rcv_nxt != rcv_nxt:
             self.connection.received(now)
 

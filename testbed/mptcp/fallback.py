@@ -91,8 +91,9 @@ class Fallback:
             for piece in mapping.pieces:
                 pieces.append((position, piece))
                 position += len(piece)
-        for _, piece in sorted(pieces):
-            queue.append(piece)
+        if not connection.closing.peer_fin_reached:
+            for _, piece in sorted(pieces):
+                queue.append(piece)
         subflow.incoming.clear()
         if queue.rcv_nxt != before:
             connection.received(now)

@@ -161,7 +161,7 @@ class IncomingMappings:
 class UnmappedData:
     """In-order data of a subflow that has no mapping (yet): held for a while, not counted in the window (D8, D9)."""
 
-    __slots__ = ("octets", "pieces", "since")
+    __slots__ = ("is_passed", "octets", "pieces", "since")
 
     def __init__(self) -> None:
         self.pieces: deque[tuple[int, bytes]] = deque()
@@ -169,6 +169,8 @@ class UnmappedData:
         self.octets = 0
         self.since: int | None = None
         """When the first of it arrived, ns."""
+        self.is_passed = False
+        """Data after it has been mapped and delivered: it cannot be taken for the next of the stream any more."""
 
     def add(self, ssn: int, data: bytes, now: int) -> None:
         """Hold some."""
@@ -183,4 +185,5 @@ class UnmappedData:
         self.pieces.clear()
         self.octets = 0
         self.since = None
+        self.is_passed = False
         return pieces
