@@ -233,8 +233,16 @@ class Connection(ControlBlock):
             departure.send_probe(self, now)
 
     def send_room(self, now: int) -> int:
-        """Payload octets that could leave at once beyond what is queued; 0 or less: none."""
-        return transmission.send_room(self, now)
+        """Payload octets that cwnd, and the peer's window if it limits, let leave beyond what is queued; <= 0: none."""
+        state = self.state
+        if state is not ESTABLISHED and state is not CLOSE_WAIT:
+            return 0
+        room = self.recovery.send_allowance(now)
+        if self.window.limits_sending:
+            usable = self.snd_una + self.snd_wnd - self.snd_nxt
+            if usable < room:
+                room = usable
+        return room - (self.send_buffer.end - self.snd_nxt)
 
     def icmp_arrives(self, message: icmp.Icmp, now: int) -> None:
         """ICMP about a packet of this connection came (RFC 9293 §3.9.2.2)."""

@@ -32,9 +32,9 @@ def prepare(tcb: ControlBlock, flags: int, ssn: int, length: int, now: int) -> N
             tcb.timestamp_pair = (val, tcb.ts_recent)
         plan.timestamps = tcb.timestamp_pair
     queue = tcb.queue
-    if tcb.sack_on and (queue.blocks or queue.dsack is not None):
+    if (queue.blocks or queue.dsack is not None) and tcb.sack_on:
         irs = tcb.irs
-        plan.sack_blocks = tuple(((irs + start) & M32, (irs + end) & M32) for start, end in queue.sack_blocks())
+        plan.sack_blocks = tuple([((irs + start) & M32, (irs + end) & M32) for start, end in queue.sack_blocks()])
     else:
         plan.sack_blocks = NO_BLOCKS
 

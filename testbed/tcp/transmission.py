@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from testbed.tcp.control_block import M32, ControlBlock
 from testbed.tcp.departure import acknowledged, depart, prepare, send_ack, send_ack_as_planned, window_field
-from testbed.tcp.state import CLOSE_WAIT, ESTABLISHED, SYN_RECEIVED, SYN_SENT
+from testbed.tcp.state import ESTABLISHED, SYN_RECEIVED, SYN_SENT
 from testbed.tcp.syn_transmission import send_syn
 from testbed.tcp.timers import PERSIST
 from testbed.wire.segment import ACK, CWR, ECN_ECT0, ECN_NOT_ECT, FIN, PSH, URG, Segment
@@ -55,19 +55,6 @@ def _send_syn_if_due(tcb: ControlBlock, out: list[Segment], now: int) -> None:
             _send_new(tcb, out, now)
         if tcb.acks_due:
             send_ack(tcb, out, now)
-
-
-def send_room(tcb: ControlBlock, now: int) -> int:
-    """Payload octets that cwnd, and the peer's window if it limits, let leave beyond what is queued."""
-    state = tcb.state
-    if state is not ESTABLISHED and state is not CLOSE_WAIT:
-        return 0
-    room = tcb.recovery.send_allowance(now)
-    if tcb.window.limits_sending:
-        usable = tcb.snd_una + tcb.snd_wnd - tcb.snd_nxt
-        if usable < room:
-            room = usable
-    return room - (tcb.send_buffer.end - tcb.snd_nxt)
 
 
 def _send_new(tcb: ControlBlock, out: list[Segment], now: int) -> None:
