@@ -103,8 +103,8 @@ def carry_out(
             capture = CaptureCollector(interfaces, captures, lab.start)
             capture.start(0)
         with endpoints(lab, scenario) as (client, server):
-            assert lab.relay is not None
-            lab.relay.begin()  # changes count from here
+            if lab.relay is not None:  # paths that nothing shapes have none
+                lab.relay.begin()  # changes count from here
             start(client, server)
             results = client.result(), server.result()
             kernel = {host: kernel_counters(lab, host) for host in ("client", "server")}
