@@ -1,4 +1,4 @@
-"""The userspace stack against the kernel's MPTCP over real interfaces: ``python -m benchmarks.stack_vs_kernel``, as root.
+"""The userspace stack against kernel MPTCP on real interfaces: ``python -m benchmarks.stack_vs_kernel``, as root.
 
 Bulk data over two subflows between two network namespaces, the ordinary endpoint processes at both ends (payload made,
 compared and hashed: the application is part of what is measured). Rows: two paths of 100 Mbit/s through the relay, and
@@ -14,7 +14,6 @@ machine that grows busy hurts all of them alike; printed are medians and their r
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import statistics
@@ -111,9 +110,8 @@ def main() -> int:
     if options.json:
         print(json.dumps(results, indent=2))
         return 0
-    print(
-        f"{rounds} rounds of {seconds:g} s; load {os.getloadavg()[0]:.1f}; stack {'compiled' if compilation.status.compiled else 'from sources'}"
-    )
+    build = "compiled" if compilation.status.compiled else "from sources"
+    print(f"{rounds} rounds of {seconds:g} s; load {os.getloadavg()[0]:.1f}; stack {build}")
     print(f"{'':32} {'kernel':>14} {'ours sends':>20} {'ours receives':>20} {'target':>8}")
     for result in results:
         cells = [f"{result['row']:32}", f"{_rate(result['kernel_bit_s']):>14}"]
