@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from testbed.mptcp.scheduler.base import Scheduler, candidates
+from testbed.mptcp.scheduler.base import Scheduler
 from testbed.mptcp.subflow_view import SubflowView
 
 
@@ -21,14 +21,26 @@ class RoundRobin(Scheduler):
         """See :class:`Scheduler`."""
         if unsent <= 0 or window <= 0:
             return None
-        usable = candidates(subflows)
-        start = 0
-        for place, subflow in enumerate(usable):
-            if subflow is self._last:
-                start = place + 1
-        for offset in range(len(usable)):
-            subflow = usable[(start + offset) % len(usable)]
-            if subflow.send_room(now) > 0:
-                self._last = subflow
-                return subflow
-        return None
+        last = self._last
+        passed_last = False
+        following: SubflowView | None = None
+        first: SubflowView | None = None
+        may_use_backup = True
+        for subflow in subflows:  # candidates() without its lists: asked for every chunk
+            is_last = subflow is last
+            if subflow.usable():
+                if not subflow.backup and may_use_backup:
+                    may_use_backup = False
+                    following = first = None
+                if (not subflow.backup or may_use_backup) and subflow.send_room(now) > 0:
+                    if passed_last:
+                        if following is None:
+                            following = subflow
+                    elif first is None:
+                        first = subflow
+            if is_last:
+                passed_last = True
+        picked = first if following is None else following
+        if picked is not None:
+            self._last = picked
+        return picked
