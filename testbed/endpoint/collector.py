@@ -14,7 +14,6 @@ _GENERATIONS = 20
 
 
 def collect_seldom() -> None:
-    """For the rest of this process. What exists now is not looked at again."""
+    """For the rest of this process."""
     gc.collect()
-    gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, _GENERATIONS, _GENERATIONS)

@@ -129,7 +129,9 @@ def _run_userspace(
 ) -> int:
     """The same over our own stack, which goes on after the result until its connections have ended, too."""
     from testbed.endpoint.attached.flow_host import FlowHost  # a kernel's end starts without it
+    from testbed.endpoint.collector import collect_seldom
 
+    collect_seldom()
     try:
         host = FlowHost(configuration, loop)
     except Unsupported as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.endpoint.applications.catalog import make_application
+from testbed.endpoint.collector import collect_seldom
 from testbed.endpoint.protocol import Event, FlowResult, Role, Samples, Start, SubflowSeen
 from testbed.endpoint.session import FlowApplication, Session
 from testbed.endpoint.sockets import Unsupported as EndpointUnsupported
@@ -161,6 +162,7 @@ def prepare(experiment: Experiment, variant: Variant, trial: Trial) -> Simulatio
 
 def carry_out(simulation: Simulation, experiment: Experiment, progress: Progress) -> None:
     """Run until every side has its result, and then until the connections are closed."""
+    collect_seldom()
     progress("traffic", 0.0)
     simulator, sides = simulation.simulator, simulation.sides
     for side in sides:

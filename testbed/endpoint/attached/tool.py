@@ -18,6 +18,7 @@ from typing import Any, Literal
 from testbed.endpoint.attached.capture import CaptureFiles
 from testbed.endpoint.attached.driver import SUPER_SEGMENT_OCTETS, Attachment
 from testbed.endpoint.attached.streams import Input, Output
+from testbed.endpoint.collector import collect_seldom
 from testbed.endpoint.loop import Loop
 from testbed.mptcp.connection import Connection
 from testbed.mptcp.listener import Listener
@@ -102,6 +103,7 @@ class Tool:
     def run(self) -> Outcome:
         """To the end."""
         order, loop, attachment = self._order, self._loop, self._attachment
+        collect_seldom()
         try:
             attachment.drive(self, self._stack)
             if order.give_up_ns is not None:
