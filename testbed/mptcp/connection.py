@@ -172,7 +172,7 @@ class Connection(ConnectionLife):
             due = subflow.tcp.next_timeout() if subflow.is_due else subflow.deadline
             if due is not None and (first is None or due < first):
                 first = due
-        if not self.signalling.is_stopped:
+        if self.signalling.has_timers:
             due = self.signalling.next_timeout()
             if due is not None and (first is None or due < first):
                 first = due

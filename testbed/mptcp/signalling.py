@@ -31,6 +31,7 @@ class Signalling:
     __slots__ = (
         "book",
         "connection",
+        "has_timers",
         "host",
         "initial",
         "initial_remote",
@@ -48,6 +49,9 @@ class Signalling:
         self.opener = SubflowOpener(connection)
         self.path_manager = catalog.make(connection.parameters.path_manager)
         self.syn_data = SynData()
+        self.has_timers = True
+        """Something may be waited for. False: nothing is, and :meth:`next_timeout` need not be asked; whatever may
+        begin a wait sets it. The hot path asks this."""
         self.is_counted = False
         """In ``MPTcpExtMPCurrEstab``, which counts the connections that speak MPTCP now."""
         self.is_stopped = False
@@ -62,6 +66,7 @@ class Signalling:
     def segment_arrived(self, subflow: Subflow, segment: Segment, now: int) -> bool:
         """A segment that TCP has accepted (A3), before its DSS is read. To be called unless ``subflow.settled`` and the
         segment has no MPTCP option but a DSS. False: the subflow is reset, nothing more is to be read of it."""
+        self.has_timers = True
         if segment.flags & RST:
             self._reset_arrived(subflow, segment)
             return True
@@ -157,6 +162,7 @@ class Signalling:
         connection = self.connection
         if self.is_stopped or self.initial is None or connection.keys.remote_key is None:
             return
+        self.has_timers = True
         view = self.path_view()
         carrier = self.carrier()
         if carrier is not None and carrier.fully_established:
@@ -232,6 +238,7 @@ class Signalling:
 
     def signal_left(self, subflow: Subflow, option: MptcpOption, now: int) -> None:
         """A signal is on its way (or was given up)."""
+        self.has_timers = True
         if isinstance(option, AddAddr) and not option.echo:
             self.book.add_addr_left(subflow, option, now)
 
@@ -241,6 +248,7 @@ class Signalling:
         self.host.unbind(subflow)
         if self.is_stopped:
             return
+        self.has_timers = True
         self.opener.lost(subflow, now)
         self.connection.counters.add("MPTcpExtRmSubflow")
         self.book.carrier_closed(subflow, self.carrier())
@@ -259,7 +267,7 @@ class Signalling:
 
     def next_timeout(self) -> int | None:
         """The earliest of: echo overdue, opening due, third packet of a join to be repeated, probe unanswered."""
-        if self.is_stopped:
+        if self.is_stopped or not self.has_timers:
             return None
         first = self.book.next_timeout() if self.book.pending else None
         if self.opener.waiting:
@@ -269,6 +277,7 @@ class Signalling:
                 first = _earlier(first, subflow.probe_deadline)
                 if subflow.join is not None:
                     first = _earlier(first, subflow.join.deadline)
+        self.has_timers = first is not None
         return first
 
     def handle_timeout(self, now: int) -> None:

@@ -220,6 +220,7 @@ class Subflow(SubflowData):
                 self.syn_count += 1
             elif option.nonce is None:
                 self.join.attempts += 1
+                self.connection.signalling.has_timers = True
                 self.join.deadline = now + (self.tcp.rto << min(self.join.attempts - 1, 6))
 
     # --- SubflowView: signals ---
