@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from testbed.mptcp.draft import Draft
+from testbed.mptcp.dss import mapping_dss
 from testbed.mptcp.ledger import Ledger
 from testbed.mptcp.option_draft import Drafter
 from testbed.mptcp.packing import AREA, padded, sack_blocks_that_fit
@@ -42,6 +43,7 @@ class SubflowOptions(seam.OptionPolicy):
         self._is_aligned = policy.packing == "aligned"
         self._every_segment = policy.mapping_every == "segment"
         self._wide_dsn = policy.dsn_width == "64"
+        self._ack_width = policy.data_ack_width
         self._sack_limit = policy.sack_limit
         self._area_mapping: OutgoingMapping | None = None
         """What the area below was made of."""
@@ -88,54 +90,45 @@ class SubflowOptions(seam.OptionPolicy):
         elif view.bare_data_fin() != NOT_KNOWN or view.infinite_mapping_due():
             self._draft = self._drafter.fill(plan)
             return
-        if mapping is not None:
-            # The packets of one chunk that leave at once carry the same area: it is made once.
-            data_ack = view.data_ack()
-            if (
-                mapping is self._area_mapping
-                and data_ack == self._area_data_ack
-                and plan.timestamps is self._area_stamps
-                and not plan.sack_blocks
-                and view.peer_sends_wide_dsn is self._area_peer_is_wide
-                and mapping.length == self._area_length
-                and mapping.data_fin == self._area_data_fin
-            ):
-                plan.options = self._area
-                plan.option_octets = self._area_octets
-                return
-            self._write(plan, self._dss(mapping))
-            if not plan.sack_blocks:
-                self._area_mapping = mapping
-                self._area_length = mapping.length
-                self._area_data_fin = mapping.data_fin
-                self._area_data_ack = data_ack
-                self._area_peer_is_wide = view.peer_sends_wide_dsn
-                self._area_stamps = plan.timestamps
-                self._area = plan.options
-                self._area_octets = plan.option_octets
-            return
-        self._write(plan, self._dss(None))
-
-    def _dss(self, mapping: OutgoingMapping | None) -> Dss | None:
-        """The DSS of an ordinary segment: DATA_ACK, and the mapping if there is one."""
-        view = self.view
         data_ack = view.data_ack()
-        octets = 8 if self._drafter.acks_wide() else 4
         if mapping is None:
-            if data_ack == NOT_KNOWN:
-                return None
-            return Dss(data_ack & (_MASK64 if octets == 8 else _MASK32), octets)
-        wide = self._wide_dsn or view.wide_dsn_required
-        return Dss(
-            None if data_ack == NOT_KNOWN else data_ack & (_MASK64 if octets == 8 else _MASK32),
-            octets,
-            mapping.dsn & (_MASK64 if wide else _MASK32),
-            8 if wide else 4,
-            mapping.ssn - view.ssn_offset,
-            mapping.length + 1 if mapping.data_fin else mapping.length,
-            mapping.checksum,
-            mapping.data_fin,
-        )
+            self._write(plan, self._data_ack_alone(data_ack))
+            return
+        # The packets of one chunk that leave at once carry the same area: it is made once.
+        if (
+            mapping is self._area_mapping
+            and data_ack == self._area_data_ack
+            and plan.timestamps is self._area_stamps
+            and not plan.sack_blocks
+            and view.peer_sends_wide_dsn is self._area_peer_is_wide
+            and mapping.length == self._area_length
+            and mapping.data_fin == self._area_data_fin
+        ):
+            plan.options = self._area
+            plan.option_octets = self._area_octets
+            return
+        wide_dsn = self._wide_dsn or view.wide_dsn_required
+        self._write(plan, mapping_dss(mapping, data_ack, self._acks_are_wide(), wide_dsn, view.ssn_offset))
+        if not plan.sack_blocks:
+            self._area_mapping = mapping
+            self._area_length = mapping.length
+            self._area_data_fin = mapping.data_fin
+            self._area_data_ack = data_ack
+            self._area_peer_is_wide = view.peer_sends_wide_dsn
+            self._area_stamps = plan.timestamps
+            self._area = plan.options
+            self._area_octets = plan.option_octets
+
+    def _acks_are_wide(self) -> bool:
+        """Whether a DATA_ACK has 64 bits now (checklist D15)."""
+        return self._ack_width == "64" or (self._ack_width == "match" and self.view.peer_sends_wide_dsn)
+
+    def _data_ack_alone(self, data_ack: int) -> Dss | None:
+        if data_ack == NOT_KNOWN:
+            return None
+        if self._acks_are_wide():
+            return Dss(data_ack & _MASK64)
+        return Dss(data_ack & _MASK32, 4)
 
     def _write(self, plan: seam.SegmentPlan, dss: Dss | None) -> None:
         """Timestamps, as many SACK blocks as still fit, DSS."""
@@ -191,7 +184,7 @@ class SubflowOptions(seam.OptionPolicy):
         aligned = self._is_aligned
         size = 4 + (8 if self._wide_dsn or self.view.wide_dsn_required else 4) + (8 if checksum else 6)
         if self.policy.data_ack_on_data:
-            size += 8 if self._drafter.acks_wide() else 4
+            size += 8 if self._acks_are_wide() else 4
         used = padded(size) if aligned else size
         if timestamps:
             used += 12 if aligned else 10
@@ -206,7 +199,7 @@ class SubflowOptions(seam.OptionPolicy):
         if self._every_segment or not self.view.data_acked or length < first:
             return length - length % first
         aligned = self._is_aligned
-        dss = 12 if self._drafter.acks_wide() else 8
+        dss = 12 if self._acks_are_wide() else 8
         stamps = (12 if aligned else 10) if timestamps else 0
         rest = mss - padded(dss + stamps)
         return first + (length - first) // rest * rest
