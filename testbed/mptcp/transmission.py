@@ -195,7 +195,8 @@ class Transmission:
         if connection.checksum:
             declare_checksum(mapping, subflow.ssn_offset)
         connection.has_reinjected = True
-        connection.counters.add("MPTcpExtMPTCPRetrans")
+        if not self.is_redundant:
+            connection.counters.add("MPTcpExtMPTCPRetrans")
         self._give(subflow, mapping, now)
 
     def _schedule_redundant(self, now: int) -> None:
