@@ -117,7 +117,7 @@ class Attachment:
         self._held: list[HeldPorts] = []
         self._quiet: KernelKeptQuiet | None = None
         self._ports: dict[int, PacketPort] = {}
-        self._blocked: dict[int, deque[tuple[bytes, bytes, bytes, bytes]]] = {}
+        self._blocked: dict[int, deque[tuple[bytes, bytes]]] = {}
         self._ways = Ways(self._tables)
         self._stack: Driven | None = None
         self._timer: Timer | None = None
@@ -256,7 +256,7 @@ class Attachment:
         if frame[0][1]:
             self.statistics.super_segments_out += 1
 
-    def _block(self, port: PacketPort, frame: tuple[bytes, bytes, bytes, bytes]) -> None:
+    def _block(self, port: PacketPort, frame: tuple[bytes, bytes]) -> None:
         self._blocked[port.index] = deque([frame])
         self.loop.watch(port.fileno(), functools.partial(self._readable, port), functools.partial(self._writable, port))
 

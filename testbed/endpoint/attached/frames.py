@@ -37,8 +37,8 @@ def ethernet_header(destination: bytes, source: bytes, address_octets: int) -> b
     return destination + source + _ETHERTYPES[address_octets]
 
 
-def frame_of(segment: Segment, ethernet: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """Virtio header, Ethernet header, IP and TCP header, payload (not copied): the parts of one frame for sendmsg."""
+def frame_of(segment: Segment, ethernet: bytes) -> tuple[bytes, bytes]:
+    """All headers (virtio, Ethernet, IP, TCP) and the payload, which is not copied: one frame in parts, for sendmsg."""
     headers = offload_headers(segment)
     is_ipv4 = len(segment.source.host) == 4
     gso_octets = segment.gso_octets
@@ -53,7 +53,7 @@ def frame_of(segment: Segment, ethernet: bytes) -> tuple[bytes, bytes, bytes, by
     virtio = _virtio_headers.get(key)
     if virtio is None:
         virtio = _virtio_headers[key] = _virtio_header(len(headers), gso_octets, gso_type, is_ipv4)
-    return virtio, ethernet, headers, segment.payload
+    return virtio + ethernet + headers, segment.payload
 
 
 def segment_of(frame: bytes) -> Segment:
