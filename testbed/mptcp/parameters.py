@@ -117,6 +117,7 @@ class Parameters:
     congestion_control: str = "cubic"
     """reno, cubic (uncoupled), lia, olia, balia."""
     subflows_limit: int = 8
+    """Subflows at a time, the first included."""
     add_addr_accepted_limit: int = 8
     add_addr_timeout_ns: int = 120_000_000_000
     """Retransmission of ADD_ADDR without echo: the smaller of this and the RTO-based wait; at most 3 times."""

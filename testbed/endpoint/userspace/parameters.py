@@ -45,7 +45,7 @@ def stack_parameters(
     if path_manager is not None:
         own |= {
             "path_manager": path_manager.mode,
-            "subflows_limit": path_manager.subflows,
+            "subflows_limit": 1 + path_manager.subflows,  # the stack's limit counts the first one, too
             "ports": path_manager.ports,
             "backup_addresses": tuple(ipaddress.ip_address(each).packed for each in path_manager.backup_addresses),
         }
