@@ -43,7 +43,7 @@ def acknowledge_carefully(
     is_duplicate = delivery.sacked > 0 if recovery.sack_on else may_be_duplicate and ack == before and not dsack
     if recovery.established:
         if dsack:
-            _dsack_arrived(recovery, dsack, now)
+            _dsack_arrived(recovery, dsack, blocks[0][1], now)
         if recovery.tlp.end:
             _settle_probe(recovery, ack, dsack, is_duplicate or (may_be_duplicate and ack == before), now)
         if ece:
@@ -135,10 +135,10 @@ def _dsack_octets(ack: int, blocks: Sequence[tuple[int, int]]) -> int:
     return 0
 
 
-def _dsack_arrived(recovery: LossRecovery, octets: int, now: int) -> None:
+def _dsack_arrived(recovery: LossRecovery, octets: int, end: int, now: int) -> None:
     recovery.counters.add("TcpExtTCPDSACKRecv")
     recovery.rack.note_dsack(recovery.snd_una, recovery.snd_nxt)
-    if recovery.undo_octets > 0:
+    if recovery.undo_octets > 0 and end > recovery.undo_from:
         recovery.undo_octets -= octets
         if recovery.undo_octets <= 0:
             # Every retransmission was superfluous: nothing had been lost.

@@ -73,6 +73,7 @@ class LossRecovery:
         "state",
         "timeouts",
         "tlp",
+        "undo_from",
         "undo_octets",
         "use_prr",
         "use_tlp",
@@ -112,6 +113,8 @@ class LossRecovery:
         """HighRescue's role: the rescue retransmission of this recovery was sent (0) or not (-1)."""
         self.undo_octets = -1
         """Retransmitted octets of the last recovery that no D-SACK has reported superfluous; -1: nothing to undo."""
+        self.undo_from = 0
+        """snd_una when that recovery began: a D-SACK below it belongs to an earlier one (Linux undo_marker)."""
         self.cwr_until = 0
         """No second reaction to ECE before this offset is acknowledged (RFC 3168 §6.1.2)."""
         self.cwr_pending = False
@@ -120,7 +123,7 @@ class LossRecovery:
         """cwnd was full when snd_nxt was this: ACKs up to it are those of a full window."""
         self.armed_at = 0
         """The retransmission timer was last restarted then (RFC 6298 (5.1), (5.3))."""
-        self.last_sent_at = 0
+        self.last_sent_at = -1
         self.progress_at = 0
         """Since when what is outstanding has seen no progress: the user timeout counts from here."""
         self.look_again_at = 0
@@ -203,6 +206,11 @@ class LossRecovery:
 
     def transmitted(self, start: int, end: int, now: int, is_retransmission: bool) -> None:
         """A segment with offsets ``start`` to ``end`` (SYN and FIN counted) has left."""
+        # Each transmission has a time of its own, so that RACK knows the order even of those that leave at the same
+        # reading of the clock (a batch of arrivals, an instant of virtual time): RFC 8985 §6.2 RACK_sent_after.
+        if now <= self.last_sent_at:
+            now = self.last_sent_at + 1
+        self.last_sent_at = now
         if is_retransmission:
             self._retransmitted(start, end, now)
             return
@@ -211,7 +219,6 @@ class LossRecovery:
         if start == self.snd_una:
             self.armed_at = self.progress_at = now
         self.snd_nxt = end
-        self.last_sent_at = now
         if self.clean:
             if outstanding + self.smss > self.congestion.cwnd:
                 self.limited_until = end

@@ -36,6 +36,7 @@ def enter_recovery(recovery: LossRecovery, flight: int, now: int) -> None:
     recovery.state = RECOVERY
     recovery.recovery_point = recovery.snd_nxt
     recovery.undo_octets = 0
+    recovery.undo_from = recovery.snd_una
     recovery.rescue = -1
     recovery.forced = True
     recovery.limited_until = -1

@@ -45,6 +45,7 @@ def retransmission_timeout(recovery: LossRecovery, now: int) -> TimeoutAction:
             flight = recovery.snd_nxt - recovery.snd_una - queue.lost + queue.retransmitted
             congestion.on_timeout(now, min(flight, congestion.cwnd))
             recovery.undo_octets = 0
+            recovery.undo_from = recovery.snd_una
         else:
             congestion.cwnd = recovery.smss
         recovery.state = LOSS

@@ -294,9 +294,7 @@ class SentQueue:
                 if marks & LOST:
                     self.waiting -= octets
             sent_range.marks = marks | RETRANSMITTED | EVER_RETRANSMITTED
-            # A nanosecond late: after the new data that left before it at the same reading of the clock (a batch of
-            # arrivals, an instant of virtual time), whose delivery says nothing of it (RFC 8985 §6.2 RACK_sent_after).
-            sent_range.sent_at = now + 1
+            sent_range.sent_at = now
             index += 1
         if end > self.highest_retransmitted:
             self.highest_retransmitted = end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from recovery_pipe import SMSS, Pipe
 
 from testbed.tcp.counters import Counters
@@ -14,6 +15,8 @@ from testbed.tcp.sent_queue import LOST, SACKED
 
 RTT = 100 * MS
 FAR = 1 << 40
+JUST = 100
+"""ns: what leaves at one instant is stamped a nanosecond apart."""
 
 
 def edge(index: int) -> int:
@@ -285,7 +288,7 @@ def test_t24_rack_needs_time_not_count_once_reordering_was_seen() -> None:
     sender.ack(0, (1, 15))
     assert sender.recovery.state == DISORDER
     timeout = sender.recovery.next_timeout()
-    assert timeout == sender.now + RTT // 4  # reo_wnd = min_RTT/4
+    assert timeout == pytest.approx(sender.now + RTT // 4, abs=JUST)  # reo_wnd = min_RTT/4
     assert sender.timer() is TimeoutAction.RETRANSMIT
     assert sender.again() == [0]
 
@@ -331,10 +334,10 @@ def test_t24_reordering_is_noticed() -> None:
 def test_t24_probe_timeout_is_two_srtt_or_with_a_delayed_ack_for_one_segment() -> None:
     sender = Sender()
     sender.new(2)
-    assert sender.recovery.next_timeout() == sender.now + 2 * RTT
+    assert sender.recovery.next_timeout() == pytest.approx(sender.now + 2 * RTT, abs=JUST)
     alone = Sender(Parameters(min_rto_ns=SECOND))
     alone.new(1)
-    assert alone.recovery.next_timeout() == alone.now + 2 * RTT + 200 * MS
+    assert alone.recovery.next_timeout() == pytest.approx(alone.now + 2 * RTT + 200 * MS, abs=JUST)
 
 
 def test_t24_probe_takes_the_place_of_an_earlier_timeout_and_the_timeout_counts_from_it() -> None:
@@ -343,9 +346,9 @@ def test_t24_probe_takes_the_place_of_an_earlier_timeout_and_the_timeout_counts_
     rto = sender.recovery.rto
     assert rto < 2 * RTT + 200 * MS
     assert sender.timer() is TimeoutAction.PROBE_TAIL
-    assert sender.now == RTT + rto
+    assert sender.now == pytest.approx(RTT + rto, abs=JUST)
     sender.recovery.transmitted(edge(0), edge(1), sender.now, True)
-    assert sender.recovery.next_timeout() == sender.now + rto
+    assert sender.recovery.next_timeout() == pytest.approx(sender.now + rto, abs=JUST)
 
 
 def test_t24_probe_is_new_data_even_beyond_cwnd_else_the_last_segment_and_only_once() -> None:
@@ -481,3 +484,46 @@ def test_marks_have_the_states_that_the_names_say() -> None:
     sender.now += RTT
     sender.ack(0, (1, 4))
     assert [r.marks for r in sender.recovery.queue.ranges][:3] == [LOST, SACKED, 0]
+
+
+def test_t24_rack_knows_the_order_of_what_leaves_at_one_instant() -> None:
+    sender = Sender()
+    sender.new()
+    sender.now += RTT
+    sender.ack(0, (1, 5))
+    assert sender.again() == [0]
+    sender.cc.cwnd += 4 * SMSS
+    assert 20 in sender.new()  # after the retransmission, at the same time
+    sender.now += RTT
+    sender.ack(20)  # the retransmission has arrived first, as it left first
+    assert sender.again() == []
+    assert not any(r.marks & LOST for r in sender.recovery.queue.ranges)
+
+
+def test_t24_a_retransmission_after_new_data_of_the_same_instant_is_not_lost_with_its_arrival() -> None:
+    sender = Sender()
+    sender.new(18)
+    sender.now += RTT
+    sender.new(1)  # 18: answers one ACK of a batch ...
+    sender.ack(0, (1, 5))
+    assert sender.again() == [0]  # ... and this the next, at the same reading of the clock
+    sender.now += RTT
+    sender.ack(0, (1, 19))
+    assert sender.again() == []
+
+
+def test_t22_dsack_of_an_earlier_recovery_undoes_nothing_of_this_one() -> None:
+    sender = Sender()
+    sender.new()
+    sender.now += RTT
+    sender.ack(0, (1, 4), (5, 9))
+    assert sender.again()[:2] == [0, 4]
+    sender.now += RTT
+    sender.ack(20)
+    sender.new()
+    sender.now += RTT
+    sender.ack(20, (21, 25))
+    assert sender.again()[:1] == [20]
+    threshold = sender.cc.ssthresh
+    sender.ack(20, (0, 1), (21, 25))
+    assert (sender.recovery.state, sender.cc.ssthresh) == (RECOVERY, threshold)
