@@ -274,7 +274,8 @@ class Drafter:
             if without.area.sack is not None:
                 return without
         carries = draft.sent_dss is not None and draft.sent_dss.dsn is not None
-        if self.policy.split_for_sack and carries and plan.length > 1 and draft.own is not None and draft.own.length:
+        may_split = self.policy.split_for_sack and carries and not plan.is_retransmission
+        if may_split and plan.length > 1 and draft.own is not None and draft.own.length:
             packet = min(plan.length, plan.mss - ((draft.area.used + 3) & ~3))
             draft.split_start = plan.ssn + packet // 2
             draft.split_end = plan.ssn + packet

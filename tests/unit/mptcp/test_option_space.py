@@ -502,6 +502,13 @@ class TestSplitting:
         assert second.length == 710 and kinds(second) == [Timestamps, Sack]
         assert [len(o.blocks) for o in second.options if isinstance(o, Sack)] == [3]
 
+    def test_a_retransmission_is_not_split(self) -> None:
+        options = SubflowOptions(a_view(OutgoingMapping(0, 1, 1420)), PROFILES["split-segment"].options)
+
+        plan = send(options, a_plan(1420, blocks=3, is_retransmission=True))
+
+        assert plan.length == 1420 and (dss := dss_of(plan)) is not None and dss.length == 1420
+
     def test_without_blocks_nothing_is_split(self) -> None:
         options = SubflowOptions(a_view(OutgoingMapping(0, 1, 1420)), PROFILES["split-segment"].options)
 
