@@ -31,20 +31,19 @@ def data_ack_arrives(connection: Connection, subflow: Subflow, dss: Dss, now: in
     subflow.last_window = subflow.tcp.snd_wnd
     edge = data_ack + subflow.last_window
     subflow.send_edge = edge
-    if connection.send_window.announced(edge):
-        connection.reinjection.progress_at = now
+    is_progress = connection.send_window.announced(edge)
     connection.data_acked = True
     if data_ack > una:
         if data_ack > queue.snd_nxt:
             if not closing.fin_is_acknowledged:
                 closing.acknowledged(now)
-            if una == queue.snd_nxt:
-                return
             data_ack = queue.snd_nxt
         queue.data_acknowledged(data_ack)
-        connection.reinjection.progress(now)
+        is_progress = True
         if connection.wants_room:
             connection.room_made()
+    if is_progress:
+        connection.reinjection.progress(now)
 
 
 def first_data_acknowledged(connection: Connection, subflow: Subflow, segment: Segment, now: int) -> None:

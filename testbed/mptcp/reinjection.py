@@ -26,7 +26,7 @@ BACKOFF_LIMIT: Final = 6
 class Reinjection:
     """One for each connection."""
 
-    __slots__ = ("attempts", "backoff", "connection", "deadline", "progress_at")
+    __slots__ = ("attempts", "backoff", "connection", "deadline", "probed_at", "progress_at", "unanswered_probes")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -34,6 +34,9 @@ class Reinjection:
         """ns; lazy: it is not moved at each progress but looked at again when it comes."""
         self.progress_at = 0
         self.backoff = 0
+        self.probed_at = -1
+        """When the closed window was probed last; -1: not since the last progress."""
+        self.unanswered_probes = 0
         self.attempts = 0
         """Expiries since the last progress; R2 of RFC 9293 §3.8.3 (``retries``) bounds them at this level, too."""
 
@@ -62,6 +65,8 @@ class Reinjection:
         """A DATA_ACK or window has moved things on."""
         self.backoff = 0
         self.attempts = 0
+        self.probed_at = -1
+        self.unanswered_probes = 0
         self.progress_at = now
         if self.deadline is None and self._something_waits():
             self.deadline = now + self.interval()
@@ -133,10 +138,32 @@ class Reinjection:
         """The window is closed and nothing is outstanding whose acknowledgment would tell that it opened: ask, for ever
         (RFC 9293 §3.8.6.1 at this level). A probe of every working subflow: an answer on any will do."""
         connection = self.connection
+        if self._probes_are_in_vain(now):
+            return
+        self.probed_at = now
         connection.counters.add("MPTcpExtWinProbe")
         for subflow in connection.subflows:
             if not subflow.is_gone:
                 subflow.tcp.probe(now)
+
+    def _probes_are_in_vain(self, now: int) -> bool:
+        """For ever means: as long as the peer answers (RFC 9293 §3.8.6.1), and answers as MPTCP. Without DATA_ACKs no
+        window is ever learnt (D16): then options are lost, or the peer is plain TCP."""
+        connection = self.connection
+        retries = connection.parameters.tcp.retries
+        answered = self.probed_at < 0 or any(
+            not subflow.is_gone and subflow.tcp.last_arrival > self.probed_at for subflow in connection.subflows
+        )
+        self.unanswered_probes = 0 if answered else self.unanswered_probes + 1
+        if self.unanswered_probes > retries:
+            connection.fail(Event.TIMED_OUT, Failure.TIMED_OUT)
+            connection.fast_closing.abort(now)
+            return True
+        subflow = connection.only_subflow()
+        if self.attempts <= retries or subflow is None or not subflow.heard_bare or connection.live_subflows() > 1:
+            return False
+        acknowledgment.options_are_lost(connection, subflow, now)
+        return True
 
     # --- subflows that fall silent ---
 
