@@ -98,7 +98,8 @@ class Signalling:
                 self.opener.remote_is_fresh(remote.address)
                 self.reconcile(now)
         elif isinstance(option, RemoveAddr):
-            self.book.remove_addr_arrived(option, now)
+            for gone in self.book.remove_addr_arrived(option, now):
+                self._abandon_joins(gone.address, now)
             if 0 in option.address_ids:
                 self.initial_remote = False
             self.reconcile(now)
@@ -108,6 +109,12 @@ class Signalling:
             subflow.set_backup()
         elif isinstance(option, MpJoin) and not subflow.is_client and not segment.flags & SYN:
             subflow.tcp.ack_now()  # the third packet again: our fourth was lost (J6)
+
+    def _abandon_joins(self, remote: bytes, now: int) -> None:
+        """The peer has withdrawn an address that we are just trying to reach."""
+        for subflow in list(self.connection.subflows):
+            if subflow.state is SubflowState.SYN_SENT and subflow.tcp.remote.host == remote:
+                self.reset_subflow(subflow, resets.UNSPECIFIED, now)
 
     def _initial_dss_arrived(self, subflow: Subflow, dss: Dss, now: int) -> None:
         """The first DSS of the peer: it speaks MPTCP and has our key, so its handshake is complete (B10: shown by the
@@ -233,7 +240,8 @@ class Signalling:
     ) -> None:
         """RST with MP_TCPRST on one subflow; the connection is told that it is over."""
         subflow.reset(reason, now, transient, first)
-        self.connection.counters.add("MPTcpExtMPRstTx")
+        if subflow.tcp.outbox:  # in SYN-SENT there is nothing to reset
+            self.connection.counters.add("MPTcpExtMPRstTx")
         self.connection.subflow_closed(subflow, now)
 
     def signal_left(self, subflow: Subflow, option: MptcpOption, now: int) -> None:

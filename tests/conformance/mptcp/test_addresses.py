@@ -385,3 +385,49 @@ def test_the_first_address_may_go_and_come_back() -> None:
     assert len(client.subflows) == 2
     assert {s.tcp.local.host for s in client.subflows} == set(hosts.client_addresses)
     assert hosts.transfer(server, client, DATA) == DATA
+
+
+def test_g5_an_announcement_survives_the_subflow_it_waits_on() -> None:
+    hosts, client, server = signalled(Parameters(path_manager="subflow"), paths=3, full_mesh=True)
+    assert len(server.subflows) == 3
+    first = server.subflows[0]
+    late = hosts.server_addresses[2]
+    server.signalling.book.announce(late, None, first)
+    assert first.signals
+    server.signalling.reset_subflow(first, 0, hosts.now)
+    hosts.server.wake(server)
+    hosts.run(SECOND)
+    assert late in {remote.address for remote in client.signalling.book.remotes.values()}
+    assert server.signalling.book.pending == {}
+
+
+def test_g10_what_is_withdrawn_is_no_longer_announced() -> None:
+    hosts = TwoHosts(SIGNAL, paths=2)
+    client, server = hosts.connect()
+    assert server.signalling.book.pending  # the ADD_ADDR is on its way, its echo not yet here
+    hosts.server.remove_address(hosts.server_addresses[1], hosts.now)
+    assert server.signalling.book.pending == {}
+    assert hosts.transfer(client, server, DATA) == DATA
+    hosts.run(100 * SECOND)
+    assert hosts.server.counters["MPTcpExtAddAddrTx"] == 1
+    assert client.signalling.book.remotes == {}
+    assert len(client.subflows) == 1
+
+
+def test_a_host_that_has_lost_its_only_address_waits_for_it() -> None:
+    for enabled in (True, False):
+        hosts = TwoHosts(Parameters(enabled=enabled))
+        client, server = hosts.connect()
+        assert hosts.transfer(client, server, DATA) == DATA
+        hosts.client.remove_address(hosts.client_addresses[0], hosts.now)
+        client.send(DATA, hosts.now)
+        hosts.run(5 * SECOND)
+        hosts.client.add_address(hosts.client_addresses[0], hosts.now)
+        received = bytearray()
+
+        def done(server: Connection = server, received: bytearray = received) -> bool:
+            received.extend(server.receive(1 << 20))
+            return len(received) >= len(DATA)
+
+        assert hosts.run_until(done, 60 * SECOND)
+        assert received == DATA
