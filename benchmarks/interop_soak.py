@@ -141,9 +141,14 @@ def _application(chance: random.Random) -> Bulk | RequestResponse:
     if chance.random() < 0.2:
         sizes = {"request_bytes": chance.randrange(1, 20_000), "response_bytes": chance.randrange(1, 50_000)}
         return RequestResponse(count=chance.randrange(1, 20), **sizes)
-    size, reverse = (int(10 ** chance.uniform(0, 6.0)) for _ in range(2))
+    size, reverse = (int(10 ** chance.uniform(0, 6.3)) for _ in range(2))
     direction = chance.choice(("upload", "download", "both"))
-    return Bulk(direction=direction, size_bytes=size, reverse_size_bytes=reverse if direction == "both" else None)
+    return Bulk(
+        direction=direction,
+        size_bytes=size,
+        reverse_size_bytes=reverse if direction == "both" else None,
+        settle_ns=chance.choice((0, 300 * MS)),  # a small transfer is over before there is a second subflow
+    )
 
 
 FALLBACKS = (
