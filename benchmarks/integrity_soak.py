@@ -22,7 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 BATCH = 25
-CASE_SECONDS = 15
+CASE_SECONDS = 120
 """A case takes hundredths of a second; one that takes this long hangs."""
 
 

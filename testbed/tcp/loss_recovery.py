@@ -279,18 +279,16 @@ class LossRecovery:
         queue = self.queue
         if not queue.waiting or self.frto.waits_for_second_ack:
             return None
-        lost = queue.next_lost()
-        if lost is None:
-            return None
-        end = min(lost.end, lost.start + longest)
+        lost = queue.next_lost(min(longest, self.smss) if self.forced else longest)
+        if lost is None or self.forced:
+            return lost
+        start, end = lost
         room = self.congestion.cwnd - self.pipe
-        if end - lost.start > room and not self.forced:
+        if end - start > room:
             if room < self.smss:
                 return None
-            end = lost.start + room - room % self.smss
-        elif self.forced:
-            end = min(end, lost.start + self.smss)
-        return lost.start, end
+            end = start + room - room % self.smss
+        return start, end
 
     def segment_without_new_data(self, now: int, longest: int) -> tuple[int, int] | None:
         """What to send again when there is no new data to send: the tail loss probe that is due, F-RTO's way back, or

@@ -262,17 +262,27 @@ class SentQueue:
             sent_range.marks &= ~(LOST | RETRANSMITTED)
         self.lost = self.waiting = self.retransmitted = 0
 
-    def next_lost(self) -> SentRange | None:
-        """The lowest range that waits for its retransmission."""
+    def next_lost(self, longest: int) -> tuple[int, int] | None:
+        """The lowest octets that wait for their retransmission, at most ``longest``: as long as they are contiguous they
+        leave together, however small the segments were that carried them (RFC 9293 §3.7.5, Linux
+        ``tcp_retrans_try_collapse``)."""
         if not self.waiting:
             return None
         ranges = self.ranges
-        for index in range(self.index_of(self.due_from), len(ranges)):
-            sent_range = ranges[index]
-            if sent_range.marks & (LOST | RETRANSMITTED | SACKED) == LOST:
-                self.due_from = sent_range.start
-                return sent_range
-        raise AssertionError("octets wait for a retransmission that no range holds")
+        index = self.index_of(self.due_from)
+        while ranges[index].marks & (LOST | RETRANSMITTED | SACKED) != LOST:
+            index += 1
+        start = ranges[index].start
+        self.due_from = start
+        limit = start + longest
+        end = ranges[index].end
+        index += 1
+        while end < limit and index < len(ranges):
+            if ranges[index].marks & (LOST | RETRANSMITTED | SACKED) != LOST:
+                break
+            end = ranges[index].end
+            index += 1
+        return start, end if end < limit else limit
 
     def retransmit(self, start: int, end: int, now: int) -> None:
         """``start`` to ``end`` left again at ``now``; ranges are cut at both."""
@@ -281,6 +291,7 @@ class SentQueue:
         if index < len(ranges) and ranges[index].start < start:
             self.split(index, start)
             index += 1
+        first = index
         while index < len(ranges):
             sent_range = ranges[index]
             if sent_range.start >= end:
@@ -296,5 +307,8 @@ class SentQueue:
             sent_range.marks = marks | RETRANSMITTED | EVER_RETRANSMITTED
             sent_range.sent_at = now
             index += 1
+        if index > first + 1 and all(each.marks == ranges[first].marks for each in ranges[first:index]):
+            ranges[first].end = ranges[index - 1].end  # one segment now
+            del ranges[first + 1 : index]
         if end > self.highest_retransmitted:
             self.highest_retransmitted = end

@@ -85,9 +85,10 @@ def test_ranges_stay_whole_and_counted_under_any_order_of_events(steps: list[tup
             if not sent.marks & 1:
                 queue.mark_lost(sent)
         elif what == "r":
-            lost = queue.next_lost()
+            lost = queue.next_lost(length)
             if lost is not None:
-                queue.retransmit(lost.start, min(lost.end, lost.start + length), now)
+                assert 0 < lost[1] - lost[0] <= length
+                queue.retransmit(lost[0], lost[1], now)
         elif what == "a" and at > una:
             queue.acknowledge(at, delivery)
             assert delivery.acked == at - una
