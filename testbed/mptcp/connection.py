@@ -220,6 +220,8 @@ class Connection(ConnectionLife):
             self.wants_room = True
         if taken:
             self.host.wake(self)
+            if self.signalling.opener.waiting:
+                self.signalling.data_waits(now)
         return taken
 
     def receive(self, limit: int) -> bytes:

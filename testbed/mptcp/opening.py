@@ -84,7 +84,7 @@ class SubflowOpener:
 
     def due(self, now: int) -> Pair | None:
         """The next pair to be opened now, if its time has come and the limit allows one more."""
-        if not self.waiting or now < self.not_before or not self.has_room():
+        if not self.waiting or now < self.not_before or not self.has_room() or not self._data_asks_for_it():
             return None
         self.not_before = now + self.connection.parameters.subflow_interval_ns
         return self.waiting.pop(0)
@@ -96,7 +96,16 @@ class SubflowOpener:
 
     def next_timeout(self) -> int | None:
         """When the next opening may take place."""
-        return self.not_before if self.waiting and self.has_room() else None
+        return self.not_before if self.waiting and self.has_room() and self._data_asks_for_it() else None
+
+    def _data_asks_for_it(self) -> bool:
+        """Enough waits to be sent for one more subflow; asked again when the user gives more."""
+        connection = self.connection
+        threshold = connection.parameters.subflow_buffered_octets
+        if not threshold:
+            return True
+        further = sum(not subflow.is_initial and not subflow.is_over() for subflow in connection.subflows)
+        return connection.send_queue.unsent_octets >= threshold * (further + 1)
 
     def lost(self, subflow: Subflow, now: int) -> None:
         """A subflow is over. Its pair is not tried again, unless the reset said that the cause will pass (T, I5)."""

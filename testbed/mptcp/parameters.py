@@ -127,6 +127,9 @@ class Parameters:
     """Time from the first DSS to the first further subflow (RFC 8684 §3.9.2, J12)."""
     subflow_jitter_ns: int = 0
     """A random time up to this is added to it (J11: RECOMMENDED where both ends may open)."""
+    subflow_buffered_octets: int = 0
+    """Unsent data that must wait for each further subflow before it is opened: short transfers then do without (J12
+    proposes an initial window)."""
     subflow_interval_ns: int = 0
     """Least time between two openings: bounds their rate (J12)."""
     no_more_subflows: bool = False

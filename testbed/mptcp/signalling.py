@@ -212,6 +212,11 @@ class Signalling:
         subflow.tcp.close(now)
         self.host.wake(self.connection)
 
+    def data_waits(self, now: int) -> None:
+        """The user has given data while subflows wait for that (J12)."""
+        self.has_timers = True
+        self._open_due(now)
+
     def local_address_up(self, address: bytes, now: int) -> None:
         """The host has (again) this address."""
         self.opener.local_is_fresh(address)

@@ -256,6 +256,20 @@ def test_j12_delay_rate_and_number_of_openings_are_bounded() -> None:
     assert len(starts(replace(SUBFLOW, subflows_limit=2), 1)) == 1
 
 
+@pytest.mark.parametrize(("octets", "subflows"), [(5_000, 1), (20_000, 2), (100_000, 3)])
+def test_j12_one_subflow_for_each_initial_window_that_waits(octets: int, subflows: int) -> None:
+    waiting = replace(SUBFLOW, subflow_buffered_octets=14_600)
+    hosts = TwoHosts(waiting, Parameters(), paths=3, full_mesh=True)
+    client, server = hosts.connect()
+    assert hosts.transfer(server, client, DATA) == DATA  # a DSS has arrived: further subflows are allowed
+    hosts.run(SECOND)
+    assert len(client.subflows) == 1
+    client.send(bytes(octets), hosts.now)
+    hosts.run(SECOND)
+    assert len(client.subflows) == subflows
+    assert hosts.client.next_timeout() is None or hosts.client.next_timeout() > hosts.now
+
+
 def test_a_join_that_the_peer_refuses_ends_without_a_reset_of_ours() -> None:
     hosts = TwoHosts(Parameters(path_manager="subflow"), Parameters(subflows_limit=1), paths=2, full_mesh=True)
     client, server = hosts.connect()
