@@ -31,6 +31,8 @@ from testbed import compilation
 from testbed.endpoint.collector import collect_seldom
 
 DELAY_NS = 1_000_000
+BUFFER = 512 * 1024
+"""Octets; with megabytes in flight it is the memory that is measured."""
 CHUNK = 64 * 1024
 PORT = 5001
 PLAIN_TARGET, COMPILED_TARGET = 90_000, 600_000
@@ -65,7 +67,10 @@ def transfer(octets: int, mode: str, subflows: int = 2, **changes: object) -> Re
     from testbed.mptcp.stack import Stack
     from testbed.wire.segment import SocketAddress
 
-    parameters = replace(Parameters(path_manager="fullmesh", scheduler="round-robin"), **changes)
+    parameters = replace(
+        Parameters(path_manager="fullmesh", scheduler="round-robin", send_buffer=BUFFER, receive_buffer=BUFFER),
+        **changes,
+    )
     clients = [bytes((10, 0, path, 1)) for path in range(subflows)]
     servers = [bytes((10, 0, path, 2)) for path in range(subflows)]
 
