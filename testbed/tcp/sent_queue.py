@@ -263,9 +263,11 @@ class SentQueue:
         self.lost = self.waiting = self.retransmitted = 0
 
     def next_lost(self, longest: int) -> tuple[int, int] | None:
-        """The lowest octets that wait for their retransmission, at most ``longest``: as long as they are contiguous they
-        leave together, however small the segments were that carried them (RFC 9293 §3.7.5, Linux
-        ``tcp_retrans_try_collapse``)."""
+        """The lowest octets that wait for their retransmission, at most ``longest``.
+
+        As long as they are contiguous they leave together, however small the segments were that carried them (Linux
+        ``tcp_retrans_try_collapse``).
+        """
         if not self.waiting:
             return None
         ranges = self.ranges
