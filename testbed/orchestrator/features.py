@@ -65,7 +65,7 @@ class Feature:
 
 def probe_features() -> tuple[Feature, ...]:
     """All features, the basic ones first."""
-    probes: list[Callable[[], Feature]] = [root, network_namespaces, mptcp, path_manager, packet_capture]
+    probes: list[Callable[[], Feature]] = [root, network_namespaces, mptcp, path_manager, packet_capture, attachment]
     probes += [compiled_stacks, realtime, tbf, netem, bridge, bpf, mininet]
     return (*(probe() for probe in probes), *(tool(name) for name in TOOLS))
 
@@ -155,6 +155,23 @@ def packet_capture() -> Feature:
         return "an AF_PACKET socket was opened"
 
     return _tried("packet sockets", "captures, and links realised by the relay", "run as root (CAP_NET_RAW)", probe)
+
+
+def attachment() -> Feature:
+    """Whether our own stack can be an end on real interfaces: the kernel has to be kept off its ports."""
+
+    def probe() -> str:
+        from testbed.endpoint.attached.quiet import KernelKeptQuiet
+
+        def in_namespace() -> str:
+            KernelKeptQuiet("testbed-doctor", [(1, 1)]).close()
+            return "an nftables table with an owner was made"
+
+        return _in_namespace(in_namespace)
+
+    remedy = "boot Linux 5.12 or later with CONFIG_NF_TABLES_INET=y, as root"
+    needed_by = "the implementations userspace and userspace-tcp outside the simulator, testbed endpoint"
+    return _tried("attached endpoints", needed_by, remedy, probe)
 
 
 def realtime() -> Feature:
