@@ -1,4 +1,8 @@
-"""Mappings that follow their data by k segments (seed thread, S5): an experiment, which RFC 8684 forbids."""
+"""Mappings that follow their data by k segments (seed thread, S5): an experiment, which RFC 8684 forbids.
+
+When no data follows for now, those that wait leave on ACKs: else the end of a transfer would wait for the
+connection-level timer, which sends again under mappings that are late, too.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,15 @@ class LateMappings:
         if self._waiting and self._waiting[0][0] <= self._segments:
             return self._waiting[0][1]
         return None
+
+    def oldest(self) -> OutgoingMapping | None:
+        """The mapping that has waited the longest; None: none waits."""
+        return self._waiting[0][1] if self._waiting else None
+
+    def carried_by_ack(self, mapping: OutgoingMapping) -> None:
+        """A segment without data has taken it along."""
+        if self._waiting and self._waiting[0][1] is mapping:
+            del self._waiting[0]
 
     def has_left(
         self, ssn: int, is_retransmission: bool, own: OutgoingMapping, carried: OutgoingMapping | None

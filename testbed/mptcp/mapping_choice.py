@@ -40,6 +40,8 @@ class MappingChoice:
         if not plan.length and self.view.infinite_mapping_due():
             return self.view.mapping_for(plan.ssn, 0)
         if own is None:
+            if self._late is not None and not plan.length and self.view.is_last_data(plan.ssn):
+                return self._late.oldest()  # no data follows that could carry it
             return None
         if not own.length:  # the infinite mapping rides on all data until the data level withdraws it
             return own
@@ -74,8 +76,13 @@ class MappingChoice:
         is_in = (draft.sent_dss is not None and draft.sent_dss.dsn is not None) or declares_mapping(draft.handshake)
         if mapping is not None and is_in and mapping.carried_at < 0:
             mapping.carried_at = plan.ssn if plan.length else mapping.ssn
-        if self._late is not None and draft.own is not None and plan.length:
-            self._late.has_left(plan.ssn, plan.is_retransmission, draft.own, mapping if is_in else None)
+        if self._late is not None:
+            if draft.own is not None and plan.length:
+                self._late.has_left(plan.ssn, plan.is_retransmission, draft.own, mapping if is_in else None)
+            elif mapping is not None and is_in:
+                self._late.carried_by_ack(mapping)
+            if self._late.oldest() is not None and self.view.is_last_data(plan.ssn + plan.length):
+                self.view.ask_for_acks()
         if plan.length:
             if draft.split_start >= 0:
                 self._half_start, self._half_end = draft.split_start, draft.split_end

@@ -124,6 +124,17 @@ class SubflowData(SubflowView):
         """The next DSN expected by the connection."""
         return self.connection.data_ack
 
+    def is_last_data(self, end: int) -> bool:
+        """All that the user gave has left, this subflow's part up to ``end``; but for less than a packet, which Nagle's
+        algorithm may hold until what is out is acknowledged."""
+        return end >= self.tcp.snd_end and self.connection.send_queue.unsent_octets < self.segment_size()
+
+    def ask_for_acks(self) -> None:
+        """One on each that can send."""
+        for subflow in self.connection.subflows:
+            if subflow.usable():
+                subflow.tcp.ack_now()
+
     def bare_data_fin(self) -> int:
         """Our DATA_FIN's DSN from when all data has been scheduled until it is DATA_ACKed."""
         return self.connection.data_fin_due

@@ -119,6 +119,14 @@ class SubflowView:
         """Its checksum (over the pseudo-header alone, D21); None: not negotiated."""
         raise NotImplementedError
 
+    def is_last_data(self, end: int) -> bool:
+        """Whether nothing is to be sent for now behind this SSN: asked by policies that put off mappings."""
+        raise NotImplementedError
+
+    def ask_for_acks(self) -> None:
+        """Have a segment without data leave on every subflow of the connection: mappings wait, and no data follows."""
+        raise NotImplementedError
+
     # --- what became of it ---
 
     def signal_left(self, option: MptcpOption, now: int) -> None:

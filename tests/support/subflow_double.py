@@ -37,6 +37,8 @@ class SubflowDouble(SubflowView):
         self.fin_checksum: int | None = None
         self.handshake: MptcpOption | None = None
         self.reset: tuple[MptcpOption, ...] = ()
+        self.ends_at: int | None = None
+        self.acks_asked_for = 0
         self.left: list[MptcpOption] = []
         self.given_up: list[MptcpOption] = []
         self.handshakes_left: list[MptcpOption] = []
@@ -61,6 +63,12 @@ class SubflowDouble(SubflowView):
 
     def data_ack(self) -> int:
         return self.next_dsn
+
+    def is_last_data(self, end: int) -> bool:
+        return self.ends_at is not None and end >= self.ends_at
+
+    def ask_for_acks(self) -> None:
+        self.acks_asked_for += 1
 
     def bare_data_fin(self) -> int:
         return self.fin_dsn

@@ -467,6 +467,20 @@ class TestLateMappings:
 
         assert [None if dss is None else dss.dsn for dss in carried] == [None, None, 1000, 1100, 1200]
 
+    def test_at_the_end_of_the_data_those_that_wait_leave_on_acks(self) -> None:
+        view = a_view(*(OutgoingMapping(1000 + n * 100, 1 + n * 100, 100) for n in range(3)))
+        view.ends_at = 301
+        options = SubflowOptions(view, PROFILES["late-map"].options)
+        for n in range(3):
+            send(options, a_plan(100, ssn=1 + n * 100))
+
+        assert view.acks_asked_for == 1
+        assert (dss := dss_of(send(options, a_plan(ssn=301)))) is not None and dss.dsn == 1100
+        assert view.acks_asked_for == 2
+        assert (dss := dss_of(send(options, a_plan(ssn=301)))) is not None and dss.dsn == 1200
+        assert view.acks_asked_for == 2
+        assert (dss := dss_of(send(options, a_plan(ssn=301)))) is not None and dss.dsn is None
+
     def test_a_retransmission_carries_what_it_carried(self) -> None:
         mappings = [OutgoingMapping(1000 + n * 100, 1 + n * 100, 100) for n in range(3)]
         options = SubflowOptions(a_view(*mappings), PROFILES["late-map"].options)
