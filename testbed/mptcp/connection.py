@@ -259,6 +259,7 @@ class Connection(ConnectionLife):
                 if subflow.tcp.state is CLOSED:
                     self.subflow_events(subflow, now)
         self.closing.close(now)
+        self.signalling.count_closing()
         if self.fallen_back:
             self.fallback.data_given(now)
         self.host.wake(self)

@@ -145,6 +145,12 @@ class Signalling:
         self.is_counted = True
         self.connection.counters.add("MPTcpExtMPCurrEstab")
 
+    def count_closing(self) -> None:
+        """The connection leaves ESTABLISHED and CLOSE-WAIT (``mptcp_set_state``), or MPTCP."""
+        if self.is_counted:
+            self.is_counted = False
+            self.connection.counters.add("MPTcpExtMPCurrEstab", -1)
+
     def initial_port(self) -> int:
         """The peer's port of the first subflow."""
         return 0 if self.initial is None else self.initial.remote.port
@@ -269,9 +275,7 @@ class Signalling:
 
     def stop(self) -> None:
         """Fallback or end of the connection: no token, no announcements, no openings."""
-        if self.is_counted:
-            self.is_counted = False
-            self.connection.counters.add("MPTcpExtMPCurrEstab", -1)
+        self.count_closing()
         self.is_stopped = True
         self.opener.may_open = False
         self.opener.waiting = []

@@ -46,6 +46,18 @@ def test_nothing_of_a_closed_connection_remains(manager: str, enabled: bool) -> 
         assert stack._deadlines == {}
 
 
+def test_the_connections_that_speak_mptcp_now_are_counted() -> None:
+    hosts = TwoHosts()
+    client, server = hosts.connect()
+    assert [stack.counters["MPTcpExtMPCurrEstab"] for stack in (hosts.client, hosts.server)] == [1, 1]
+    client.close(hosts.now)
+    hosts.run(SECOND)
+    assert [stack.counters["MPTcpExtMPCurrEstab"] for stack in (hosts.client, hosts.server)] == [0, 1]
+    server.abort(hosts.now)
+    hosts.run(SECOND)
+    assert hosts.server.counters["MPTcpExtMPCurrEstab"] == 0
+
+
 def test_a_syn_may_reopen_a_pair_of_addresses_in_time_wait() -> None:
     hosts = closed_pair(Parameters(enabled=False))
     old = hosts.client.connections[0].subflows[0].tcp
