@@ -175,10 +175,11 @@ def _timestamps_acceptable(tcb: ControlBlock, segment: Segment, length: int, now
 def _refuse(tcb: ControlBlock, segment: Segment, offset: int, length: int, now: int) -> None:
     """Outside the window: an ACK says where we are (§3.10.7.4, first check), a copy is reported (RFC 2883)."""
     end = offset + len(segment.payload)
-    if length == 0:
-        if not tcb.challenge.allows(now):
-            return
-    elif segment.payload and end <= tcb.rcv_nxt and tcb.sack_on and tcb.parameters.dsack:
+    if length == 0 or segment.flags & SYN:
+        if tcb.challenge.allows(now):  # not a retransmission that waits for its ACK: a probe, or an attack
+            tcb.acks_due = max(tcb.acks_due, 1)
+        return
+    if segment.payload and end <= tcb.rcv_nxt and tcb.sack_on and tcb.parameters.dsack:
         tcb.queue.dsack = (offset, end)
     tcb.acks_due = max(tcb.acks_due, 1)
     if tcb.state is TIME_WAIT and segment.flags & FIN:
