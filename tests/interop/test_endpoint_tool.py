@@ -19,6 +19,10 @@ from typing import Any
 import pytest
 from emulation_lab import Lab
 
+from testbed.wire import pcap
+from testbed.wire.codec import decode
+from testbed.wire.segment import SYN
+
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_mptcp]
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +89,7 @@ def test_a_file_goes_from_one_tool_to_another(lab: Lab, remote: str, tmp_path: P
     with tool(lab, lab.a, "listen", str(PORT), "--output", output, "--path-manager", "signal", "--json") as listening:
         wait_for_table(lab, lab.a)
         options = ("--file", str(tmp_path / "in"), "--path-manager", "signal", "--json", "--timeout", "20")
+        options += ("--pcap", str(tmp_path / "seen.pcap"))
         with tool(lab, lab.b, "connect", remote, str(PORT), *options) as connecting:
             code, stderr = said(connecting)
             assert code == 0, stderr
@@ -101,6 +106,9 @@ def test_a_file_goes_from_one_tool_to_another(lab: Lab, remote: str, tmp_path: P
     assert received["counters"]["MPTcpExtAddAddrTx"] == 1
     for host in (lab.a, lab.b):
         assert lab.run(host, "nft", "list", "tables") == ""
+    captured = [decode(record.data) for record in pcap.read((tmp_path / "seen-eth1.pcap").read_bytes())]
+    assert sum(len(segment.payload) for segment in captured if segment.destination.port == PORT) >= len(DATA) // 2
+    assert captured[0].flags == SYN
 
 
 def test_pipes_like_netcat_and_a_sentence_at_the_end(lab: Lab) -> None:
