@@ -208,7 +208,23 @@ class ConnectionState:
 
     def may_fall_back(self) -> bool:
         """Only the first subflow ever was, and all is contiguous (Linux ``allow_infinite_fallback``)."""
-        return not self.has_joined and not self.has_reinjected and self.is_contiguous()
+        return (
+            not self.has_joined
+            and not self.has_reinjected
+            and self.is_contiguous()
+            and not self.holds_what_may_be_copies()
+        )
+
+    def holds_what_may_be_copies(self) -> bool:
+        """Data without a mapping is held although mappings had come before: it may be data sent again, which nothing
+        but a mapping (or the checksum failure that made us wait) can tell."""
+        subflow = self.only_subflow()
+        return (
+            subflow is not None
+            and bool(subflow.unmapped.pieces)
+            and self.mapping_heard
+            and not self.fallback.awaits_infinite_mapping
+        )
 
     # --- what the user is told ---
 

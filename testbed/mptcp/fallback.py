@@ -14,6 +14,7 @@ from testbed.mptcp.mapping import IncomingMapping
 from testbed.mptcp.send_queue import Mapping
 from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.wire.options import MpFail
+from testbed.wire.serial import widen
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
@@ -104,11 +105,22 @@ class Fallback:
         """The peer has fallen back (D14, K7): so do we, if the stream is contiguous; else it cannot go on (K8)."""
         connection = self.connection
         connection.counters.add("MPTcpExtInfiniteMapRx")
-        if not connection.is_contiguous():
+        ssn = widen(wire_ssn, subflow.tcp.rcv_nxt - subflow.ssn_offset) + subflow.ssn_offset
+        is_linear = dsn - ssn == connection.receive_queue.rcv_nxt - self._first_undelivered(subflow)
+        if not connection.is_contiguous() or (connection.mapping_heard and not is_linear):
             connection.signalling.reset_subflow(subflow, resets.MPTCP_SPECIFIC, now)
             return False
         connection.fall_back("", now)
         return True
+
+    def _first_undelivered(self, subflow: Subflow) -> int:
+        """SSN of the first octet that has arrived without being handed on, or will arrive next."""
+        if subflow.unmapped.pieces:
+            return subflow.unmapped.pieces[0][0]
+        for mapping in subflow.incoming.items:
+            if mapping.pieces:
+                return mapping.ssn
+        return subflow.incoming.mapped_to
 
     # --- checksums ---
 
@@ -141,7 +153,7 @@ class Fallback:
         connection.counters.add("MPTcpExtMPFailRx")
         if connection.fallen_back:
             return
-        if connection.live_subflows() > 1 or not connection.is_contiguous():
+        if connection.live_subflows() > 1 or not connection.is_contiguous() or connection.holds_what_may_be_copies():
             connection.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now)  # K8
             return
         if not self.fail_sent:
