@@ -16,10 +16,13 @@ from pathlib import Path
 
 import pytest
 from emulation_lab import Lab
+from endpoint_pair import loopback_namespace
 
 from testbed.endpoint.attached.driver import Attachment
+from testbed.endpoint.attached.packet_port import PacketPort
 from testbed.endpoint.attached.ports import PortsError, hold_client_ports, kernel_port_range
 from testbed.endpoint.loop import Loop
+from testbed.orchestrator.namespaces import inside
 from testbed.tcp.icmp import Icmp, IcmpKind
 from testbed.wire.codec import encode
 from testbed.wire.segment import ACK, FIN, PSH, RST, SYN, Segment, SocketAddress
@@ -139,6 +142,39 @@ def test_a_kernel_client_is_answered_by_us_and_never_by_the_kernel(remote: str, 
         assert attachment.statistics.super_segments_out == 1
         assert attachment.statistics.checksum_errors == attachment.statistics.malformed == 0
         assert attachment.dropped == 0
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_only_tcp_to_our_ports_comes_through_the_filter(family: int) -> None:
+    loopback = "127.0.0.1" if family == socket.AF_INET else "::1"
+    with loopback_namespace() as fd, inside(fd):
+        port = PacketPort("lo", [(7001, 7001), (7010, 7020)])
+        try:
+            seen = []
+            for number in (7000, 7001, 7002, 7009, 7010, 7015, 7020, 7021):
+                with socket.socket(family, socket.SOCK_STREAM) as client:
+                    assert client.connect_ex((loopback, number)) != 0
+                with socket.socket(family, socket.SOCK_DGRAM) as datagram:
+                    datagram.sendto(b"", (loopback, 7001))
+                if any(frame_is_tcp(frame) for frame in frames(port)):
+                    seen.append(number)
+        finally:
+            port.close()
+    assert seen == [7001, 7010, 7015, 7020]
+
+
+def frames(port: PacketPort) -> list[bytes]:
+    found = []
+    while True:
+        try:
+            found.append(port.receive(65536))
+        except BlockingIOError:
+            return found
+
+
+def frame_is_tcp(frame: bytes) -> bool:
+    """The others are the kernel's ICMP about datagrams to a closed port."""
+    return frame[24 + (9 if frame[24] >> 4 == 4 else 6)] == socket.IPPROTO_TCP
 
 
 def test_an_address_that_goes_and_a_new_interface_are_told() -> None:

@@ -213,3 +213,15 @@ MPTCP_NOTES = (
     "dss.missing_mapping",
 )
 """Expert notes of Wireshark's dissector about MPTCP (epan/dissectors/packet-tcp.c)."""
+
+
+def test_an_interface_that_goes_down_takes_its_address_along() -> None:
+    """The client is ours: the kernel is told by REMOVE_ADDR, and everything arrives by the other path."""
+    slow = dataclasses.replace(PATH, rate_bit_s=10_000_000)
+    bulk = Bulk(direction="both", size_bytes=2_000_000)
+    made = scenario("client", paths=(slow, slow), path_manager=PathManager(mode="subflow"), application=bulk)
+    down = ["ip", "link", "set", "dev", "client-eth1", "down"]
+    report = carry_out(made, during=[(0.5, "client", down)])
+    assert report.problems() == []
+    assert report.count("client", "RmAddrTx") == report.count("server", "RmAddr") == 1
+    assert carried(report)[0] > 1_000_000

@@ -8,6 +8,7 @@ kernel is an end.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -89,13 +90,12 @@ class Report:
 
 
 def carry_out(
-    scenario: Scenario, captures: Path | None = None, before: Sequence[tuple[str, Sequence[str]]] = ()
+    scenario: Scenario, captures: Path | None = None, during: Sequence[tuple[float, str, Sequence[str]]] = ()
 ) -> Report:
-    """Build the network, run the flow, read everything back. ``before``: commands (host, argv) run in the hosts."""
+    """Build the network, run the flow, read everything back. ``during``: commands (seconds after the start, host, argv)
+    that are run in the hosts, in this order."""
     with ExitStack() as stack:
         lab = stack.enter_context(build(scenario))
-        for host, argv in before:
-            lab.run(host, argv)
         capture = None
         if captures is not None:
             numbers = range(1, len(scenario.paths) + 1)
@@ -106,6 +106,10 @@ def carry_out(
             if lab.relay is not None:  # paths that nothing shapes have none
                 lab.relay.begin()  # changes count from here
             start(client, server)
+            begun_s = time.monotonic()
+            for at_s, host, argv in during:
+                time.sleep(max(0.0, begun_s + at_s - time.monotonic()))
+                lab.run(host, argv)
             results = client.result(), server.result()
             kernel = {host: kernel_counters(lab, host) for host in ("client", "server")}
         files = [each.path for each in capture.stop()] if capture is not None else []
