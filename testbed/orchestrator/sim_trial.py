@@ -45,6 +45,8 @@ from topologies.model import Topology
 REALISATION = "virtual time"
 SLICE_NS = 50_000_000
 """Virtual time between two looks whether everybody is done, and two signs of life."""
+PHASE_NS = 10_000_000
+"""Clients start up to this much later than told, by chance."""
 LINGER_NS = 1_000_000_000
 """After the results: so long the connections may take to close, so that captures have their ends."""
 
@@ -156,7 +158,8 @@ def prepare(experiment: Experiment, variant: Variant, trial: Trial) -> Simulatio
             nodes[interface.host].captures[interface.link] = Capture()
     sides = _sides(experiment, variant, trial, stacks)
     for side in sides:
-        side.session.begin(Start(epoch_monotonic_ns=0, start_ns=side.flow.start_ns), side.application)
+        start_ns = side.flow.start_ns + (_phase_ns(trial, side.flow) if side.role == "client" else 0)
+        side.session.begin(Start(epoch_monotonic_ns=0, start_ns=start_ns), side.application)
     return Simulation(simulator, network, topology, stacks, sides)
 
 
@@ -191,6 +194,12 @@ def _finisher(simulator: Simulator, nodes: Mapping[str, HostNode], side: _Side) 
         simulator.call_at(simulator.now_ns, finish)
 
     return over
+
+
+def _phase_ns(trial: Trial, flow: Flow) -> int:
+    """How much later than told a client starts, as a process would: without it flows that compete would meet in the
+    same phase in every repetition, and one of them always find the queue full (Floyd and Jacobson 1992)."""
+    return stream(trial.seed, "phase", flow.name).randrange(PHASE_NS)
 
 
 class _Reach:
