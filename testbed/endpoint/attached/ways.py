@@ -17,6 +17,9 @@ from testbed.wire.segment import Segment
 WAITING_LIMIT = 64
 """Segments that wait for one neighbour; more are lost, as any packet may be."""
 
+WAYS_LIMIT = 4096
+"""Pairs of addresses remembered; then all are asked for anew."""
+
 
 class Way:
     """How segments between one pair of addresses leave; ``ethernet`` is empty while the neighbour is unresolved."""
@@ -51,6 +54,9 @@ class Ways:
         """The way for a packet between these addresses."""
         way = self._ways.get((source, destination))
         if way is None:
+            if len(self._ways) >= WAYS_LIMIT:  # whoever forges addresses shall not fill our memory
+                self._ways.clear()
+                self._last_known.clear()
             way = self._ways[source, destination] = self._ask(source, destination)
         return way
 
