@@ -249,8 +249,12 @@ class Stack(Host):
         ready = self._ready
         if not ready:
             return segments
-        self._ready = {}
-        for connection in ready:
+        if len(ready) == 1:
+            waiting = [ready.popitem()[0]]  # the usual case; the dict keeps its table
+        else:
+            waiting = list(ready)
+            ready.clear()
+        for connection in waiting:
             if connection not in self._owners:
                 continue
             due = connection.segments_to_send(now)

@@ -11,6 +11,7 @@ _MASK_32: Final = 0xFFFFFFFF
 _HALF_32: Final = 0x80000000
 _MASK_64: Final = 0xFFFFFFFFFFFFFFFF
 _HALF_64: Final = 0x8000000000000000
+_NEAR: Final = 1 << 40
 
 
 def widen(number: int, reference: int) -> int:
@@ -20,6 +21,8 @@ def widen(number: int, reference: int) -> int:
 
 def widen_64(number: int, reference: int) -> int:
     """The same for 64 bits (DSN, DATA_ACK)."""
+    if 0 <= number - reference < _NEAR:
+        return number  # nothing has wrapped: as good as always
     return reference + ((number - reference + _HALF_64) & _MASK_64) - _HALF_64
 
 
