@@ -98,6 +98,8 @@ def main() -> int:
         batches = list(_batches(arguments.first_seed, arguments.cases))
         for (_, count), failed in zip(batches, pool.map(run_batch, *zip(*batches, strict=True)), strict=True):
             done += count
+            if done % 1000 < BATCH and sys.stderr.isatty():
+                print(f"{done} cases, {len(failures)} failed", end="\r", file=sys.stderr, flush=True)
             for seed, reason in failed:
                 failures.append((seed, reason))
                 if not arguments.json:
