@@ -168,7 +168,7 @@ class SubflowData(SubflowView):
         """What the congestion window leaves; 0 when that is less than a packet while something is outstanding: nobody
         would send it, and a scheduler that chose this subflow for it would starve the others."""
         room = self.tcp.send_room(now)
-        if room < self.segment_size() and self.outstanding():
+        if room <= 0 or (room < (self.size or self.segment_size()) and self.outstanding()):
             return 0
         return room
 

@@ -105,7 +105,7 @@ class Transmission:
         """How much of ``available`` octets this subflow takes as one mapping: whole packets, or the end of data."""
         if subflow.untaken:
             return 0
-        room = subflow.send_room(now)
+        room = subflow.tcp.send_room(now)
         length = available if available < room else room
         if length > self.chunk_limit:
             length = self.chunk_limit

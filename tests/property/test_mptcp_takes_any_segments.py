@@ -55,7 +55,7 @@ def _others(peer: DataPeer) -> st.SearchStrategy[object]:
         st.builds(
             AddAddr,
             st.integers(0, 255),
-            st.binary(min_size=4, max_size=4),
+            four,
             st.none(),
             st.binary(min_size=8, max_size=8),
         ),
