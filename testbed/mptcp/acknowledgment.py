@@ -32,7 +32,6 @@ def data_ack_arrives(connection: Connection, subflow: Subflow, dss: Dss, now: in
     edge = data_ack + subflow.last_window
     subflow.send_edge = edge
     is_progress = connection.send_window.announced(edge)
-    connection.data_acked = True
     if data_ack > una:
         if data_ack > queue.snd_nxt:
             if not closing.fin_is_acknowledged:

@@ -45,7 +45,6 @@ class ConnectionState:
         "congestion_group",
         "counters",
         "data_ack",
-        "data_acked",
         "data_fin_due",
         "error",
         "fallback",
@@ -112,8 +111,6 @@ class ConnectionState:
         """A mapping of the peer has arrived."""
         self.mapping_verified = False
         """... and data under it was delivered intact."""
-        self.data_acked = False
-        """A DATA_ACK of the peer has arrived."""
         self.data_ack = NOT_KNOWN
         """What our DATA_ACKs say: next DSN expected, the DATA_FIN counted; NOT_KNOWN: none is to leave."""
         self.data_fin_due = NOT_KNOWN
