@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from experiments.aggregation import aggregation
 from experiments.handover import handover
 from experiments.loss_sweep import loss_sweep
+from experiments.option_policies import option_policies
 from experiments.quickstart import quickstart
 from experiments.reordering import reordering
 from experiments.shared_bottleneck import shared_bottleneck
@@ -22,6 +23,7 @@ EXPERIMENTS: Mapping[str, Callable[[], Experiment]] = {
     "loss_sweep": loss_sweep,
     "shared_bottleneck": shared_bottleneck,
     "simult_flows": simult_flows,
+    "option_policies": option_policies,
 }
 
 
