@@ -97,7 +97,7 @@ SENDERS: Mapping[str, Sender] = {
     ),
     "late-map": Sender(
         replace(_LINUX, mapping_late_by=2, mapping_octets=1400),
-        "S5: a mapping follows its data by two segments (RFC 8684 forbids it)",
+        "S5: a mapping follows its data by two segments, at the end of the data on ACKs (RFC 8684 forbids it)",
         "holding",
     ),
     "split-segment": Sender(
