@@ -25,7 +25,7 @@ def data_ack_arrives(connection: Connection, subflow: Subflow, dss: Dss, now: in
     if data_ack > limit and data_ack == closing.fin_dsn + 1 and closing.fin_dsn == limit:
         limit = data_ack  # it acknowledges our DATA_FIN
     if data_ack > limit or (data_ack < una and data_ack + connection.parameters.send_buffer < una):
-        connection.counters.add("MPTcpExtDataAckInvalid")
+        connection.counters.add("TestbedDataAckInvalid")
         return
     subflow.last_data_ack = dss.data_ack
     subflow.last_window = subflow.tcp.snd_wnd

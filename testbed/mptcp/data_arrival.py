@@ -95,7 +95,7 @@ class DataArrival:
         queue = self.connection.receive_queue
         if ssn - subflow.tcp.rcv_nxt > max(dsn - queue.rcv_nxt, 0) + queue.capacity:
             # W3: SSN - SUBFLOW_ACK <= DSN - DATA_ACK, but for what was sent twice, which a window bounds.
-            self.connection.counters.add("MPTcpExtMappingImplausible")
+            self.connection.counters.add("TestbedMappingImplausible")
             return True
         verdict = subflow.incoming.declare(ssn, dsn, length, checksum, data_fin)
         if verdict is Verdict.STORED:
@@ -106,7 +106,7 @@ class DataArrival:
         if verdict is Verdict.KNOWN:
             return True
         if verdict is Verdict.TOO_MANY:
-            self.connection.counters.add("MPTcpExtMappingsDropped")
+            self.connection.counters.add("TestbedMappingsDropped")
             return True
         return self.violation(subflow, "MPTcpExtDSSNotMatching", resets.MPTCP_SPECIFIC, now)
 
@@ -231,7 +231,7 @@ class DataArrival:
                 return False
             return self._missing(subflow, ssn, payload, now)
         subflow.unmapped.add(ssn, piece, now)
-        connection.counters.add("MPTcpExtUnmappedHeld")
+        connection.counters.add("TestbedUnmappedHeld")
         self._check_held(subflow, now)
         return not subflow.is_gone and not connection.fallen_back
 
@@ -246,7 +246,7 @@ class DataArrival:
         action = self.rules.on_missing_mapping
         if action == "discard":
             subflow.unmapped.take()
-            connection.counters.add("MPTcpExtUnmappedDiscarded")
+            connection.counters.add("TestbedUnmappedDiscarded")
             subflow.incoming.done_to(ssn + len(payload))
             return False
         if action == "fallback-or-reset" and connection.may_fall_back():

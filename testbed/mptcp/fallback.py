@@ -141,7 +141,7 @@ class Fallback:
             if connection.mapping_verified:
                 subflow.signal(MpFail(on_wire(mapping.dsn, 8)))
                 self.fail_sent = True
-            connection.fall_back("MPTcpExtDataCsumFallback", now)
+            connection.fall_back("TestbedDataCsumFallback", now)
             return
         self.fail_sent = True
         self.awaits_infinite_mapping = True
@@ -160,7 +160,7 @@ class Fallback:
             # K7: answer MP_FAIL with MP_FAIL, and revert in both directions.
             self.fail_sent = True
             subflow.signal(MpFail(on_wire(connection.receive_queue.rcv_nxt, 8)))
-        connection.fall_back("MPTcpExtMPFailFallback", now, tell_peer=True)
+        connection.fall_back("TestbedMPFailFallback", now, tell_peer=True)
 
     # --- the plain stream ---
 

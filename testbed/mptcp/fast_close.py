@@ -88,7 +88,7 @@ class FastClose:
         """MP_FASTCLOSE: acted upon only with our key (I2). True: the connection is over."""
         connection = self.connection
         if option.receiver_key != connection.keys.local_key:
-            connection.counters.add("MPTcpExtMPFastcloseBadKey")
+            connection.counters.add("TestbedMPFastcloseBadKey")
             return False
         connection.counters.add("MPTcpExtMPFastcloseRx")
         was_ours = self.waits

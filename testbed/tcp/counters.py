@@ -1,4 +1,7 @@
-"""Counters under the kernel's names: what ``nstat -az`` calls ``MPTcpExt*`` and ``TcpExt*`` (net/mptcp/mib.c)."""
+"""Counters under the kernel's names: what ``nstat -az`` calls ``MPTcpExt*`` and ``TcpExt*`` (net/mptcp/mib.c).
+
+What the kernel has no counter for is called ``Testbed*``, so that nobody looks for it there.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_w3_a_mapping_whose_ssn_runs_ahead_of_its_dsn_by_more_than_a_window_is_d
 
     peer.data(0, 100, peer.map(0, 100, 30_000), flow=1)
 
-    assert peer.counters["MPTcpExtMappingImplausible"] == 1
+    assert peer.counters["TestbedMappingImplausible"] == 1
     assert peer.connection.subflows[1].incoming.items == []
 
 
