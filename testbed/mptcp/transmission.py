@@ -56,6 +56,8 @@ class Transmission:
             if window <= 0:
                 self._window_is_closed(now)
                 return
+            if subflows and queue.unsent_octets < subflows[0].size and self._are_all_nagled(subflows):
+                return
             picked = scheduler.pick(subflows, now, queue.unsent_octets, window)
             if picked is None:
                 return
@@ -76,6 +78,18 @@ class Transmission:
             and queue.snd_una < queue.snd_nxt
             and connection.closing.fin_dsn == NOT_KNOWN
         )
+
+    def _are_all_nagled(self, subflows: Sequence[Subflow]) -> bool:
+        """Whichever is picked: no scheduler need be asked, and none loses its turn for it."""
+        queue = self.connection.send_queue
+        if not self.nagle or queue.snd_una == queue.snd_nxt or self.connection.closing.fin_dsn != NOT_KNOWN:
+            return False
+        least = MAPPING_OCTETS_LIMIT
+        for subflow in subflows:
+            size = subflow.segment_size()
+            if size < least:
+                least = size
+        return queue.unsent_octets < least
 
     def _send_new(self, subflow: Subflow, window: int, now: int) -> bool:
         """One chunk of new data; False: this subflow cannot take a sensible one now."""
