@@ -23,8 +23,10 @@ from testbed.mptcp.signalling import Signalling
 from testbed.mptcp.status import Status, status_of
 from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.mptcp.transmission import Transmission
+from testbed.tcp.arrival import segment_arrives as tcp_segment_arrives
 from testbed.tcp.connection import NotOpen
-from testbed.tcp.state import CLOSED, Event, Failure
+from testbed.tcp.state import CLOSED, ESTABLISHED, Event, Failure
+from testbed.tcp.transmission import segments_to_send as tcp_segments_to_send
 from testbed.wire.options import MpCapable, MpFail, MpFastclose
 from testbed.wire.segment import Segment, SocketAddress
 
@@ -59,7 +61,7 @@ class Connection(ConnectionLife):
         """A segment of one of the subflows."""
         tcp = subflow.tcp
         subflow.is_due = True
-        if not tcp.segment_arrives(segment, now):
+        if not tcp_segment_arrives(tcp, segment, now):
             if subflow.unmapped.pieces and not self.fallen_back and segment.dss is not None:
                 self.arrival.late_mapping(subflow, segment, now)
             if tcp.events:
@@ -87,8 +89,8 @@ class Connection(ConnectionLife):
             shows_options = dss is not None or not segment.mptcp
             if not subflow.data_acked and shows_options and tcp.snd_una > subflow.acknowledged_to < tcp.snd_end:
                 acknowledgment.first_data_acknowledged(self, subflow, segment, now)
-        received = tcp.take_received()
-        if received:
+        if tcp.queue.in_order:
+            received = tcp.queue.take()
             self.last_heard = subflow
             if not subflow.is_gone:
                 self.arrival.data_arrives(subflow, received, now)
@@ -147,13 +149,18 @@ class Connection(ConnectionLife):
             tcp = subflow.tcp
             if subflow.is_due or tcp.acks_due or tcp.outbox or tcp.fin_offset >= 0 or not tcp.recovery.clean:
                 subflow.is_due = False
-                leaving = tcp.segments_to_send(now)
+                if (
+                    tcp.acks_due
+                    or tcp.snd_nxt < tcp.send_buffer.end
+                    or tcp.outbox
+                    or not tcp.recovery.clean
+                    or tcp.fin_offset >= 0
+                    or tcp.state is not ESTABLISHED
+                ):
+                    leaving = tcp_segments_to_send(tcp, now)
+                    if leaving:
+                        segments = leaving if segments is None else segments + leaving
                 subflow.deadline = tcp.next_timeout()
-                if leaving:
-                    if segments is None:
-                        segments = leaving
-                    else:
-                        segments += leaving
             if subflow.is_gone:
                 has_gone = True
         if self.fallen_back:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from testbed.mptcp import resets
+from testbed.mptcp.closing import M_CLOSED
 from testbed.mptcp.connection import Connection
 from testbed.mptcp.host import EPHEMERAL_PORTS, Host, Reach
 from testbed.mptcp.join import join_of
@@ -260,10 +261,14 @@ class Stack(Host):
             due = connection.segments_to_send(now)
             if due:
                 segments = segments + due if segments else due
-            if connection.is_closed:
+            if connection.closing.state is M_CLOSED and connection.is_closed:
                 self._forget(connection)
-            else:
-                self._schedule(connection)
+                continue
+            deadline = connection.next_timeout()
+            if deadline is not None:
+                known = self._deadlines.get(connection)
+                if known is None or deadline < known:
+                    self._schedule(connection, deadline)
         return segments
 
     def _forget(self, connection: Connection) -> None:
@@ -279,15 +284,11 @@ class Stack(Host):
 
     # --- timers ---
 
-    def _schedule(self, connection: Connection) -> None:
-        deadline = connection.next_timeout()
-        if deadline is None:
-            return
-        known = self._deadlines.get(connection)
-        if known is None or deadline < known:
-            self._deadlines[connection] = deadline
-            self._serial += 1
-            heapq.heappush(self._timers, (deadline, self._serial, connection))
+    def _schedule(self, connection: Connection, deadline: int) -> None:
+        """An entry in the heap, earlier than the connection's other ones."""
+        self._deadlines[connection] = deadline
+        self._serial += 1
+        heapq.heappush(self._timers, (deadline, self._serial, connection))
 
     def next_timeout(self) -> int | None:
         """When to call :meth:`handle_timeout` next. May be early: a timer that was put off is looked at when it was
@@ -311,5 +312,5 @@ class Stack(Host):
                 self._ready[connection] = None
             if connection.is_closed:
                 self._ready[connection] = None
-            elif connection not in self._ready:
-                self._schedule(connection)
+            elif connection not in self._ready and due is not None:
+                self._schedule(connection, due)

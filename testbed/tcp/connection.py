@@ -131,10 +131,14 @@ class Connection(ControlBlock):
         """When ``handle_timeout`` is due, in ns; ask again after every other call."""
         if self.state is CLOSED:
             return None
-        deadline = self.timers.next()
-        lost = self.recovery.next_timeout()
-        if lost is not None and lost < deadline:
-            return lost
+        timers = self.timers
+        deadline = timers.delayed_ack
+        if timers.earliest_rare < deadline:
+            deadline = timers.earliest_rare
+        if self.snd_una != self.snd_nxt:
+            lost = self.recovery.next_timeout()
+            if lost is not None and lost < deadline:
+                return lost
         return deadline if deadline != NEVER else None
 
     def handle_timeout(self, now: int) -> None:
