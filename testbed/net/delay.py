@@ -125,7 +125,9 @@ class Propagation:
         delays = self._delays
         if sent_ns >= delays.next_ns:
             delays.advance(sent_ns)
-        release_ns = sent_ns + max(0, delays.value + deviation_ns)
+        release_ns = sent_ns + delays.value + deviation_ns
+        if release_ns < sent_ns:
+            release_ns = sent_ns
         if self._keeps_order:
             if release_ns < self.last_ns:
                 return self.last_ns

@@ -18,7 +18,7 @@ from testbed.net.link import Delivery, Drop, LinkDirection
 from testbed.net.middlebox import Chain
 from testbed.net.schedule import NEVER_NS, changes_for
 from testbed.net.simulator import Event, Simulator
-from testbed.wire.options import Option
+from testbed.wire.options import NOP, Option
 from testbed.wire.segment import CWR, FIN, PSH, Segment
 from topologies.link_profile import ETHERNET_HEADER_BYTES, Change, LinkProfile
 
@@ -62,13 +62,14 @@ class Link:
 class Way:
     """What a packet of one pair of addresses meets."""
 
-    __slots__ = ("arrival", "departure", "header_octets", "host", "is_direct", "links")
+    __slots__ = ("arrival", "departure", "header_octets", "hops", "host", "is_direct", "links")
 
     def __init__(
         self, links: tuple[Link, ...], host: HostNode, header_octets: int, departure: str, arrival: str
     ) -> None:
         self.links = links
         """Without the wires."""
+        self.hops = len(links)
         self.is_direct = bool(links) and links[0].middleboxes is None
         """The first thing that happens to a packet is the model of the first link."""
         self.host = host
@@ -164,6 +165,8 @@ class Network:
         self._options: tuple[Option, ...] = ()
         self._option_octets = 0
         """Octets of ``_options``, those of the packet that crossed a link last."""
+        self._arriving = self._arrive
+        """Bound once for all packets."""
         self._tables: dict[str, ForwardingTable] = {}
         self._owners: dict[bytes, str] = {}
 
@@ -228,15 +231,18 @@ class Network:
         options = segment.options
         if options is not self._options:  # the packets of one chunk share theirs
             self._options = options
-            self._option_octets = sum([option.size for option in options])
+            self._option_octets = 0
+            for option in options:
+                self._option_octets += 1 if option is NOP else option.size
         octets = way.header_octets + len(segment.payload) + self._option_octets
         simulator = self.simulator
         outcome = way.links[index].direction.arrives(octets, simulator.now_ns)
         if isinstance(outcome, int):
-            if index + 1 == len(way.links):
-                simulator.call_at(outcome, self._arrive, segment, way)
+            index += 1
+            if index == way.hops:
+                simulator.post(outcome, self._arriving, (segment, way))
             else:
-                simulator.call_at(outcome, self.forward, segment, way, index + 1)
+                simulator.post(outcome, self.forward, (segment, way, index))
         elif not isinstance(outcome, Drop):
             for delivery in outcome:
                 self._deliver_special(segment, way, index, delivery)

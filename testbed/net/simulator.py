@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from testbed.net.link import Drop, LinkDirection
 
@@ -30,6 +30,16 @@ class Event:
         self.callback = None
 
 
+def _fire(event: Event) -> None:
+    """Run one that could be cancelled."""
+    if event.callback is not None:
+        event.callback(*event.arguments)
+
+
+_FIRE: Final = _fire
+"""The callback of those in the queue."""
+
+
 class Simulator:
     """The event loop of one simulation."""
 
@@ -38,7 +48,7 @@ class Simulator:
     def __init__(self) -> None:
         self.now_ns = 0
         """The present instant."""
-        self._queue: list[tuple[int, int, Event]] = []
+        self._queue: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
         self._sequence = 0
 
     def call_at(self, time_ns: int, callback: Callable[..., object], *arguments: Any) -> Event:
@@ -47,22 +57,27 @@ class Simulator:
             raise ValueError(f"cannot schedule at {time_ns} ns: the simulation is already at {self.now_ns} ns")
         event = Event(time_ns, callback, arguments)
         self._sequence += 1
-        heapq.heappush(self._queue, (time_ns, self._sequence, event))
+        heapq.heappush(self._queue, (time_ns, self._sequence, _FIRE, (event,)))
         return event
+
+    def post(self, time_ns: int, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        """As :meth:`call_at`, for what is never cancelled and known not to be past: every packet."""
+        self._sequence += 1
+        heapq.heappush(self._queue, (time_ns, self._sequence, callback, arguments))
 
     def next_event_ns(self) -> int | None:
         """When the next live event is due; None: the queue is empty."""
-        while self._queue and self._queue[0][2].callback is None:
-            heapq.heappop(self._queue)
-        return self._queue[0][0] if self._queue else None
+        queue = self._queue
+        while queue and queue[0][2] is _FIRE and queue[0][3][0].callback is None:
+            heapq.heappop(queue)
+        return queue[0][0] if queue else None
 
     def run(self, until_ns: int | None = None) -> None:
         """Run events until none is left, or all up to and including ``until_ns``; then it is ``until_ns``."""
         queue = self._queue
         while queue and (until_ns is None or queue[0][0] <= until_ns):
-            self.now_ns, _, event = heapq.heappop(queue)
-            if event.callback is not None:
-                event.callback(*event.arguments)
+            self.now_ns, _, callback, arguments = heapq.heappop(queue)
+            callback(*arguments)
         if until_ns is not None:
             self.now_ns = max(self.now_ns, until_ns)
 
