@@ -56,10 +56,11 @@ class ReceiveQueue:
 
     def add(self, dsn: int, data: bytes) -> bool:
         """Data with its mapping. True when ``rcv_nxt`` advanced."""
-        if dsn == self.rcv_nxt and not self.out_of_order and dsn + len(data) <= self.right_edge:
-            self.rcv_nxt = dsn + len(data)
+        octets = len(data)
+        if dsn == self.rcv_nxt and not self.out_of_order and dsn + octets <= self.right_edge:
+            self.rcv_nxt = dsn + octets
             self.ready.append(data)
-            self.ready_octets += len(data)
+            self.ready_octets += octets
             return True
         return self._add_elsewhere(dsn, data)
 
@@ -79,12 +80,12 @@ class ReceiveQueue:
         if not self.ready or limit <= 0:
             return b""
         chunk = self.ready[0]
-        if len(chunk) > limit:
+        size = len(chunk)
+        if size > limit:
             self.ready[0] = chunk[limit:]
             self.ready_octets -= limit
             return chunk[:limit]
         self.ready.popleft()
-        size = len(chunk)
         if self.ready and size + len(self.ready[0]) <= limit:
             pieces = [chunk]
             while self.ready and size + len(self.ready[0]) <= limit:

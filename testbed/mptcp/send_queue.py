@@ -251,7 +251,7 @@ class SendQueue:
 class OutgoingMappings:
     """The mappings that one subflow has declared, in SSN order, until the subflow acknowledges their data."""
 
-    __slots__ = ("_cursor", "_first", "items")
+    __slots__ = ("_cursor", "_first", "items", "last_found")
 
     def __init__(self) -> None:
         self.items: list[Mapping] = []
@@ -259,6 +259,7 @@ class OutgoingMappings:
         """Entries before it are acknowledged."""
         self._cursor = 0
         """Where the last look-up ended: the next is there or right after, but for retransmissions."""
+        self.last_found: Mapping | None = None
 
     def append(self, mapping: Mapping) -> None:
         """A new one, at the end of the subflow's sequence space."""
@@ -267,18 +268,13 @@ class OutgoingMappings:
     def find(self, ssn: int) -> Mapping | None:
         """The mapping that contains ``ssn``."""
         items = self.items
-        cursor = self._cursor
+        cursor = self._cursor + 1
         if cursor < len(items):
             mapping = items[cursor]
-            if mapping.ssn <= ssn:
-                if ssn < mapping.ssn + mapping.length:
-                    return mapping
-                cursor += 1
-                if cursor < len(items):
-                    mapping = items[cursor]
-                    if mapping.ssn <= ssn < mapping.ssn + mapping.length:
-                        self._cursor = cursor
-                        return mapping
+            if mapping.ssn <= ssn < mapping.ssn + mapping.length:
+                self._cursor = cursor
+                self.last_found = mapping
+                return mapping
         cursor = bisect_right(items, ssn, lo=self._first, key=_sort_key_ssn) - 1
         if cursor < self._first:
             return None
@@ -286,6 +282,7 @@ class OutgoingMappings:
         if ssn >= mapping.ssn + mapping.length:
             return None
         self._cursor = cursor
+        self.last_found = mapping
         return mapping
 
     def acknowledged(self, ssn: int, queue: SendQueue) -> None:
@@ -321,6 +318,7 @@ class OutgoingMappings:
         self.items.clear()
         self._first = 0
         self._cursor = 0
+        self.last_found = None
 
 
 def _sort_key_ssn(mapping: Mapping) -> int:

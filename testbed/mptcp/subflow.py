@@ -14,7 +14,7 @@ from testbed.mptcp.join import JoinState
 from testbed.mptcp.subflow_data import SubflowData
 from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.tcp.seam import SegmentPlan
-from testbed.tcp.state import CLOSED, ESTABLISHED, TIME_WAIT
+from testbed.tcp.state import CLOSE_WAIT, CLOSED, ESTABLISHED, TIME_WAIT
 from testbed.wire.options import AddAddr, Dss, MpCapable, MpFail, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
 from testbed.wire.segment import ACK, RST, SYN, Segment
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
 
 SIGNALS_LIMIT: Final = 32
-"""Signals that wait on one subflow; a peer that floods us with ADD_ADDR gets no more echoes than this at a time."""
+"""A peer that floods us with ADD_ADDR gets no more echoes than make this many waiting signals of a subflow. Our own
+signals are bounded by what they are about, and a lost one would leave the peer with a wrong view for good."""
 
 
 class SubflowState(Enum):
@@ -105,6 +106,17 @@ class Subflow(SubflowData):
     def may_send_data(self) -> bool:
         """The handshake is over as far as data is concerned (RFC 8684 §3.2: none in PRE_ESTABLISHED)."""
         return self.state is SubflowState.ESTABLISHED
+
+    def usable(self) -> bool:
+        """As the data level says; written out, since schedulers ask it for each chunk and subflow."""
+        state = self.tcp.state
+        return (
+            (state is ESTABLISHED or state is CLOSE_WAIT)
+            and self.state is SubflowState.ESTABLISHED
+            and not self.is_stale
+            and not self.is_gone
+            and self.infinite_mapping is None
+        )
 
     def established(self) -> None:
         """The handshake allows data now."""
@@ -226,11 +238,16 @@ class Subflow(SubflowData):
     # --- SubflowView: signals ---
 
     def signal(self, option: MptcpOption) -> bool:
-        """Queue a signal and have an ACK leave for it; False if too many wait already."""
+        """Queue a signal and have an ACK leave for it; False for an echo when too many wait already."""
         if option in self.signals:
             return True
-        if len(self.signals) >= SIGNALS_LIMIT:
+        if len(self.signals) >= SIGNALS_LIMIT and isinstance(option, AddAddr) and option.echo:
             return False
+        if isinstance(option, MpPrio):  # the last word counts
+            for waiting in self.signals:
+                if isinstance(waiting, MpPrio):
+                    self.signals.remove(waiting)
+                    break
         self.signals.append(option)
         self.tcp.ack_now()
         return True
@@ -248,11 +265,12 @@ class Subflow(SubflowData):
         self.signals.remove(option)
         if isinstance(option, AddAddr):
             self.connection.counters.add("MPTcpExtEchoAddTxDrop" if option.echo else "MPTcpExtAddAddrTxDrop")
+            if not option.echo:
+                self.connection.signalling.book.add_addr_never_fits(option)
         elif isinstance(option, RemoveAddr):
             self.connection.counters.add("MPTcpExtRmAddrTxDrop")
         if self.signals:
             self.tcp.ack_now()
-        self.connection.signalling.signal_left(self, option, now)
 
     def _count_signal(self, option: MptcpOption) -> None:
         counters = self.connection.counters

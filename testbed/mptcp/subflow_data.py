@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from testbed.mptcp.mapping import IncomingMappings, UnmappedData
 from testbed.mptcp.send_queue import Mapping, OutgoingMappings
 from testbed.mptcp.subflow_view import OutgoingMapping, SubflowView
-from testbed.tcp.state import CLOSE_WAIT, ESTABLISHED
 from testbed.wire.checksum import dss_checksum
 
 if TYPE_CHECKING:
@@ -114,6 +113,9 @@ class SubflowData(SubflowView):
             return infinite
         if self.connection.fallen_back:
             return None
+        last = self.outgoing.last_found
+        if last is not None and last.ssn <= ssn < last.ssn + last.length:
+            return last
         return self.outgoing.find(ssn)
 
     def infinite_mapping_due(self) -> bool:
@@ -154,27 +156,24 @@ class SubflowData(SubflowView):
         raise NotImplementedError
 
     def usable(self) -> bool:
-        """May carry data now."""
-        state = self.tcp.state
-        return (
-            (state is ESTABLISHED or state is CLOSE_WAIT)
-            and not self.is_stale
-            and not self.is_gone
-            and self.may_send_data
-            and self.infinite_mapping is None
-        )
+        """May carry data now (the subclass knows)."""
+        raise NotImplementedError
 
     def send_room(self, now: int) -> int:
         """What the congestion window leaves; 0 when that is less than a packet while something is outstanding: nobody
         would send it, and a scheduler that chose this subflow for it would starve the others."""
         room = self.tcp.send_room(now)
-        if room <= 0 or (room < (self.size or self.segment_size()) and self.outstanding()):
+        if room <= 0:
             return 0
+        if room < (self.size or self.segment_size()):
+            tcp = self.tcp
+            if tcp.send_buffer.end != tcp.snd_una:
+                return 0
         return room
 
     def smoothed_rtt(self) -> int:
         """SRTT in ns; 0: none yet."""
-        return self.tcp.srtt or 0
+        return self.tcp.recovery.rtt.srtt
 
     def rtt_deviation(self) -> int:
         """RTTVAR in ns."""

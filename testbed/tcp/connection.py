@@ -241,7 +241,10 @@ class Connection(ControlBlock):
         state = self.state
         if state is not ESTABLISHED and state is not CLOSE_WAIT:
             return 0
-        room = self.recovery.send_allowance(now)
+        recovery = self.recovery
+        flight = self.snd_nxt - self.snd_una
+        # Without loss and reordering what is in flight is what is not acknowledged.
+        room = recovery.congestion.cwnd - flight if flight and recovery.clean else recovery.send_allowance(now)
         if self.window.limits_sending:
             usable = self.snd_una + self.snd_wnd - self.snd_nxt
             if usable < room:

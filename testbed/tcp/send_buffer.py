@@ -34,10 +34,11 @@ class SendBuffer:
         """``length`` octets from offset ``start``, all of which must be here."""
         starts = self._starts
         index = self._guess
-        if index >= len(starts) or start < starts[index] or start >= starts[index] + len(self._chunks[index]):
+        skip = start - starts[index] if index < len(starts) else -1
+        if skip < 0 or skip >= len(self._chunks[index]):
             index = bisect_right(starts, start, self._head) - 1
+            skip = start - starts[index]
         chunk = self._chunks[index]
-        skip = start - starts[index]
         rest = len(chunk) - skip
         if rest > length:
             self._guess = index
@@ -71,7 +72,7 @@ class SendBuffer:
             chunks[head] = b""
             head += 1
         self._head = head
-        self.una = min(upto, self.end)
+        self.una = upto if upto < self.end else self.end
         if head > _COMPACT_ABOVE and 2 * head > count:
             del starts[:head]
             del chunks[:head]
