@@ -2,21 +2,37 @@
 
 Trials do not disturb one another here, so their number at a time changes nothing but the waiting. No privileges and no
 kernel feature are needed.
+
+A trial at a time has a process and a pipe of its own, so one that dies takes no other trial with it (the queues of a
+pool can then stay locked, or half a message in them). None outlives this process: they are killed when it stops early,
+and by PR_SET_PDEATHSIG when it is killed itself; the signal is set first and the parent looked at second, so dying in
+between is noticed, too (prctl(2)).
 """
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+from pathlib import Path
 from typing import Any
 
 from testbed.orchestrator import overrides, sim_trial
-from testbed.orchestrator.errors import Interrupted, Unsupported
+from testbed.orchestrator.errors import Interrupted, InvalidTrial, Unsupported
 from testbed.orchestrator.plan import Trial
+from testbed.orchestrator.process import PR_SET_PDEATHSIG
 from testbed.orchestrator.spec import Experiment
 from testbed.orchestrator.trial import Outcome
 from testbed.record.run_directory import RunDirectory
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 OnMessage = Callable[[Mapping[str, Any]], None]
 
@@ -41,16 +57,33 @@ def runnable(experiment: Experiment) -> tuple[Experiment, Mapping[str, str]]:
 def carry_out(
     experiment: Experiment, trials: Sequence[Trial], directory: RunDirectory, jobs: int | None, on_message: OnMessage
 ) -> None:
-    """All of ``trials``; each is stored when it has ended. ``jobs`` None: as many at a time as there are processors."""
+    """All of ``trials``; each is stored when it has ended. ``jobs`` None: as many at a time as there are processors.
+
+    Raises Interrupted after Ctrl-C or SIGTERM, and InvalidTrial when a process died; what is stored by then stays.
+    """
     at_a_time = min(jobs or len(os.sched_getaffinity(0)), len(trials))
     try:
-        if at_a_time == 1:
-            for trial in trials:
-                _one(experiment, trial, directory, on_message)
-        else:
-            _several(experiment, trials, directory, at_a_time, on_message)
+        with _sigterm_as_interrupt():
+            if at_a_time == 1:
+                for trial in trials:
+                    _one(experiment, trial, directory, on_message)
+            else:
+                _several(experiment, trials, directory, at_a_time, on_message)
     except KeyboardInterrupt:
         raise Interrupted("stopped by the user") from None
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a run in order, as Ctrl-C does; signals can be handled in the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one(experiment: Experiment, trial: Trial, directory: RunDirectory, on_message: OnMessage) -> None:
@@ -66,19 +99,65 @@ def _one(experiment: Experiment, trial: Trial, directory: RunDirectory, on_messa
 def _several(
     experiment: Experiment, trials: Sequence[Trial], directory: RunDirectory, jobs: int, on_message: OnMessage
 ) -> None:
-    with ProcessPoolExecutor(max_workers=jobs) as pool:
-        running: dict[Future[Outcome], Trial] = {}
-        try:
-            for trial in trials:
-                folder = directory.begin_trial(trial.number)
-                running[pool.submit(sim_trial.run_trial, experiment, trial, folder, _silent)] = trial
-            for future in as_completed(running):
-                trial = running[future]
+    waiting = deque(trials)
+    running: dict[Connection, tuple[ForkProcess, Trial]] = {}
+    lost: list[int] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                trial = waiting.popleft()
+                reader, process = _started(experiment, trial, directory.begin_trial(trial.number))
+                running[reader] = process, trial
+            for reader in [each for each in wait(list(running)) if isinstance(each, Connection)]:
+                process, trial = running.pop(reader)
+                outcome = _received(reader)
+                process.join()
+                if outcome is None:
+                    lost.append(trial.number)
+                    continue
                 on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **_identity(trial)})
-                _keep(trial, future.result(), directory, on_message)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+                _keep(trial, outcome, directory, on_message)
+    finally:
+        for process, _ in running.values():
+            process.kill()
+            process.join()
+    if lost:
+        numbers = ", ".join(map(str, sorted(lost)))
+        raise InvalidTrial(
+            f"processes died, as for want of memory, with trial {numbers}; what was done is kept and --resume goes on "
+            "(--jobs 1 needs the least memory)"
+        )
+
+
+def _started(experiment: Experiment, trial: Trial, folder: Path) -> tuple[Connection, ForkProcess]:
+    """A process at work on a trial, and where its outcome will come from; the end of file says that it died."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    arguments = (os.getpid(), writer, experiment, trial, folder)
+    process = multiprocessing.get_context("fork").Process(target=_work, args=arguments, daemon=True)
+    process.start()
+    writer.close()  # the next process must not inherit it
+    return reader, process
+
+
+def _work(parent: int, writer: Connection, experiment: Experiment, trial: Trial, folder: Path) -> None:
+    try:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+        if os.getppid() == parent:
+            writer.send(sim_trial.run_trial(experiment, trial, folder, _silent))
+    finally:
+        os._exit(0)  # what is buffered for the terminal is the parent's to write
+
+
+def _received(reader: Connection) -> Outcome | None:
+    """None: the process died before, or while, it told."""
+    with reader:
+        try:
+            outcome: Outcome = reader.recv()
+        except (EOFError, OSError):
+            return None
+        return outcome
 
 
 def _keep(trial: Trial, outcome: Outcome, directory: RunDirectory, on_message: OnMessage) -> None:
