@@ -44,7 +44,7 @@ class Announcement:
 class AddressBook:
     """Local and remote addresses by id, and the signals about them."""
 
-    __slots__ = ("announced", "connection", "pending", "remotes")
+    __slots__ = ("announced", "connection", "given_up", "pending", "remotes", "removals")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -54,6 +54,10 @@ class AddressBook:
         """What the peer has been told of ours, by id; port 0: none was given."""
         self.pending: dict[int, Announcement] = {}
         """Without echo so far."""
+        self.given_up: dict[int, SocketAddress] = {}
+        """What no segment has room for: the peer never learnt it, and it is not tried again."""
+        self.removals: dict[int, None] = {}
+        """Ids that the peer is to be told are gone, as soon as a subflow can carry that."""
 
     # --- ours ---
 
@@ -74,8 +78,9 @@ class AddressBook:
             return
         address_id = self.local_id(address)
         told = SocketAddress(address, port or 0)
-        if self.announced.get(address_id) == told:
+        if self.announced.get(address_id) == told or self.given_up.get(address_id) == told:
             return
+        self._take_back_removal(address_id)
         proof = add_addr_hmac(keys.local_key, keys.remote_key, address_id, address, port)
         announcement = Announcement(AddAddr(address_id, address, port, proof))
         self.announced[address_id] = told
@@ -90,15 +95,48 @@ class AddressBook:
     def withdraw(self, address: bytes, carrier: Subflow | None) -> bool:
         """The address is gone: REMOVE_ADDR for it if the peer knows it (G9). Whether one was sent."""
         address_id = self.local_id(address)
+        self.given_up.pop(address_id, None)
         announcement = self.pending.pop(address_id, None)
         if announcement is not None and announcement.carrier is not None:
             self._take_back(announcement)
         known = self.announced.pop(address_id, None) is not None or any(
             subflow.local_id == address_id for subflow in self.connection.subflows
         )
-        if not known or carrier is None:
+        if not known:
             return False
-        return carrier.signal(RemoveAddr((address_id,)))
+        self.removals[address_id] = None
+        if carrier is None:
+            return False
+        self.send_removals(carrier)
+        return True
+
+    def send_removals(self, carrier: Subflow) -> None:
+        """REMOVE_ADDR for what could not be withdrawn so far."""
+        for address_id in self.removals:
+            carrier.signal(RemoveAddr((address_id,)))
+        self.removals.clear()
+
+    def names(self, address_id: int) -> bool:
+        """Whether this id of ours still means something on this connection, to us or to the peer."""
+        return (
+            address_id in self.announced
+            or address_id in self.removals
+            or any(
+                subflow.local_id == address_id
+                or any(
+                    isinstance(option, RemoveAddr) and address_id in option.address_ids for option in subflow.signals
+                )
+                for subflow in self.connection.subflows
+            )
+        )
+
+    def _take_back_removal(self, address_id: int) -> None:
+        """The address is back before the peer was told: a REMOVE_ADDR that waits would leave after the ADD_ADDR."""
+        self.removals.pop(address_id, None)
+        removal = RemoveAddr((address_id,))
+        for subflow in self.connection.subflows:
+            if removal in subflow.signals:
+                subflow.signals.remove(removal)
 
     def _take_back(self, announcement: Announcement) -> None:
         carrier = announcement.carrier
@@ -117,6 +155,16 @@ class AddressBook:
         wait = min(self.connection.parameters.add_addr_timeout_ns, subflow.tcp.rto)
         announcement.deadline = now + (wait << announcement.attempts)
         announcement.attempts += 1
+
+    def add_addr_never_fits(self, option: AddAddr) -> None:
+        """No segment has room for it beside the timestamps: given up at once, as Linux does, and never withdrawn unless
+        the peer has learnt it in an earlier packet."""
+        announcement = self.pending.get(option.address_id)
+        if announcement is None or announcement.option != option:
+            return
+        del self.pending[option.address_id]
+        if not announcement.attempts:
+            self.given_up[option.address_id] = self.announced.pop(option.address_id)
 
     def next_timeout(self) -> int | None:
         """When an echo is overdue."""
@@ -139,7 +187,12 @@ class AddressBook:
                 self._send(announcement, carrier)
 
     def carrier_closed(self, subflow: Subflow, carrier: Subflow | None) -> None:
-        """Announcements that waited on a subflow that is gone leave on another one."""
+        """What waited on a subflow that is gone leaves on another one."""
+        for option in subflow.signals:
+            if isinstance(option, RemoveAddr):
+                self.removals.update(dict.fromkeys(option.address_ids))
+        if carrier is not None:
+            self.send_removals(carrier)
         for announcement in self.pending.values():
             if announcement.carrier is subflow and announcement.deadline is None:
                 self._send(announcement, carrier)

@@ -10,6 +10,9 @@ from testbed.wire.segment import SocketAddress
 RETRY_NS: Final = 1_000_000_000
 """Wait before a path that was lost for the moment (T flag) is tried again; doubled with each loss."""
 RETRIES: Final = 5
+PAIRS_LIMIT: Final = 256
+"""Pairs that are remembered as failed, and as lost for the moment. The peer chooses their remote ends: beyond this the
+oldest is forgotten, and counted."""
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
@@ -30,7 +33,8 @@ class SubflowOpener:
         self.waiting: list[Pair] = []
         """To be opened, in this order."""
         self.failed: dict[Pair, None] = {}
-        """Tried in vain, or lost for good: not again (J9, I5) unless the address is announced or comes up anew."""
+        """Tried in vain, or lost for good: not again (J9, I5) unless the address is announced or comes up anew. The
+        oldest first."""
         self.losses: dict[Pair, int] = {}
         """How often each was lost for the moment."""
         self.refused_remotes: dict[SocketAddress, None] = {}
@@ -114,15 +118,26 @@ class SubflowOpener:
         if subflow.is_transient_loss() and losses < RETRIES:
             self.losses[pair] = losses + 1
             self.not_before = max(self.not_before, now + (RETRY_NS << losses))
+            if len(self.losses) > PAIRS_LIMIT:
+                del self.losses[next(iter(self.losses))]
+                self.connection.counters.add("TestbedPathsForgotten")
         else:
-            self.failed[pair] = None
+            self.has_failed(pair)
 
-    def remote_is_fresh(self, address: bytes) -> None:
-        """Announced (again): what failed towards it may be tried once more (J9, G6)."""
+    def has_failed(self, pair: Pair) -> None:
+        """Not to be tried again."""
+        self.failed[pair] = None
+        if len(self.failed) > PAIRS_LIMIT:
+            del self.failed[next(iter(self.failed))]
+            self.connection.counters.add("TestbedPathsForgotten")
+
+    def forget_remote(self, address: bytes) -> None:
+        """Announced (again): what failed towards it may be tried once more (J9, G6). Removed: nothing is tried anyway,
+        and who announces one address after the other is not to fill our memory."""
         self.failed = {pair: None for pair in self.failed if pair.remote.host != address}
         self.losses = {pair: count for pair, count in self.losses.items() if pair.remote.host != address}
 
-    def local_is_fresh(self, address: bytes) -> None:
-        """A local address came up: likewise."""
+    def forget_local(self, address: bytes) -> None:
+        """A local address came up, or went: likewise."""
         self.failed = {pair: None for pair in self.failed if pair.local != address}
         self.losses = {pair: count for pair, count in self.losses.items() if pair.local != address}

@@ -95,11 +95,12 @@ class Signalling:
         if isinstance(option, AddAddr):
             remote = self.book.add_addr_arrived(subflow, option)
             if remote is not None:
-                self.opener.remote_is_fresh(remote.address)
+                self.opener.forget_remote(remote.address)
                 self.reconcile(now)
         elif isinstance(option, RemoveAddr):
             for gone in self.book.remove_addr_arrived(option, now):
                 self._abandon_joins(gone.address, now)
+                self.opener.forget_remote(gone.address)
             if 0 in option.address_ids:
                 self.initial_remote = False
             self.reconcile(now)
@@ -179,6 +180,7 @@ class Signalling:
         view = self.path_view()
         carrier = self.carrier()
         if carrier is not None and carrier.fully_established:
+            self.book.send_removals(carrier)
             for address in self.path_manager.announced(view):
                 self.book.announce(address, None, carrier)
         if connection.accepts_subflows():
@@ -192,7 +194,7 @@ class Signalling:
                 open_subflow(self, pair.local, pair.remote, now, backup)
             except NoFreePort:
                 self.connection.counters.add("MPTcpExtMPJoinSynTxBindErr")
-                self.opener.failed[pair] = None
+                self.opener.has_failed(pair)
 
     def carrier(self) -> Subflow | None:
         """The subflow that signals about the connection leave on: the first that works, rather not a backup."""
@@ -225,7 +227,7 @@ class Signalling:
 
     def local_address_up(self, address: bytes, now: int) -> None:
         """The host has (again) this address."""
-        self.opener.local_is_fresh(address)
+        self.opener.forget_local(address)
         self.reconcile(now)
 
     def local_address_down(self, address: bytes, now: int) -> None:
@@ -243,6 +245,7 @@ class Signalling:
             return
         for subflow in lost:
             self.reset_subflow(subflow, resets.UNSPECIFIED, now, transient=True)
+        self.opener.forget_local(address)
         self.book.withdraw(address, self.carrier())
         self.reconcile(now)
 
@@ -256,7 +259,7 @@ class Signalling:
         self.connection.subflow_closed(subflow, now)
 
     def signal_left(self, subflow: Subflow, option: MptcpOption, now: int) -> None:
-        """A signal is on its way (or was given up)."""
+        """A signal is on its way."""
         self.has_timers = True
         if isinstance(option, AddAddr) and not option.echo:
             self.book.add_addr_left(subflow, option, now)

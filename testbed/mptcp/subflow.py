@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
 
 SIGNALS_LIMIT: Final = 32
-"""Signals that wait on one subflow; a peer that floods us with ADD_ADDR gets no more echoes than this at a time."""
+"""A peer that floods us with ADD_ADDR gets no more echoes than make this many waiting signals of a subflow. Our own
+signals are bounded by what they are about, and a lost one would leave the peer with a wrong view for good."""
 
 
 class SubflowState(Enum):
@@ -237,11 +238,16 @@ class Subflow(SubflowData):
     # --- SubflowView: signals ---
 
     def signal(self, option: MptcpOption) -> bool:
-        """Queue a signal and have an ACK leave for it; False if too many wait already."""
+        """Queue a signal and have an ACK leave for it; False for an echo when too many wait already."""
         if option in self.signals:
             return True
-        if len(self.signals) >= SIGNALS_LIMIT:
+        if len(self.signals) >= SIGNALS_LIMIT and isinstance(option, AddAddr) and option.echo:
             return False
+        if isinstance(option, MpPrio):  # the last word counts
+            for waiting in self.signals:
+                if isinstance(waiting, MpPrio):
+                    self.signals.remove(waiting)
+                    break
         self.signals.append(option)
         self.tcp.ack_now()
         return True
@@ -259,11 +265,12 @@ class Subflow(SubflowData):
         self.signals.remove(option)
         if isinstance(option, AddAddr):
             self.connection.counters.add("MPTcpExtEchoAddTxDrop" if option.echo else "MPTcpExtAddAddrTxDrop")
+            if not option.echo:
+                self.connection.signalling.book.add_addr_never_fits(option)
         elif isinstance(option, RemoveAddr):
             self.connection.counters.add("MPTcpExtRmAddrTxDrop")
         if self.signals:
             self.tcp.ack_now()
-        self.connection.signalling.signal_left(self, option, now)
 
     def _count_signal(self, option: MptcpOption) -> None:
         counters = self.connection.counters

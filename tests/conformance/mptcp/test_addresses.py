@@ -14,10 +14,11 @@ from two_hosts import SECOND, Path, TwoHosts
 from testbed.mptcp.connection import Connection
 from testbed.mptcp.keys import add_addr_hmac
 from testbed.mptcp.parameters import OptionPolicy, Parameters
+from testbed.mptcp.path_manager.base import Pair
 from testbed.tcp.parameters import Parameters as TcpParameters
 from testbed.tcp.state import State
 from testbed.wire.options import AddAddr, Dss, MpJoin, MpPrio, RemoveAddr
-from testbed.wire.segment import ACK, Segment
+from testbed.wire.segment import ACK, Segment, SocketAddress
 
 SIGNAL = Parameters(path_manager="signal")
 DATA = bytes(range(256)) * 400
@@ -189,11 +190,24 @@ def test_g8_unless_the_policy_lets_them_ride_on_data() -> None:
         add_addr_on_data=True,
         mapping_every="chunk",
     )
-    hosts = TwoHosts(SIGNAL, replace(SIGNAL, options=policy), paths=2)
+    hosts = TwoHosts(
+        replace(SIGNAL, path_manager="none"), replace(SIGNAL, options=policy, path_manager="none"), paths=2
+    )
     client, server = hosts.connect()
     assert hosts.transfer(server, client, DATA) == DATA
     hosts.run(SECOND)
-    assert len(client.subflows) == 2
+    server.send(DATA, hosts.now)
+    server.signalling.book.announce(hosts.server_addresses[1], None, server.signalling.carrier())
+    hosts.run(SECOND)
+    (carrier,) = having(hosts.sent(False), AddAddr)
+    assert carrier.payload
+    dss = find(carrier, Dss)
+    assert dss is not None and dss.dsn is None  # 12, 16 and 8 octets: the mapping has gone ahead
+    assert next(iter(client.signalling.book.remotes.values())).address == hosts.server_addresses[1]
+    received = b""
+    while piece := client.receive(1 << 20):
+        received += piece
+    assert received == DATA
 
 
 def test_g9_the_removal_of_an_announced_address_is_announced() -> None:
@@ -431,3 +445,98 @@ def test_a_host_that_has_lost_its_only_address_waits_for_it() -> None:
 
         assert hosts.run_until(done, 60 * SECOND)
         assert received == DATA
+
+
+def test_a_peer_that_announces_one_address_after_the_other_fills_no_memory() -> None:
+    _bench, flow, connection, key = connected()
+    opener = connection.signalling.opener
+    for number in range(300):
+        address = bytes((10, 9, number >> 8, number & 255))
+        flow.say(ACK, announcement(key, 4, address))
+        opener.has_failed(Pair(connection.local.host, SocketAddress(address, 80)))
+        flow.say(ACK, RemoveAddr((4,)))
+        assert not opener.failed
+
+
+def test_the_paths_that_failed_are_bounded_and_the_forgotten_ones_counted() -> None:
+    bench, _flow, connection, _key = connected()
+    opener = connection.signalling.opener
+    for port in range(1, 1001):
+        opener.has_failed(Pair(connection.local.host, SocketAddress(ELSEWHERE, port)))
+    assert len(opener.failed) == 256
+    assert Pair(connection.local.host, SocketAddress(ELSEWHERE, 1000)) in opener.failed
+    assert bench.stack.counters["TestbedPathsForgotten"] == 1000 - 256
+
+
+def test_an_announcement_that_no_segment_has_room_for_is_given_up_at_once() -> None:
+    hosts = TwoHosts(SIGNAL, paths=1, ipv6=True)  # IPv6 with a port: 30 octets, beside 12 of timestamps
+    client, server = hosts.connect()
+    assert hosts.transfer(client, server, DATA) == DATA
+    book = server.signalling.book
+    late = bytes(15) + b"\x77"
+    for _ in range(2):
+        book.announce(late, 4000, server.signalling.carrier())
+        hosts.server.wake(server)
+        hosts.run(200 * SECOND)
+    assert hosts.server.counters["MPTcpExtAddAddrTxDrop"] == 1
+    assert book.announced == {} == book.pending
+    assert not book.withdraw(late, server.signalling.carrier())  # nobody has learnt it
+    assert having(hosts.sent(), RemoveAddr) == []
+
+
+def test_g9_a_removal_waits_for_a_subflow_that_can_carry_it() -> None:
+    hosts, client, server = signalled()
+    book = server.signalling.book
+    (address_id,) = [known for known in book.announced if known]
+    book.withdraw(hosts.server_addresses[1], None)
+    hosts.run(SECOND)
+    assert having(hosts.sent(), RemoveAddr) == []
+    book.send_removals(server.subflows[0])
+    hosts.server.wake(server)
+    hosts.run(SECOND)
+    assert options_of(hosts.sent(False), RemoveAddr) == [RemoveAddr((address_id,))]
+    assert client.signalling.book.remotes == {}
+
+
+def test_g9_a_removal_survives_the_subflow_it_waits_on() -> None:
+    hosts, client, server = signalled(Parameters(path_manager="subflow"), paths=3, full_mesh=True)
+    first, second = server.subflows[:2]
+    late = hosts.server_addresses[2]
+    server.signalling.book.announce(late, None, second)
+    hosts.server.wake(server)
+    hosts.run(SECOND)
+    assert server.signalling.book.withdraw(late, first)
+    server.signalling.reset_subflow(first, 0, hosts.now)
+    hosts.server.wake(server)
+    hosts.run(SECOND)
+    assert late not in {remote.address for remote in client.signalling.book.remotes.values()}
+    assert hosts.client.counters["MPTcpExtRmAddr"] == 1
+
+
+def test_our_own_signals_are_not_lost_to_a_flood_of_echoes() -> None:
+    _bench, _flow, connection, _key = connected()
+    subflow = connection.subflows[0]
+    for number in range(1, 100):
+        assert subflow.signal(AddAddr(number, ELSEWHERE, None)) is (number <= 32)
+    connection.signalling.set_backup(subflow, True)
+    assert subflow.signal(RemoveAddr((7,)))
+    connection.signalling.set_backup(subflow, False)
+    assert subflow.signals[32:] == [RemoveAddr((7,)), MpPrio(False)]
+
+
+def test_g14_the_last_word_about_a_backup_is_the_last_one_that_leaves() -> None:
+    hosts, client, server = signalled()
+    subflow = client.subflows[1]
+    for backup in (True, False, True):
+        client.signalling.set_backup(subflow, backup)
+    hosts.run(SECOND)
+    assert [each.backup for each in server.subflows] == [False, True]
+
+
+def test_g9_an_address_that_is_back_at_once_is_known_to_the_peer() -> None:
+    hosts, client, _server = signalled(paths=3)
+    late = hosts.server_addresses[2]
+    hosts.server.remove_address(late, hosts.now)
+    hosts.server.add_address(late, hosts.now)
+    hosts.run(5 * SECOND)
+    assert late in {remote.address for remote in client.signalling.book.remotes.values()}
