@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 EPHEMERAL_PORTS: Final = (32768, 60999)
 """First and last port of an active open without a port of its own (Linux ``ip_local_port_range``)."""
 
+ADDRESS_IDS: Final = 255
+"""Addresses of a host that have an Address ID at a time: it is one octet, and 0 is taken."""
+
 Reach = Callable[[bytes, bytes], bool]
 """Whether packets from this local address get to that remote one."""
 
@@ -37,10 +40,15 @@ class NoFreePort(Exception):
     """Every ephemeral port towards that destination is taken."""
 
 
+class NoAddressId(ValueError):
+    """A host has at most 255 addresses: an Address ID is one octet."""
+
+
 class Host:
     """Shared state of all connections of one host."""
 
     __slots__ = (
+        "_last_address_id",
         "address_ids",
         "addresses",
         "counters",
@@ -78,6 +86,7 @@ class Host:
         self.reaches: Reach = can_reach or same_family
         self.port_range = port_range
         self.address_ids: dict[bytes, int] = {}
+        self._last_address_id = 0
         for address in addresses:
             self.address_id(address)
 
@@ -102,14 +111,33 @@ class Host:
         raise NotImplementedError
 
     def address_id(self, address: bytes) -> int:
-        """Stable on this host and never 0, which is the initial subflow's (RFC 8684 §3.2); at most 255 addresses."""
+        """Stable on this host and never 0, which is the initial subflow's (RFC 8684 §3.2).
+
+        Raises NoAddressId when all ids belong to addresses that are up or that some connection still names.
+        """
         known = self.address_ids.get(address)
         if known is None:
-            known = len(self.address_ids) + 1
-            if known > 255:
-                raise ValueError("a host has at most 255 addresses: an Address ID is one octet")
+            known = self._unused_address_id()
             self.address_ids[address] = known
         return known
+
+    def _unused_address_id(self) -> int:
+        """Round about, so that an id means another address as late as possible: a peer that missed a REMOVE_ADDR
+        would not take it (G7)."""
+        if len(self.address_ids) >= ADDRESS_IDS:
+            self.free_address_ids()
+            if len(self.address_ids) >= ADDRESS_IDS:
+                raise NoAddressId(f"all {ADDRESS_IDS} address ids are in use")
+        taken = set(self.address_ids.values())
+        number = self._last_address_id
+        while True:
+            number = number % ADDRESS_IDS + 1
+            if number not in taken:
+                self._last_address_id = number
+                return number
+
+    def free_address_ids(self) -> None:
+        """Take the ids back from addresses that are gone and that no connection names."""
 
     def can_reach(self, local: bytes, remote: bytes) -> bool:
         """Same family, and a route as far as the driver knows."""

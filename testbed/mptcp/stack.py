@@ -14,7 +14,7 @@ from hashlib import sha256
 from testbed.mptcp import resets
 from testbed.mptcp.closing import M_CLOSED
 from testbed.mptcp.connection import Connection
-from testbed.mptcp.host import EPHEMERAL_PORTS, Host, Reach
+from testbed.mptcp.host import EPHEMERAL_PORTS, Host, NoAddressId, Reach
 from testbed.mptcp.join import join_of
 from testbed.mptcp.listener import Listener
 from testbed.mptcp.parameters import Parameters
@@ -106,10 +106,15 @@ class Stack(Host):
         return list(self._owners)
 
     def add_address(self, address: bytes, now: int) -> None:
-        """An interface has come up with it: path managers may use and announce it."""
+        """An interface has come up with it: path managers may use and announce it. Not, and counted, when there is no
+        Address ID left for it."""
         if address in self.addresses:
             return
-        self.address_id(address)
+        try:
+            self.address_id(address)
+        except NoAddressId:
+            self.counters.add("TestbedAddressesWithoutId")
+            return
         self.addresses.append(address)
         for connection in list(self._owners):
             connection.signalling.local_address_up(address, now)
@@ -125,6 +130,14 @@ class Stack(Host):
             self.wake(connection)
 
     # --- Host ---
+
+    def free_address_ids(self) -> None:
+        """See :meth:`Host.free_address_ids`."""
+        for address, address_id in list(self.address_ids.items()):
+            if address not in self.addresses and not any(
+                connection.signalling.book.names(address_id) for connection in self._owners
+            ):
+                del self.address_ids[address]
 
     def isn(self, local: SocketAddress, remote: SocketAddress, now: int) -> int:
         """RFC 6528, also for each further subflow (A4)."""

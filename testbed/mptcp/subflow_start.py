@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from testbed.mptcp import handshake, resets
 from testbed.mptcp.fast_open import take_syn_data
+from testbed.mptcp.host import NoAddressId
 from testbed.mptcp.join import JoinState
 from testbed.mptcp.option_space import SubflowOptions
 from testbed.mptcp.path_manager.base import Pair
@@ -99,11 +100,15 @@ def accept_join(signalling: Signalling, segment: Segment, option: MpJoin, now: i
     if not connection.accepts_subflows() or not signalling.opener.has_room():
         return resets.PROHIBITED
     local = segment.destination
+    try:
+        local_id = signalling.book.local_id(local.host)
+    except NoAddressId:
+        return resets.LACK_OF_RESOURCES
     subflow = Subflow(
         connection,
         is_client=False,
         is_initial=False,
-        local_id=signalling.book.local_id(local.host),
+        local_id=local_id,
         remote_id=option.address_id,
     )
     join = JoinState(signalling.host.key_source.nonce())

@@ -9,7 +9,7 @@ from mptcp_segments import find, is_reset, is_syn_ack
 from raw_peer import HOST, KEY, PEER, PORT, RawBench
 from two_hosts import SECOND, TwoHosts
 
-from testbed.mptcp.host import NoFreePort
+from testbed.mptcp.host import NoAddressId, NoFreePort
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.stack import AddressInUse, NoRoute, Stack
 from testbed.tcp.icmp import Icmp, IcmpKind
@@ -190,9 +190,38 @@ def test_an_unwelcome_join_is_told_why_on_the_reset() -> None:
     assert is_reset(reply) and option is not None and option.reason == 1
 
 
-def test_addresses_beyond_what_an_id_can_name_are_refused() -> None:
-    stack = Stack([HOST], Parameters(), random.Random(1))
-    for number in range(254):
-        stack.add_address(bytes((10, 8, 0, number)), 0)
-    with pytest.raises(ValueError, match="255"):
-        stack.add_address(bytes((10, 8, 1, 1)), 0)
+def test_address_ids_come_back_from_addresses_that_are_gone() -> None:
+    stack = RawBench().stack
+    for number in range(600):
+        address = bytes((10, 1, number >> 8, number & 255))
+        stack.add_address(address, number)
+        assert address in stack.addresses
+        assert 1 < stack.address_id(address) <= 255
+        stack.remove_address(address, number)
+    assert stack.address_id(HOST) == 1
+    assert stack.counters["TestbedAddressesWithoutId"] == 0
+
+
+def test_an_id_that_a_connection_names_is_not_given_to_another_address() -> None:
+    hosts = TwoHosts(Parameters(path_manager="signal"), paths=2)
+    client, server = hosts.connect()
+    assert hosts.transfer(client, server, DATA) == DATA
+    hosts.run(SECOND)
+    (named,) = server.signalling.book.announced
+    server.signalling.is_stopped = True  # a fallback: it withdraws nothing any more
+    hosts.server.remove_address(hosts.server_addresses[1], hosts.now)
+    for number in range(600):
+        address = bytes((10, 7, number >> 8, number & 255))
+        hosts.server.add_address(address, hosts.now)
+        assert hosts.server.address_id(address) != named
+        hosts.server.remove_address(address, hosts.now)
+
+
+def test_an_address_beyond_the_last_id_is_left_out_and_counted() -> None:
+    bench = RawBench()
+    for number in range(300):
+        bench.stack.add_address(bytes((10, 1, number >> 8, number & 255)), number)
+    assert len(bench.stack.addresses) == 255
+    assert bench.stack.counters["TestbedAddressesWithoutId"] == 46
+    with pytest.raises(NoAddressId):
+        Stack([*bench.stack.addresses, bytes(16)], Parameters(), random.Random(1))
