@@ -28,7 +28,7 @@ from testbed.tcp.connection import NotOpen
 from testbed.tcp.state import CLOSED, ESTABLISHED, Event, Failure
 from testbed.tcp.transmission import segments_to_send as tcp_segments_to_send
 from testbed.wire.options import MpCapable, MpFail, MpFastclose
-from testbed.wire.segment import Segment, SocketAddress
+from testbed.wire.segment import RST, Segment, SocketAddress
 
 if TYPE_CHECKING:
     from testbed.mptcp.host import Host
@@ -112,7 +112,7 @@ class Connection(ConnectionLife):
             return True
         for option in segment.mptcp:
             if isinstance(option, MpFail):
-                self.fallback.fail_arrived(subflow, option, now)
+                self.fallback.fail_arrived(subflow, option, bool(segment.flags & RST), now)
             elif isinstance(option, MpCapable) and option.data_length is not None:
                 self.arrival.capable_mapping_arrives(subflow, segment, option, now)
         if subflow.is_initial and subflow.is_client and not subflow.fully_established and segment.payload:

@@ -105,7 +105,7 @@ class Fallback:
         """The peer has fallen back (D14, K7): so do we, if the stream is contiguous; else it cannot go on (K8)."""
         connection = self.connection
         connection.counters.add("MPTcpExtInfiniteMapRx")
-        ssn = widen(wire_ssn, subflow.tcp.rcv_nxt - subflow.ssn_offset) + subflow.ssn_offset
+        ssn = widen(wire_ssn, subflow.tcp.rcv_nxt - subflow.peer_ssn_offset) + subflow.peer_ssn_offset
         is_linear = dsn - ssn == connection.receive_queue.rcv_nxt - self._first_undelivered(subflow)
         if not connection.is_contiguous() or (connection.mapping_heard and not is_linear):
             connection.signalling.reset_subflow(subflow, resets.MPTCP_SPECIFIC, now)
@@ -147,11 +147,11 @@ class Fallback:
         self.awaits_infinite_mapping = True
         subflow.signal(MpFail(on_wire(mapping.dsn, 8)))
 
-    def fail_arrived(self, subflow: Subflow, option: MpFail, now: int) -> None:
+    def fail_arrived(self, subflow: Subflow, option: MpFail, is_reset: bool, now: int) -> None:
         """MP_FAIL on an ACK: our data did not pass; on an RST the loss of the subflow says the rest (K6)."""
         connection = self.connection
         connection.counters.add("MPTcpExtMPFailRx")
-        if connection.fallen_back:
+        if connection.fallen_back or is_reset:
             return
         if connection.live_subflows() > 1 or not connection.is_contiguous() or connection.holds_what_may_be_copies():
             connection.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now)  # K8
