@@ -137,19 +137,33 @@ class Closing:
         if self.peer_fin_dsn != NOT_KNOWN:
             return self.peer_fin_reached
         queue = self.connection.receive_queue
-        if dsn < queue.rcv_nxt or dsn > queue.right_edge:
+        if dsn < queue.received_to() or dsn > queue.right_edge or self._is_mapped_beyond(dsn):
+            self.connection.counters.add("TestbedDataFinImplausible")
             return False  # cannot be: behind what has come, or beyond what was allowed
         self.peer_fin_dsn = dsn
+        queue.end = dsn
         self.check_peer_fin(now)
+        return False
+
+    def _is_mapped_beyond(self, dsn: int) -> bool:
+        """The peer has declared a mapping of data from ``dsn`` on: a DATA_FIN there contradicts it."""
+        for subflow in self.connection.subflows:
+            for mapping in subflow.incoming.items:
+                if mapping.dsn + mapping.length > dsn:
+                    return True
         return False
 
     def check_peer_fin(self, now: int) -> None:
         """``rcv_nxt`` has advanced: have we reached the DATA_FIN (D22)?"""
         connection = self.connection
-        if self.peer_fin_reached or connection.receive_queue.rcv_nxt != self.peer_fin_dsn:
+        if connection.receive_queue.rcv_nxt != self.peer_fin_dsn:
+            return
+        connection.data_ack = self.peer_fin_dsn + 1
+        if self.peer_fin_reached:
             return
         self.peer_fin_reached = True
-        connection.data_ack = self.peer_fin_dsn + 1
+        if connection.live_subflows():
+            connection.lonely_deadline = None  # the FIN that set it was in order: ours may take its time (D25)
         connection.tell(Event.PEER_CLOSED)
         self.announce(now)
         if self.state is M_ESTABLISHED:

@@ -195,7 +195,9 @@ class ConnectionState:
             return False
         subflow = self.only_subflow()
         assert subflow is not None
-        if subflow.unmapped.is_passed or self.closing.state is M_TIME_WAIT or self.closing.state is M_CLOSED:
+        state = self.closing.state
+        unmapped = subflow.unmapped
+        if unmapped.is_passed or unmapped.has_lost or state is M_TIME_WAIT or state is M_CLOSED:
             return False
         bit = 1 << subflow.number
         for mapping in self.send_queue.all_outstanding():
@@ -218,7 +220,7 @@ class ConnectionState:
         subflow = self.only_subflow()
         return (
             subflow is not None
-            and bool(subflow.unmapped.pieces)
+            and (bool(subflow.unmapped.pieces) or subflow.unmapped.is_tried_again)
             and self.mapping_heard
             and not self.fallback.awaits_infinite_mapping
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from testbed.mptcp import resets
 from testbed.mptcp.dsn import expand
 from testbed.mptcp.mapping import IncomingMapping, Verdict
-from testbed.wire.checksum import is_dss_checksum_right
+from testbed.wire.checksum import is_dss_checksum_right, ones_complement_sum
 from testbed.wire.options import Dss, MpCapable
 from testbed.wire.segment import SYN, Segment
 from testbed.wire.serial import widen
@@ -51,15 +51,12 @@ class DataArrival:
             return self._checksum_presence(subflow, now)
         if dss.data_fin:
             length -= 1
-            if not length and connection.checksum:
-                assert dss.checksum is not None
-                if not is_dss_checksum_right(dss.checksum, dsn, dss.ssn, 1, 0):
+            if not length:  # a bare DATA_FIN maps no octet of the subflow (D21)
+                if dss.checksum is not None and not is_dss_checksum_right(dss.checksum, dsn, dss.ssn, 1, 0):
                     connection.counters.add("MPTcpExtDataCsumErr")
-                    return True
-            if connection.closing.peer_fin(dsn + length, now):
-                subflow.tcp.ack_now()
-            if not length:
-                return True  # a bare DATA_FIN maps no octet of the subflow (D21)
+                else:
+                    self._peer_fin(subflow, dsn, now)
+                return True
         ssn = widen(dss.ssn, subflow.tcp.rcv_nxt - subflow.peer_ssn_offset) + subflow.peer_ssn_offset
         return self._declare(subflow, segment, ssn, dsn, length, dss.checksum, dss.data_fin, now)
 
@@ -100,15 +97,31 @@ class DataArrival:
         verdict = subflow.incoming.declare(ssn, dsn, length, checksum, data_fin)
         if verdict is Verdict.STORED:
             self.connection.mapping_heard = True
+            if data_fin and checksum is None:
+                self._peer_fin(subflow, dsn + length, now)
             if subflow.unmapped.pieces and rules.accept_late_mapping:
                 self._map_again(subflow, now)
             return not subflow.is_gone
         if verdict is Verdict.KNOWN:
+            if data_fin and (checksum is None or self._fits_alone(subflow, segment, ssn, dsn, length, checksum)):
+                self._peer_fin(subflow, dsn + length, now)
             return True
         if verdict is Verdict.TOO_MANY:
             self.connection.counters.add("TestbedMappingsDropped")
             return True
         return self.violation(subflow, "MPTcpExtDSSNotMatching", resets.MPTCP_SPECIFIC, now)
+
+    def _fits_alone(self, subflow: Subflow, segment: Segment, ssn: int, dsn: int, length: int, checksum: int) -> bool:
+        """A DATA_FIN that was added to data sent before: its checksum fits, as far as this segment can show it."""
+        if len(segment.payload) != length or subflow.tcp.offset_of(segment.seq) != ssn:
+            return False
+        wire_ssn = ssn - subflow.peer_ssn_offset
+        return is_dss_checksum_right(checksum, dsn, wire_ssn, length + 1, ones_complement_sum(segment.payload))
+
+    def _peer_fin(self, subflow: Subflow, dsn: int, now: int) -> None:
+        """A DATA_FIN whose mapping (and checksum, if there is one) is believed."""
+        if self.connection.closing.peer_fin(dsn, now):
+            subflow.tcp.ack_now()
 
     def _checksum_presence(self, subflow: Subflow, now: int) -> bool:
         """D2: a checksum that was not negotiated, or none though it was. Linux falls back where it can (E6d-f)."""
@@ -212,6 +225,8 @@ class DataArrival:
                 queue.add(dsn, collected)
                 dsn += len(collected)
             mapping.pieces = []
+            if mapping.data_fin:
+                self._peer_fin(subflow, dsn, now)
             return True
         self.connection.counters.add("MPTcpExtDataCsumErr")
         self.connection.fallback.checksum_failed(subflow, mapping, payload[len(piece) :], now)
@@ -246,6 +261,7 @@ class DataArrival:
         action = self.rules.on_missing_mapping
         if action == "discard":
             subflow.unmapped.take()
+            subflow.unmapped.has_lost = True
             connection.counters.add("TestbedUnmappedDiscarded")
             subflow.incoming.done_to(ssn + len(payload))
             return False
@@ -258,19 +274,29 @@ class DataArrival:
 
     def _map_again(self, subflow: Subflow, now: int) -> None:
         """A mapping has come for data that is held."""
-        queue = self.connection.receive_queue
+        connection = self.connection
+        queue = connection.receive_queue
         rcv_nxt = queue.rcv_nxt
-        since = subflow.unmapped.since
-        was_passed = subflow.unmapped.is_passed
-        for ssn, payload in subflow.unmapped.take():
+        unmapped = subflow.unmapped
+        since = unmapped.since
+        was_passed = unmapped.is_passed
+        pieces = unmapped.take()
+        unmapped.is_passed = was_passed
+        unmapped.is_tried_again = True
+        for ssn, payload in pieces:
+            if connection.fallen_back:
+                self._plain(subflow, ssn, payload)
+                continue
             self._map(subflow, ssn, payload, now)
-            if subflow.is_gone or self.connection.fallen_back:
-                return
-        if subflow.unmapped.pieces:
-            subflow.unmapped.since = since
-            subflow.unmapped.is_passed |= was_passed
+            if subflow.is_gone:
+                break
+        unmapped.is_tried_again = False
+        if unmapped.pieces:
+            unmapped.since = since
+        else:
+            unmapped.is_passed = False
         if queue.rcv_nxt != rcv_nxt:
-            self.connection.received(now)
+            connection.received(now)
 
     def late_mapping(self, subflow: Subflow, segment: Segment, now: int) -> bool:
         """A segment that TCP has refused as old may still bring the mapping of data that is held: a retransmission

@@ -161,7 +161,7 @@ class IncomingMappings:
 class UnmappedData:
     """In-order data of a subflow that has no mapping (yet): held for a while, not counted in the window (D8, D9)."""
 
-    __slots__ = ("is_passed", "octets", "pieces", "since")
+    __slots__ = ("has_lost", "is_passed", "is_tried_again", "octets", "pieces", "since")
 
     def __init__(self) -> None:
         self.pieces: deque[tuple[int, bytes]] = deque()
@@ -171,6 +171,10 @@ class UnmappedData:
         """When the first of it arrived, ns."""
         self.is_passed = False
         """Data after it has been mapped and delivered: it cannot be taken for the next of the stream any more."""
+        self.is_tried_again = False
+        """A mapping has come and the pieces are tried one by one: the rest is held, too, but not in ``pieces``."""
+        self.has_lost = False
+        """Some was thrown away: TCP's order is not the stream's any more."""
 
     def add(self, ssn: int, data: bytes, now: int) -> None:
         """Hold some."""

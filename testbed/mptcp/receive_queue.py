@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 
+from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.tcp.counters import Counters
 
 
@@ -20,6 +21,7 @@ class ReceiveQueue:
         "_starts",
         "capacity",
         "counters",
+        "end",
         "is_started",
         "out_of_order",
         "out_of_order_limit",
@@ -41,6 +43,8 @@ class ReceiveQueue:
         """Next DSN expected; a DATA_FIN that was reached is not counted here."""
         self.right_edge = capacity
         """Greatest DSN + 1 that was ever allowed: DATA_ACK + window never shrinks (W1)."""
+        self.end = NOT_KNOWN
+        """DSN of the peer's DATA_FIN: there is no data from it on."""
         self.ready: deque[bytes] = deque()
         self.ready_octets = 0
         self.out_of_order: list[tuple[int, bytes]] = []
@@ -57,7 +61,7 @@ class ReceiveQueue:
     def add(self, dsn: int, data: bytes) -> bool:
         """Data with its mapping. True when ``rcv_nxt`` advanced."""
         octets = len(data)
-        if dsn == self.rcv_nxt and not self.out_of_order and dsn + octets <= self.right_edge:
+        if dsn == self.rcv_nxt and not self.out_of_order and dsn + octets <= self.right_edge and self.end == NOT_KNOWN:
             self.rcv_nxt = dsn + octets
             self.ready.append(data)
             self.ready_octets += octets
@@ -106,6 +110,13 @@ class ReceiveQueue:
             edge = self.right_edge
         return edge - self.rcv_nxt
 
+    def received_to(self) -> int:
+        """One after the last octet that has come, holes before it or not."""
+        if not self.out_of_order:
+            return self.rcv_nxt
+        dsn, data = self.out_of_order[-1]
+        return dsn + len(data)
+
     # --- rare cases ---
 
     def _add_elsewhere(self, dsn: int, data: bytes) -> bool:
@@ -118,6 +129,12 @@ class ReceiveQueue:
             data = data[: self.right_edge - dsn]
             end = self.right_edge
             self.counters.add("MPTcpExtNoDSSInWindow")
+        if self.end != NOT_KNOWN and end > self.end:
+            self.counters.add("TestbedDataAfterFin")
+            if dsn >= self.end:
+                return False
+            data = data[: self.end - dsn]
+            end = self.end
         if end <= self.rcv_nxt:
             self.counters.add("MPTcpExtDuplicateData")
             return False

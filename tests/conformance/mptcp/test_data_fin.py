@@ -112,6 +112,98 @@ def test_d22_it_is_acknowledged_again_when_it_comes_again() -> None:
     assert [dss.data_ack for dss in options_of(answer, Dss)] == [peer.dsn(1)]
 
 
+def test_d22_the_data_fin_of_a_refused_mapping_is_not_believed() -> None:
+    peer = DataPeer(joins=1)
+
+    peer.data(0, 100, peer.map(1000, 101, 50_000, fin=True), flow=1)
+    assert len(peer.resets(1)) == 1
+    peer.data(0, 2000)
+    peer.flows[0].say(ACK, peer.map(2000, 1, 0, fin=True))
+    peer.settle()
+
+    assert peer.read() == part(0, 2000)
+    assert peer.data_acked() == 2001
+    assert Event.PEER_CLOSED in events(peer)
+
+
+def test_d22_a_data_fin_is_believed_no_sooner_than_its_checksum() -> None:
+    peer = DataPeer(Parameters(checksum=True), joins=1)
+    right = peer.map(0, 101, 1, fin=True)
+    damaged = Dss(right.data_ack, 8, right.dsn, 8, right.ssn, 61, right.checksum, True)
+
+    peer.data(0, 100, damaged, flow=1)
+    assert Event.PEER_CLOSED not in events(peer)
+    assert not peer.connection.closing.peer_fin_reached
+    peer.data(0, 100, right)
+    peer.settle()
+
+    assert peer.read() == part(0, 100)
+    assert peer.data_acked() == 101
+    assert Event.PEER_CLOSED in events(peer)
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_d22_a_data_fin_added_to_data_sent_before_is_believed_if_its_checksum_fits(is_right: bool) -> None:
+    peer = DataPeer(Parameters(checksum=True))
+    peer.data(0, 100)
+    fin = peer.map(0, 101, 1, fin=True)
+    assert fin.checksum is not None
+    if not is_right:
+        fin = Dss(fin.data_ack, 8, fin.dsn, 8, fin.ssn, 101, fin.checksum ^ 1, True)
+
+    peer.data(0, 100, fin, at=1)  # a retransmission, its data known
+    peer.settle()
+
+    assert (Event.PEER_CLOSED in events(peer)) is is_right
+    assert peer.data_acked() == (101 if is_right else 100)
+
+
+@pytest.mark.parametrize("joins", [0, 1])
+def test_d22_a_data_fin_inside_data_that_has_come_is_refused(joins: int) -> None:
+    peer = DataPeer(joins=joins)
+    if joins:
+        peer.data(50, 50, flow=1)  # waits in the connection's queue
+    else:
+        peer.data(50, 50, peer.map(50, 50, 51), at=51)  # ... or in the subflow's
+
+    peer.flows[0].say(ACK, peer.map(30, 1, 0, fin=True))
+    peer.data(0, 50, peer.map(0, 50, 1), at=1)
+    peer.settle()
+
+    assert peer.read() == part(0, 100)
+    assert peer.counters["TestbedDataFinImplausible"] == 1
+    assert Event.PEER_CLOSED not in events(peer)
+    peer.flows[0].say(ACK, peer.map(100, 1, 0, fin=True), seq=(1000 + (51 if joins else 101)) & 0xFFFFFFFF)
+    assert Event.PEER_CLOSED in events(peer)
+
+
+def test_d22_there_is_no_data_after_the_data_fin() -> None:
+    peer = DataPeer(joins=1)
+    peer.data(0, 10, peer.map(0, 11, 1, fin=True))
+    peer.settle()
+    assert peer.data_acked() == 11
+
+    peer.data(10, 50)
+    peer.data(11, 50, flow=1)
+    peer.settle()
+
+    assert peer.read() == part(0, 10)
+    assert peer.data_acked() == 11
+    assert peer.counters["TestbedDataAfterFin"] == 2
+
+
+def test_d22_of_data_across_the_data_fin_only_what_is_before_it_counts() -> None:
+    peer = DataPeer(joins=1)
+    peer.flows[1].say(ACK, peer.map(100, 1, 0, fin=True))
+
+    peer.data(0, 150)
+    peer.settle()
+
+    assert peer.read() == part(0, 100)
+    assert peer.data_acked() == 101
+    assert Event.PEER_CLOSED in events(peer)
+
+
 def test_d23_no_subflow_is_closed_while_data_may_still_come() -> None:
     hosts = TwoHosts(TWO, paths=2, full_mesh=True)
     client, server = hosts.connect()
@@ -137,6 +229,21 @@ def test_d24_after_both_data_fins_every_subflow_gets_its_fin() -> None:
     for from_client in (True, False):
         ends = {(s.source, s.destination) for s in hosts.sent(from_client) if s.flags & FIN}
         assert len(ends) == 2
+
+
+def test_d25_a_subflow_that_ends_before_its_data_fin_costs_nothing_once_that_has_come() -> None:
+    peer = DataPeer()
+    peer.flows[0].say(FIN | ACK, Dss(data_ack=peer.host_dsn(0)))
+    assert peer.connection.lonely_deadline is not None
+
+    peer.flows[0].say(ACK, peer.map(0, 1, 0, fin=True))
+    peer.connection.send(b"x" * 100, peer.bench.now)
+    peer.flows[0].hear(peer.bench.flush())
+    peer.ack(100)
+    peer.bench.wait(3 * peer.parameters.close_timeout_ns)
+
+    assert peer.connection.closing.state is M_CLOSE_WAIT
+    assert events(peer) >= {Event.PEER_CLOSED} and Event.TIMED_OUT not in events(peer)
 
 
 def test_d25_closed_after_time_wait_at_both_levels() -> None:

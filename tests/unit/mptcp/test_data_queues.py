@@ -55,6 +55,26 @@ def test_reassembly_delivers_the_prefix_that_has_arrived(pieces: list[tuple[int,
     assert sum(len(data) for _, data in queue.out_of_order) == queue.out_of_order_octets
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.integers(1, 200)), max_size=40), st.integers(0, 900), st.integers(0, 40)
+)
+def test_nothing_is_taken_from_the_end_on(pieces: list[tuple[int, int]], end: int, known_after: int) -> None:
+    queue = receive_queue()
+    have: set[int] = set()
+
+    for number, (start, length) in enumerate(pieces):
+        if number >= known_after and queue.received_to() <= FIRST + end:
+            queue.end = FIRST + end
+        queue.add(FIRST + start, STREAM[start : start + length])
+        ended = queue.end == FIRST + end
+        have.update(range(start, min(start + length, end) if ended else start + length))
+
+    first_hole = next(position for position in range(1200) if position not in have)
+    assert drained(queue) == STREAM[:first_hole]
+    assert queue.rcv_nxt == FIRST + first_hole
+    assert queue.received_to() == FIRST + max(have, default=-1) + 1
+
+
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 80)), min_size=1, max_size=30))
 def test_the_first_data_for_a_dsn_wins(pieces: list[tuple[int, int]]) -> None:
     queue = receive_queue()
