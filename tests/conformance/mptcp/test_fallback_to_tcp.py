@@ -10,7 +10,7 @@ from data_peer import DataPeer, part
 from mptcp_segments import is_pure_ack, is_syn, is_syn_ack, mptcp_options, options_of, strip
 from two_hosts import MS, SECOND, Path, TwoHosts
 
-from testbed.mptcp.parameters import Parameters
+from testbed.mptcp.parameters import Parameters, ReceiverRules
 from testbed.mptcp.profiles import profile
 from testbed.tcp.parameters import Parameters as TcpParameters
 from testbed.wire.options import AddAddr, Dss, MpCapable, MpFail, MpJoin, MptcpOption, MpTcprst
@@ -269,6 +269,30 @@ def test_k7_the_last_data_of_a_stream_is_not_left_waiting() -> None:
     assert server.receive(5000) == b"c" + b"b" * 999
 
 
+@pytest.mark.parametrize("from_client", [True, False])
+def test_k7_after_fast_open_the_infinite_mapping_counts_ssns_from_after_the_syns_data(from_client: bool) -> None:
+    hosts = TwoHosts(Parameters(tcp=TcpParameters(fast_open=True), checksum=True))
+    hosts.connect()  # for the cookie
+    hosts.run(SECOND)
+    client = hosts.client.connect(hosts.client.connections[0].subflows[0].tcp.remote, hosts.now, None)
+    client.send(b"h" * 500, hosts.now)
+    hosts.flush()
+    server = hosts.accept()
+    assert hosts.run_until(lambda: server.receive_queue.ready_octets == 500, SECOND)
+    assert server.receive(500) == b"h" * 500
+    for sender, receiver in ((client, server), (server, client)):
+        assert hosts.transfer(sender, receiver, DATA[:3000]) == DATA[:3000]
+    hosts.run(SECOND)
+    assert (client.subflows[0].ssn_offset, server.subflows[0].peer_ssn_offset) == (500, 500)
+    hosts.paths[0].filters.append(_damage_once())
+
+    sender, receiver = (client, server) if from_client else (server, client)
+    received = hosts.transfer(sender, receiver, DATA[:25_000])
+
+    assert len(received) == 25_000
+    assert client.fallen_back and server.fallen_back
+
+
 def test_k8_when_the_stream_is_not_contiguous_the_subflow_is_reset_with_mp_fail() -> None:
     peer = DataPeer(CHECKSUM)
     peer.data(500, 100)
@@ -278,6 +302,61 @@ def test_k8_when_the_stream_is_not_contiguous_the_subflow_is_reset_with_mp_fail(
     (reset,) = peer.resets(0)
     assert options_of([reset], MpFail)[0].dsn == peer.dsn(0)
     assert peer.read() == b""
+
+
+def test_k8_an_mp_fail_on_a_reset_ends_the_subflow_not_the_connection() -> None:
+    peer = DataPeer(CHECKSUM)
+    peer.connection.send(b"k" * 400, peer.bench.now)
+    peer.flows[0].hear(peer.bench.flush())
+
+    peer.flows[0].say(ACK | RST, MpFail(peer.host_dsn(0)), MpTcprst(6))
+
+    assert peer.counters["MPTcpExtMPFailRx"] == 1
+    assert not peer.connection.fallen_back
+    assert peer.connection.live_subflows() == 0
+    assert peer.connection.accepts_subflows()
+    peer.join(0)  # a new subflow takes the data up
+    peer.ack(0, flow=1)
+    sent = peer.bench.sent + peer.bench.wait(3 * SECOND)
+    assert any(segment.payload == b"k" * 400 and segment.destination == peer.flows[1].own for segment in sent)
+
+
+def test_k8_data_after_a_failed_checksum_that_was_held_is_not_lost_in_the_fallback() -> None:
+    peer = DataPeer(replace(CHECKSUM, rules=ReceiverRules(deliver_failed_checksum=True)))
+    peer.data(0, 100)
+    for start in (100, 200, 300):
+        peer.data(start, 100, mapped=False)
+
+    peer.data(100, 100, wrong(peer.map(100, 100, 101)), at=101)
+    peer.data(400, 100, mapped=False)
+
+    assert peer.connection.fallen_back
+    assert peer.read() == part(0, 500)
+
+
+def test_k8_held_data_that_may_be_copies_forbids_fallback_while_it_is_mapped() -> None:
+    rules = ReceiverRules(accept_partly_mapped_segment=False, on_violation="fallback-or-reset")
+    peer = DataPeer(Parameters(rules=rules))
+    peer.data(0, 100)
+    for start in (100, 200, 300):
+        peer.data(start, 100, mapped=False)
+
+    peer.data(100, 100, peer.map(100, 50, 101), at=101)
+
+    assert not peer.connection.fallen_back
+    assert len(peer.resets()) == 1
+
+
+def test_k8_no_fallback_after_data_was_discarded() -> None:
+    peer = DataPeer(Parameters(rules=ReceiverRules(hold_unmapped=0, on_missing_mapping="discard")))
+    peer.data(0, 100, mapped=False)
+    peer.connection.send(b"k" * 400, peer.bench.now)
+    peer.flows[0].hear(peer.bench.flush())
+
+    peer.ack(None)
+
+    assert not peer.connection.fallen_back  # the next data would stand where the discarded stood
+    assert len(peer.resets()) == 1
 
 
 # --- K9, K10 ---
