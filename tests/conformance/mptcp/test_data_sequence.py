@@ -223,7 +223,7 @@ def test_d6_a_checksum_covers_data_and_the_64_bit_pseudo_header() -> None:
         dsn = expand(dss.dsn, dss.dsn_octets, client.keys.local_idsn)
         assert dss.checksum == dss_checksum(dsn, dss.ssn, dss.length, ones_complement_sum(segment.payload))
         checked += 1
-    assert checked or any(segment.dss is not None and segment.dss.checksum for segment in data_segments(hosts))
+    assert checked
     assert server.counters["MPTcpExtDataCsumErr"] == 0
 
 
@@ -334,13 +334,20 @@ def test_d12_the_option_builder_obeys() -> None:
     hosts = TwoHosts(profile("width-32"))
     client, server = hosts.connect()
     hosts.transfer(client, server, b"x" * 3000)
-    client.wrap_guard.sent_up_to(client.send_queue.snd_nxt + 2**31, hosts.now)
-    client.require_wide_dsn()
+    # As if 2^31 octets less 5000 had left within the MSL.
+    first = client.send_queue.snd_nxt - 2**31 + 5000
+    client.wrap_guard = WrapGuard(first, client.parameters.tcp.msl_ns)
+    for marked in range(4):
+        assert not client.wrap_guard.sent_up_to(first + marked * 2**29, hosts.now)
 
-    hosts.transfer(client, server, b"y" * 3000)
+    def widths() -> list[int]:
+        return [s.dss.dsn_octets for s in data_segments(hosts) if s.dss is not None and s.dss.dsn is not None]
 
-    widths = [s.dss.dsn_octets for s in data_segments(hosts) if s.dss is not None and s.dss.dsn is not None]
-    assert widths[0] == 4 and widths[-1] == 8
+    hosts.transfer(client, server, b"y" * 4000)
+    assert set(widths()) == {4}
+    hosts.transfer(client, server, b"y" * 8000)
+
+    assert widths()[-1] == 8 and widths() == sorted(widths())  # and never back
 
 
 def test_d13_a_mapping_must_touch_the_segment_that_carries_it() -> None:
@@ -376,6 +383,19 @@ def test_d14_an_infinite_mapping_has_length_and_checksum_0() -> None:
 
 
 # --- D15 to D19, D26 ---
+
+
+@pytest.mark.parametrize("name", ["linux", "rfc8684"])
+def test_d15_a_64_bit_dsn_is_answered_with_a_64_bit_data_ack(name: str) -> None:
+    peer = DataPeer(profile(name))
+    answers = []
+
+    for number in range(8):
+        answers += peer.data(number * 1460, 1460)
+    answers += peer.settle()
+
+    widths = [s.dss.ack_octets for s in answers if s.dss is not None and s.dss.data_ack is not None]
+    assert len(widths) >= 4 and set(widths) == {8}
 
 
 @pytest.mark.parametrize("octets", [4, 8])
