@@ -17,7 +17,17 @@ from analysis.report.wording import NOT_MEASURED, quantity, share, significant
 COUNTER_FAMILIES = ("MPTcpExt", "TcpExt", "Tcp", "Ip", "Ip6", "Udp", "Icmp")
 """Order in which counters are listed."""
 
-DROPS = ("dropped_loss", "dropped_queue", "dropped_outage", "duplicated", "corrupted", "reordered")
+DROPS = {
+    "dropped_loss": "by loss",
+    "dropped_queue": "by queue",
+    "dropped_outage": "in outage",
+    "dropped_middlebox": "by middlebox",
+    "changed_middlebox": "changed by middlebox",
+    "duplicated": "duplicated",
+    "corrupted": "corrupted",
+    "reordered": "reordered",
+}
+"""Column -> words in the table of links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ def _link_row(variant: str, rows: Sequence[Mapping[str, Any]]) -> LinkRow:
     known = [text for text in calibrated if not text.startswith(NOT_MEASURED)]
     used = [row for row in rows if row["packets_arrived"] != 0]  # of no packets nothing is late
     drops = [(name, _median(rows, name)) for name in DROPS]
-    counted = [f"{significant(value)} {_drop_word(name)}" for name, value in drops if value]
+    counted = [f"{significant(value)} {DROPS[name]}" for name, value in drops if value]
     return LinkRow(
         variant,
         ", ".join(known) or NOT_MEASURED,
@@ -96,10 +106,6 @@ def _link_row(variant: str, rows: Sequence[Mapping[str, Any]]) -> LinkRow:
         share(_worst(rows, "rate_error")),
         "; ".join(sorted({row["check"] for row in rows if row["check"]})) or "in tolerance",
     )
-
-
-def _drop_word(name: str) -> str:
-    return {"dropped_loss": "by loss", "dropped_queue": "by queue", "dropped_outage": "in outage"}.get(name, name)
 
 
 def counter_table(run: Run) -> CounterTable:

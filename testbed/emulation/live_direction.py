@@ -133,6 +133,8 @@ class LiveDirection:
             dropped_loss=counters.dropped_loss,
             dropped_overflow=counters.dropped_overflow,
             dropped_outage=counters.dropped_outage,
+            dropped_middlebox=0 if self.middleboxes is None else self.middleboxes.dropped,
+            changed_middlebox=0 if self.middleboxes is None else self.middleboxes.changed,
             duplicated=counters.duplicated,
             corrupted=counters.corrupted,
             reordered=counters.reordered,

@@ -36,6 +36,11 @@ class FrameMiddleboxes:
         """Packets that a middlebox threw away."""
         return self._chain.dropped
 
+    @property
+    def changed(self) -> int:
+        """Packets that left with other options."""
+        return self._chain.changed
+
     def process(self, frame: bytes) -> list[bytes]:
         """What is there in place of the frame; a super-segment becomes its packets. Raises UnsupportedSegmentError."""
         if not frame[1]:

@@ -160,6 +160,10 @@ class DirectionReport:
     dropped_loss: int
     dropped_overflow: int
     dropped_outage: int
+    dropped_middlebox: int
+    """Dropped by a middlebox before the link model: not among the arrivals."""
+    changed_middlebox: int
+    """Let through by a middlebox with other options."""
     duplicated: int
     corrupted: int
     reordered: int

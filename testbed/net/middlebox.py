@@ -149,11 +149,12 @@ BEHAVIOURS: Mapping[type[Any], Callable[[Any], Behaviour]] = {
 class Chain:
     """The middleboxes of one direction, one after the other."""
 
-    __slots__ = ("_behaviours", "dropped", "passed")
+    __slots__ = ("_behaviours", "changed", "dropped")
 
     def __init__(self, values: Sequence[Middlebox]) -> None:
         self._behaviours = tuple(BEHAVIOURS[type(value)](value) for value in values)
-        self.passed = 0
+        self.changed = 0
+        """Packets in whose place another one left."""
         self.dropped = 0
 
     def process(self, segment: Segment) -> tuple[Segment, ...]:
@@ -161,10 +162,10 @@ class Chain:
         packets: tuple[Segment, ...] = (segment,)
         for behaviour in self._behaviours:
             packets = tuple(out for packet in packets for out in behaviour.process(packet))
-        if packets:
-            self.passed += 1
-        else:
+        if not packets:
             self.dropped += 1
+        elif packets[0] is not segment:
+            self.changed += 1
         return packets
 
 

@@ -316,7 +316,8 @@ def _link_rows(trial: int, simulation: Simulation) -> list[Row]:
     rows = []
     for link in simulation.topology.shaped_links():
         for direction, node in (("forward", link.a), ("backward", link.b)):
-            model = simulation.network.links[link.name, node].direction
+            simulated = simulation.network.links[link.name, node]
+            model, middleboxes = simulated.direction, simulated.middleboxes
             counters = model.counters
             rows.append(
                 {
@@ -332,6 +333,8 @@ def _link_rows(trial: int, simulation: Simulation) -> list[Row]:
                     "dropped_loss": counters.dropped_loss,
                     "dropped_queue": counters.dropped_overflow,
                     "dropped_outage": counters.dropped_outage,
+                    "dropped_middlebox": 0 if middleboxes is None else middleboxes.dropped,
+                    "changed_middlebox": 0 if middleboxes is None else middleboxes.changed,
                     "duplicated": counters.duplicated,
                     "corrupted": counters.corrupted,
                     "reordered": counters.reordered,

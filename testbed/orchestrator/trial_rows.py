@@ -256,6 +256,8 @@ def _counted(report: DirectionReport) -> Row:
         "dropped_loss": report.dropped_loss,
         "dropped_queue": report.dropped_overflow,
         "dropped_outage": report.dropped_outage,
+        "dropped_middlebox": report.dropped_middlebox,
+        "changed_middlebox": report.changed_middlebox,
         "duplicated": report.duplicated,
         "corrupted": report.corrupted,
         "reordered": report.reordered,

@@ -40,9 +40,23 @@ def _without_loss_tolerance(name: str, table: pa.Table) -> pa.Table:
     return table.drop_columns(["loss_tolerance"]) if name == "links" else table
 
 
+def _with_middlebox_counts(name: str, table: pa.Table) -> pa.Table:
+    if name != "links":
+        return table
+    import pyarrow as pa
+
+    for column in ("dropped_middlebox", "changed_middlebox"):
+        place = table.column_names.index("duplicated")
+        table = table.add_column(place, column, pa.nulls(len(table), pa.int64()))
+    return table
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "links.loss_tolerance was declared and never written", table=_without_loss_tolerance),
     Migration(2, "the table segments is new; an older run has none"),
+    Migration(
+        3, "links.dropped_middlebox and .changed_middlebox are new; null in an older run", table=_with_middlebox_counts
+    ),
 )
 """Version 1 is the first."""
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 ColumnType = Literal["int64", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float."""
@@ -272,6 +272,15 @@ LINKS = Table(
         _count("dropped_loss", "packets", "Packets dropped by the loss model.", nullable=True),
         _count("dropped_queue", "packets", "Packets dropped because the queue was full.", nullable=True),
         _count("dropped_outage", "packets", "Packets dropped during an outage.", nullable=True),
+        _count(
+            "dropped_middlebox",
+            "packets",
+            "Packets that a middlebox dropped before they came to the link: not among those arrived.",
+            nullable=True,
+        ),
+        _count(
+            "changed_middlebox", "packets", "Packets that a middlebox let through with other options.", nullable=True
+        ),
         _count("duplicated", "packets", "Packets sent twice.", nullable=True),
         _count("corrupted", "packets", "Packets with a flipped bit.", nullable=True),
         _count("reordered", "packets", "Packets that skipped the delay.", nullable=True),

@@ -8,7 +8,7 @@ import socket
 import threading
 
 import pytest
-from emulation_lab import Lab
+from emulation_lab import Lab, RelayProcess
 
 from testbed.emulation.protocol import LinkConfiguration
 from topologies.link_profile import LinkProfile, QueueLimit
@@ -80,15 +80,20 @@ def test_the_kernel_falls_back_where_the_option_is_taken_out(
 
 def test_only_the_packet_that_is_named_is_dropped() -> None:
     with Lab(1, offloads=False) as lab:
-        relay(lab, "drop mptcp/mp_capable on syn nth 1", "none")
+        process = relay(lab, "drop mptcp/mp_capable on syn nth 1", "strip sack-permitted on syn-ack")
         sent, received = transfer(lab)
+        report = process.report().link("path1")
         client, server = counters(lab, lab.a), counters(lab, lab.b)
     assert received == sent
     assert (client["MPTcpExtMPCapableSYNTX"], server["MPTcpExtMPCapableSYNRX"]) == (1, 1)
     assert client["MPTcpExtMPCapableSYNACKRX"] == 1
+    assert (report.forward.dropped_middlebox, report.forward.changed_middlebox) == (1, 0)
+    assert (report.backward.dropped_middlebox, report.backward.changed_middlebox) == (0, 1)
 
 
-def relay(lab: Lab, forward: str, backward: str) -> None:
+def relay(lab: Lab, forward: str, backward: str) -> RelayProcess:
     forth, back = (dataclasses.replace(LINE, middleboxes=parse(text)) for text in (forward, backward))
     link = LinkConfiguration(name="path1", seed=1, a_interface="a1", b_interface="b1", forward=forth, backward=back)
-    lab.relay([link]).start()
+    process = lab.relay([link])
+    process.start()
+    return process

@@ -29,12 +29,13 @@ from testbed.orchestrator.trial import Outcome
 from testbed.record.run_directory import RunDirectory
 from topologies import middlebox
 from topologies.link_profile import LinkProfile, RandomLoss, outage
-from topologies.middlebox import StripOption
+from topologies.middlebox import DropCarrying, StripOption
 from topologies.model import Topology
 from topologies.two_path import two_path
 
 PATH = LinkProfile(rate_bit_s=10 * MBIT, delay_ns=10 * MS)
 OWN = ("userspace", "userspace")
+WAYS = ("forward", "backward")
 
 
 def network(**values: Any) -> Topology:
@@ -169,6 +170,17 @@ def test_a_middlebox_that_strips_mptcp_costs_the_paths_and_never_the_bytes(on: t
     assert flow["complete"]
     assert flow["fallback"]
     assert flow["bytes_received_upload"] == 300_000
+
+
+def test_what_middleboxes_drop_and_change_is_counted_beside_the_links(tmp_path: Path) -> None:
+    topology = network(middleboxes=(DropCarrying("mptcp/dss", nth=(3, 5)), StripOption("timestamps", ("syn",))))
+    links = carried_out(experiment(own(topology)), tmp_path).record.tables["links"]
+    assert {row["dropped_middlebox"] for row in links} == {2}
+    changed = {(row["link"], row["direction"]): row["changed_middlebox"] for row in links}
+    assert changed == {(path, way): int(way == "forward") for path in ("path1", "path2") for way in WAYS}
+    for row in links:
+        drops = sum(row[name] for name in ("dropped_loss", "dropped_queue", "dropped_outage"))
+        assert row["packets_arrived"] == row["packets_delivered"] + drops, "they never came to the link"
 
 
 def test_a_flow_that_asks_for_mptcp_and_falls_back_makes_the_trial_invalid(tmp_path: Path) -> None:

@@ -412,6 +412,8 @@ def link_row(trial: int, link: Link, direction: str, rate_sum: float, rng: rando
         "dropped_loss": 0,
         "dropped_queue": drops,
         "dropped_outage": rng.randrange(20, 60) if link.changes else 0,
+        "dropped_middlebox": 0,
+        "changed_middlebox": 0,
         "duplicated": 0,
         "corrupted": 0,
         "reordered": 0,

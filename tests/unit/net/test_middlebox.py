@@ -76,7 +76,14 @@ def test_only_the_nth_carrier_is_dropped() -> None:
     chain = Chain([DropCarrying("mptcp/dss", nth=(2,))])
     carrier, other = segment(ACK, (DSS,)), segment(ACK, (Timestamps(1, 2),))
     assert [len(chain.process(packet)) for packet in (carrier, other, carrier, carrier)] == [1, 1, 0, 1]
-    assert (chain.passed, chain.dropped) == (3, 1)
+    assert (chain.changed, chain.dropped) == (0, 1)
+
+
+def test_packets_that_leave_changed_are_counted_and_no_others() -> None:
+    chain = Chain([StripOption("mptcp")])
+    for packet in (segment(ACK, (DSS,)), segment(ACK, (Timestamps(1, 2),)), segment(ACK, (DSS,))):
+        chain.process(packet)
+    assert (chain.changed, chain.dropped) == (2, 0)
 
 
 def test_middleboxes_of_a_link_work_one_after_the_other() -> None:

@@ -84,10 +84,18 @@ CHAIN = (
 
 
 def test_a_run_of_version_1_is_read_without_the_column_that_was_never_written() -> None:
-    columns = {column.name: pa.nulls(2) for column in TABLES["links"].columns}
+    columns = {column.name: pa.nulls(2) for column in TABLES["links"].columns if "middlebox" not in column.name}
     old = pa.table({**columns, "loss_tolerance": pa.nulls(2, pa.float64())})
     assert migrate_table("links", old, 1).column_names == [column.name for column in TABLES["links"].columns]
     assert migrate_table("events", old, 1) is old
+
+
+def test_a_run_of_version_3_has_no_counts_of_middleboxes() -> None:
+    names = [column.name for column in TABLES["links"].columns if "middlebox" not in column.name]
+    read = migrate_table("links", pa.table({name: pa.array([1, 2]) for name in names}), 3)
+    assert read.column_names == [column.name for column in TABLES["links"].columns]
+    assert read["dropped_middlebox"].to_pylist() == read["changed_middlebox"].to_pylist() == [None, None]
+    assert read["duplicated"].to_pylist() == [1, 2]
 
 
 def test_a_chain_of_migrations_leads_forward() -> None:
