@@ -6,13 +6,26 @@ The named profiles are values of these (:mod:`testbed.mptcp.profiles`). Times in
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from testbed.tcp.parameters import Parameters as TcpParameters
 
 Width = Literal["32", "64", "match"]
 """``match``: for a DATA_ACK, as wide as the DSN last received (RFC 8684 §3.3.2)."""
 Candidate = Literal["timestamps", "handshake", "dss", "sack", "add_addr", "remove_addr", "mp_prio", "mp_fail"]
+
+
+_MAPPING_OCTETS: Final = 0xFFFF
+"""Data-Level Length has 16 bits (RFC 8684 §3.3)."""
+_SACK_BLOCKS: Final = 4
+"""RFC 2018 §3: no more fit."""
+
+
+def _check(name: str, value: int | None, least: int, most: int | None = None) -> None:
+    """ValueError with the field's name when the value is out of its range."""
+    if value is not None and (value < least or (most is not None and value > most)):
+        bounds = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ValueError(f"{name} is {value}; it has to be {bounds}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +74,15 @@ class OptionPolicy:
     dss_may_be_left_out: bool = False
     """When the DSS does not fit, the segment leaves without it (iOS); else it has priority over all but timestamps."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no segment could be built with."""
+        _check("mapping_octets", self.mapping_octets, 1, _MAPPING_OCTETS)
+        _check("mapping_late_by", self.mapping_late_by, 0)
+        _check("sack_limit", self.sack_limit, 0, _SACK_BLOCKS)
+        known = get_args(Candidate)
+        if len(set(self.priority)) < len(self.priority) or not set(self.priority) <= set(known):
+            raise ValueError(f"priority is {self.priority}; it has to name each at most once of {', '.join(known)}")
+
 
 ViolationAction = Literal["fallback-or-reset", "reset", "discard"]
 """``fallback-or-reset``: TCP when only one subflow ever was and all is contiguous, else reset (Linux)."""
@@ -97,6 +119,14 @@ class ReceiverRules:
     peer that is plain TCP by then would deliver that twice)."""
     mappings_limit: int = 1024
     """Mappings stored per subflow; beyond it the newest is dropped (and counted)."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what could receive nothing."""
+        if not isinstance(self.hold_unmapped, str):
+            _check("hold_unmapped", self.hold_unmapped, 0)
+        elif self.hold_unmapped != "window":
+            raise ValueError(f"hold_unmapped is {self.hold_unmapped!r}; it has to be ns or 'window'")
+        _check("mappings_limit", self.mappings_limit, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,3 +189,21 @@ class Parameters:
     backup_addresses: tuple[bytes, ...] = ()
     """Local addresses whose subflows carry the backup flag."""
     record_ledger: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of its range; names are looked up by the catalogs that have them."""
+        _check("subflows_limit", self.subflows_limit, 1)
+        _check("add_addr_accepted_limit", self.add_addr_accepted_limit, 0)
+        _check("add_addr_timeout_ns", self.add_addr_timeout_ns, 1)
+        _check("add_addr_attempts", self.add_addr_attempts, 0)
+        _check("subflow_delay_ns", self.subflow_delay_ns, 0)
+        _check("subflow_jitter_ns", self.subflow_jitter_ns, 0)
+        _check("subflow_buffered_octets", self.subflow_buffered_octets, 0)
+        _check("subflow_interval_ns", self.subflow_interval_ns, 0)
+        _check("send_buffer", self.send_buffer, 1)
+        _check("receive_buffer", self.receive_buffer, 1)
+        _check("syn_attempts", self.syn_attempts, 0)
+        _check("bad_subflow_timeouts", self.bad_subflow_timeouts, 1)
+        _check("reinjection_timeout_ns", self.reinjection_timeout_ns, 1)
+        _check("close_timeout_ns", self.close_timeout_ns, 0)
+        _check("ports", self.ports, 1)

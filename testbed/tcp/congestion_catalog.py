@@ -16,5 +16,7 @@ CONTROLLERS: dict[str, Callable[[int | None], CongestionController]] = {
 
 
 def make(name: str, initial_window: int | None = None) -> CongestionController:
-    """Make a controller; ``initial_window`` in octets, None: RFC 6928."""
+    """Make a controller; ``initial_window`` in octets, None: RFC 6928. Raises ValueError for a name not there."""
+    if name not in CONTROLLERS:
+        raise ValueError(f"no congestion control {name!r}; there are {', '.join(CONTROLLERS)}")
     return CONTROLLERS[name](initial_window)

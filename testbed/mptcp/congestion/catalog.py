@@ -39,11 +39,21 @@ CONTROLLERS: dict[str, Callable[[Group, int | None], CongestionController]] = {
 }
 
 
+def _known(name: str) -> Callable[[Group, int | None], CongestionController]:
+    """Raises ValueError with the names for an unknown one."""
+    if name not in CONTROLLERS:
+        raise ValueError(f"no congestion control {name!r}; there are {', '.join(CONTROLLERS)}")
+    return CONTROLLERS[name]
+
+
 def make_group(name: str, initial_window: int | None = None) -> Group:
-    """Make the group of one connection; ``initial_window`` of each subflow in octets, None: RFC 6928."""
-    return Group(CONTROLLERS[name], initial_window)
+    """Make the group of one connection; ``initial_window`` of each subflow in octets, None: RFC 6928.
+
+    Raises ValueError for a name that is not there.
+    """
+    return Group(_known(name), initial_window)
 
 
 def make(name: str, group: Group, initial_window: int | None = None) -> CongestionController:
     """Make a controller among ``group``, whatever the group's own algorithm."""
-    return CONTROLLERS[name](group, initial_window)
+    return _known(name)(group, initial_window)

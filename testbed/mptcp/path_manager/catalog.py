@@ -24,8 +24,7 @@ PATH_MANAGERS: dict[str, type[PathManager]] = {
 
 
 def make(name: str) -> PathManager:
-    """A path manager for one connection; KeyError with the names for an unknown one."""
-    try:
-        return PATH_MANAGERS[name]()
-    except KeyError:
-        raise KeyError(f"no path manager {name!r}; there are {', '.join(PATH_MANAGERS)}") from None
+    """A path manager for one connection; ValueError with the names for an unknown one."""
+    if name not in PATH_MANAGERS:
+        raise ValueError(f"no path manager {name!r}; there are {', '.join(PATH_MANAGERS)}")
+    return PATH_MANAGERS[name]()

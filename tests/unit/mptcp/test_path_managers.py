@@ -134,7 +134,7 @@ def test_any_manager_marks_the_named_addresses() -> None:
 
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
-    with pytest.raises(KeyError, match="fullmesh"):
+    with pytest.raises(ValueError, match="fullmesh"):
         make("everything")
 
 
