@@ -18,8 +18,9 @@ import pytest
 from emulation_lab import Lab
 from endpoint_pair import loopback_namespace
 
-from testbed.endpoint.attached.driver import Attachment
-from testbed.endpoint.attached.packet_port import PacketPort
+from testbed.endpoint.attached.driver import BLOCKED_LIMIT, Attachment
+from testbed.endpoint.attached.interfaces import KernelTables, NextHop
+from testbed.endpoint.attached.packet_port import AttachError, PacketPort
 from testbed.endpoint.attached.ports import PortsError, hold_client_ports, kernel_port_range
 from testbed.endpoint.loop import Loop
 from testbed.orchestrator.namespaces import inside
@@ -192,6 +193,75 @@ def test_an_address_that_goes_and_a_new_interface_are_told() -> None:
         lab.run(lab.a, "ip", "address", "add", "10.77.1.9/24", "dev", "eth1")
         run_until(attachment, lambda: len(seen) == 4)
     assert seen == [("10.77.1.1", False), ("10.77.2.1", False), ("10.77.2.1", True), ("10.77.1.9", True)]
+
+
+def test_an_interface_that_is_removed_under_its_neighbours_notices_does_no_harm() -> None:
+    """Notices about the neighbours come before the one about the interface, which is gone already."""
+    local = socket.inet_aton("10.9.0.1")
+    with Lab(1) as lab, attached(lab, lab.a, family=4) as (attachment, _), lab.inside(lab.a):
+        noted = Noted()
+        attachment.drive(Greeter(), noted)
+        for time_ in range(10):
+            commands = (
+                "ip link add name gone0 type veth peer name gone1; ip address add 10.9.0.1/24 dev gone0;"
+                "ip link set gone0 up; ip link set gone1 up"
+            )
+            lab.run(lab.a, "sh", "-c", commands)
+            run_until(attachment, lambda: attachment.can_reach(local, bytes((10, 9, 0, 2))))
+            assert all(attachment.can_reach(local, bytes((10, 9, 0, last))) for last in range(2, 60))
+            lab.run(lab.a, "sh", "-c", ("ip link set gone0 down;" if time_ % 2 else "") + "ip link del gone0")
+            run_until(attachment, lambda: local not in attachment.addresses)
+            assert noted.addresses[2 * time_ :] == [("10.9.0.1", True), ("10.9.0.1", False)]
+
+
+def test_a_neighbour_on_an_interface_that_has_gone_is_not_resolved() -> None:
+    gone = NextHop(9999, socket.inet_aton("10.9.0.2"))
+    with Lab(1) as lab, lab.inside(lab.a):
+        tables = KernelTables()
+        try:
+            assert tables.hardware_address(gone) is None
+            tables.resolve(gone)
+        finally:
+            tables.close()
+
+
+def test_an_interface_that_goes_while_we_attach_to_it_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = "ip link add name new0 type veth peer name new1; ip address add 10.9.0.1/24 dev new0;"
+    commands += "ip link set new0 up; ip link set new1 up"
+
+    def gone(name: str, ports: object) -> PacketPort:
+        raise AttachError(19, f"interface {name}: cannot attach: No such device")
+
+    with Lab(1) as lab, attached(lab, lab.a, family=4) as (attachment, _):
+        attachment.drive(Greeter(), Noted())
+        monkeypatch.setattr("testbed.endpoint.attached.driver.PacketPort", gone)
+        lab.run(lab.a, "sh", "-c", commands)
+        run_until(attachment, lambda: socket.inet_aton("10.9.0.1") in attachment.addresses)
+        assert not attachment.can_reach(socket.inet_aton("10.9.0.1"), socket.inet_aton("10.9.0.2"))
+
+
+class StuckPort:
+    """An interface whose socket takes nothing any more."""
+
+    def __init__(self, port: PacketPort) -> None:
+        self.index, self.name, self.fileno = port.index, port.name, port.fileno
+
+    def send_parts(self, frame: object) -> int:
+        raise BlockingIOError
+
+
+def test_frames_for_an_interface_that_takes_none_do_not_fill_the_memory() -> None:
+    greeter = Greeter()
+    here, there = (SocketAddress(socket.inet_aton(host), PORT) for host in ("10.77.1.1", "10.77.1.2"))
+    with Lab(1) as lab, attached(lab, lab.a, family=4) as (attachment, _):
+        attachment.drive(greeter, Noted())
+        way = attachment._ways.find(here.host, there.host)
+        assert way.port is not None
+        way.port, way.ethernet = StuckPort(way.port), bytes(14)  # type: ignore[assignment]
+        greeter.queue = [Segment(here, there, ISN, 1, ACK, 65535) for _ in range(BLOCKED_LIMIT + 7)]
+        attachment.flush()
+        assert [len(blocked) for blocked in attachment._blocked.values()] == [BLOCKED_LIMIT]
+        assert attachment.statistics.send_errors == 7
 
 
 def test_only_routed_destinations_can_be_reached() -> None:

@@ -31,6 +31,8 @@ from testbed.wire.segment import Segment, SocketAddress
 
 READS_PER_TURN = 16
 """Frames read from one interface before what they have caused is sent."""
+BLOCKED_LIMIT = 4096
+"""Frames that wait for an interface whose socket takes no more; further ones are lost, as in any queue."""
 SUPER_SEGMENT_OCTETS = 64_000
 """Payload of a super-segment: with all headers below the 64 KiB of an IPv4 packet."""
 
@@ -134,11 +136,19 @@ class Attachment:
             self._quiet = KernelKeptQuiet(f"testbed-endpoint-{os.getpid()}", self.port_ranges)
             self._look()
             if not self._ports:
-                raise AttachError("no interface with an address is up in this network namespace")
+                raise AttachError(self._why_none())
         except BaseException:
             self.close()
             raise
         self.mtu = min(interface.mtu for interface in self._interfaces if interface.index in self._ports)
+
+    def _why_none(self) -> str:
+        if not self._wanted:
+            return "no interface with an address is up in this network namespace"
+        missing = sorted(set(self._wanted) - {interface.name for interface in self._interfaces})
+        if missing:
+            return f"there is no interface {', '.join(missing)} in this network namespace"
+        return f"no interface with an address is up among {', '.join(self._wanted)}"
 
     def can_reach(self, local: bytes, remote: bytes) -> bool:
         """Whether the kernel has a route for a packet from ``local`` to ``remote``."""
@@ -241,8 +251,12 @@ class Attachment:
         if self.capture is not None:
             self.capture.note(port.name, segment)
         frame = frame_of(segment, way.ethernet)
-        if port.index in self._blocked:
-            self._blocked[port.index].append(frame)
+        blocked = self._blocked.get(port.index)
+        if blocked is not None:
+            if len(blocked) < BLOCKED_LIMIT:
+                blocked.append(frame)
+            else:
+                self.statistics.send_errors += 1
             return
         try:
             port.send_parts(frame)
@@ -307,7 +321,12 @@ class Attachment:
         ]
         for interface in self._interfaces:
             if interface.index not in self._ports and interface.is_up and self._usable(interface):
-                port = PacketPort(interface.name, self.port_ranges)
+                try:
+                    port = PacketPort(interface.name, self.port_ranges)
+                except AttachError:
+                    if self._stack is None:
+                        raise
+                    continue  # it went while we looked: the next notice tells
                 self._ports[interface.index] = port
                 if self._stack is not None:
                     self.loop.watch(port.fileno(), functools.partial(self._readable, port))

@@ -41,6 +41,9 @@ _NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
 _IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES, errno.ENETDOWN, errno.ENODEV)
+_UNRESOLVED = (errno.ENOENT, errno.ENODEV, errno.ENETDOWN, errno.EINVAL, errno.ENOBUFS)
+"""No entry; or the interface has gone or gone down (notices about it follow those about its neighbours), or the table
+is full (``neigh_create``): the neighbour has no address now, and a later notice may change that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +136,9 @@ class KernelTables:
         try:
             answers = self._netlink.request(_GETNEIGH, body)
         except OSError as error:
-            if error.errno == errno.ENOENT:
-                return None
-            raise
+            if error.errno not in _UNRESOLVED:
+                raise
+            return None
         for kind, answer in answers:
             state = _NEIGHBOUR.unpack_from(answer)[4]
             address = attributes(answer[12:]).get(_NDA_LLADDR)
@@ -146,7 +149,11 @@ class KernelTables:
     def resolve(self, hop: NextHop) -> None:
         """Have the kernel find the neighbour (ARP, neighbour discovery); a notice tells when it is there."""
         body = _NEIGHBOUR.pack(_family(hop.address), 0, 0, hop.index, 0, _NTF_USE, 0) + attribute(_NDA_DST, hop.address)
-        self._netlink.request(_NEWNEIGH, body, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
+        try:
+            self._netlink.request(_NEWNEIGH, body, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
+        except OSError as error:
+            if error.errno not in _UNRESOLVED:
+                raise
 
 
 def _family(address: bytes) -> int:

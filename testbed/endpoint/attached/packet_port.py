@@ -57,11 +57,11 @@ class PacketPort:
             self._socket = raw
             self.listen_to(ports)
             raw.bind((name, _ETH_P_ALL))
+            self.index = socket.if_nametoindex(name)
         except OSError as error:
             raw.close()
             raise AttachError(error.errno, _explain(name, error)) from error
         self.name = name
-        self.index = socket.if_nametoindex(name)
         self.dropped = 0
         """Frames that the kernel dropped because this socket's buffer was full, as of :meth:`read_statistics`."""
         self.receive = raw.recv

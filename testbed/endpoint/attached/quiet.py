@@ -56,11 +56,6 @@ class KernelKeptQuiet:
             self._netlink.close()
             raise QuietError(error.errno, _explain(error)) from error
 
-    def add(self, ports: PortRange) -> None:
-        """Drop these too."""
-        message = (_NEW_RULE, NLM_F_CREATE | _NLM_F_APPEND, _head() + self._rule(ports))
-        self._netlink.batch([message], _BATCH_BEGIN, _BATCH_END, struct.pack("!BBH", 0, 0, _SUBSYSTEM))
-
     def close(self) -> None:
         """The kernel takes the table away."""
         self._netlink.close()
