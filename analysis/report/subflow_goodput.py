@@ -1,4 +1,7 @@
-"""Goodput per subflow: each one's part of what the application got, by the bytes that arrived on it."""
+"""Goodput per path: each one's part of what the application got, by the bytes that arrived on its subflows.
+
+The number of a subflow is each side's own, so it says nothing without the side; the path does.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ METRIC = "bytes_received"
 
 @dataclass(frozen=True, slots=True)
 class SubflowGoodput:
-    """One subflow of the first flow of a variant, over the valid trials; medians."""
+    """The subflows over one path of the first flow of a variant; medians over the valid trials."""
 
     variant: str
     label: str
-    """The path, or the number where no path is known."""
+    """The path, or side and number where no path is known."""
     goodput_bit_s: float
     part: float
     """Of the bytes of all subflows."""
@@ -30,7 +33,10 @@ class SubflowGoodput:
 
 
 def subflow_goodputs(run: Run) -> Mapping[str, list[SubflowGoodput]]:
-    """Variant -> its subflows by index; both directions' receivers count. Only where every trial has the samples."""
+    """Variant -> its paths, by number of the first subflow; both directions' receivers count.
+
+    Over the valid trials with samples of subflows; a path that such a trial did not use carried 0 in it.
+    """
     trials = {
         row["trial"]: row["variant"]
         for row in run.directory.read_table("trials").select(["trial", "variant", "verdict"]).to_pylist()
@@ -41,26 +47,30 @@ def subflow_goodputs(run: Run) -> Mapping[str, list[SubflowGoodput]]:
         for row in run.directory.read_table("flows").select(["trial", "flow", "goodput_bit_s"]).to_pylist()
     }
     series = run.series([METRIC], list(trials))
-    carried: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    labels = _labels(run, trials)
+    carried: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    order: dict[tuple[str, str], int] = {}
     for (trial, subject, _), (_, values) in series.items():
         flow, _, rest = subject.partition(".")
-        _, _, last = rest.partition(".subflow")
-        if last.isdecimal() and flow == _first_flow(run, trials[trial]) and len(values):
-            carried[trial][int(last)] += float(values.max())
-    labels = _labels(run, trials)
+        side, _, last = rest.partition(".subflow")
+        variant = trials[trial]
+        if last.isdecimal() and flow == _first_flow(run, variant) and len(values):
+            label = labels.get((trial, side, int(last)), f"{side} subflow {last}")
+            carried[trial][label] += float(values.max())
+            order[variant, label] = min(int(last), order.get((variant, label), int(last)))
     parts: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
-    for trial, subflows in sorted(carried.items()):
-        total = sum(subflows.values())
-        goodput = flows.get((trial, _first_flow(run, trials[trial])))
+    for trial, received in sorted(carried.items()):
+        variant, total = trials[trial], sum(received.values())
+        goodput = flows.get((trial, _first_flow(run, variant)))
         if total <= 0 or goodput is None:
             continue
-        for index, received in sorted(subflows.items()):
-            label = labels.get((trial, index), f"subflow {index}")
-            parts[trials[trial]][label].append((goodput * received / total, received / total))
+        for label in sorted(each for name, each in order if name == variant):
+            part = received.get(label, 0.0) / total
+            parts[variant][label].append((goodput * part, part))
     return {
         variant: [
             SubflowGoodput(variant, label, median(rate for rate, _ in found), median(part for _, part in found))
-            for label, found in by_label.items()
+            for label, found in sorted(by_label.items(), key=lambda item: (order[variant, item[0]], item[0]))
         ]
         for variant, by_label in parts.items()
     }
@@ -70,17 +80,10 @@ def _first_flow(run: Run, variant: str) -> str:
     return str(run.variants[variant]["flows"][0]["name"])
 
 
-def _labels(run: Run, trials: Mapping[int, str]) -> Mapping[tuple[int, int], str]:
-    """(trial, index) -> path; the path's name twice, as with several ports, is told by the index."""
-    columns = ["trial", "flow", "side", "index", "path"]
-    named: dict[tuple[int, int], str] = {}
-    for row in run.directory.read_table("subflows").select(columns).to_pylist():
-        trial = row["trial"]
-        if trial in trials and row["path"] and row["flow"] == _first_flow(run, trials[trial]):
-            named.setdefault((trial, row["index"]), row["path"])
-    repeated = {
-        (trial, path)
-        for (trial, index), path in named.items()
-        if any(other == path and key != (trial, index) and key[0] == trial for key, other in named.items())
+def _labels(run: Run, trials: Mapping[int, str]) -> Mapping[tuple[int, str, int], str]:
+    """(trial, side, that side's index) -> path."""
+    return {
+        (row["trial"], row["side"], row["index"]): row["path"]
+        for row in run.directory.read_table("subflows").select(["trial", "flow", "side", "index", "path"]).to_pylist()
+        if row["trial"] in trials and row["path"] and row["flow"] == _first_flow(run, trials[row["trial"]])
     }
-    return {key: f"{path} #{key[1]}" if (key[0], path) in repeated else path for key, path in named.items()}

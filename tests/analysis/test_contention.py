@@ -125,3 +125,32 @@ def test_goodput_is_shared_out_to_the_subflows_by_the_bytes_that_arrived_on_them
     assert abs(sum(each.part for each in found) - 1) < 0.01
     assert abs(sum(each.goodput_bit_s for each in found) - goodput) < 0.05 * goodput
     assert "path1" in found[0].in_words()
+
+
+def test_a_path_is_told_by_the_numbers_of_the_side_that_received(tmp_path: Path) -> None:
+    def swapped(_trial: int, tables: dict[str, list[dict[str, Any]]]) -> None:
+        """The client counts its subflows the other way round."""
+        mine = [row for row in tables["subflows"] if row["side"] == "client"]
+        for row in mine:
+            row["index"] = len(mine) - 1 - row["index"]
+
+    plain = subflow_goodputs(load(make_run(tmp_path / "plain", aggregation())))
+    assert subflow_goodputs(load(make_run(tmp_path / "swapped", aggregation(), alter=swapped))) == plain
+
+
+def test_a_path_that_a_trial_did_not_use_carried_nothing_in_it(tmp_path: Path) -> None:
+    def only_path1(_trial: int, tables: dict[str, list[dict[str, Any]]]) -> None:
+        if tables["trials"][0]["repetition"]:
+            tables["samples"] = [row for row in tables["samples"] if not row["subject"].endswith(".subflow1")]
+
+    found = subflow_goodputs(load(make_run(tmp_path, aggregation(3), alter=only_path1)))["mptcp"]
+    assert [(each.label, each.part) for each in found] == [("path1", 1.0), ("path2", 0.0)]
+
+
+def test_the_subflows_over_one_path_are_added_up(tmp_path: Path) -> None:
+    def all_on_path1(_trial: int, tables: dict[str, list[dict[str, Any]]]) -> None:
+        for row in tables["subflows"]:
+            row["path"] = "path1"
+
+    found = subflow_goodputs(load(make_run(tmp_path, aggregation(), alter=all_on_path1)))["mptcp"]
+    assert [(each.label, each.part) for each in found] == [("path1", 1.0)]
