@@ -23,7 +23,7 @@ class Row(NamedTuple):
     """Of RFC 8684, unless it names another document."""
     requirement: str
     module: str
-    """Where it is done mainly."""
+    """Where it is done mainly; several files with a space between."""
     not_done: str
     """Why not; such a row needs no test. Empty: it is done."""
 

@@ -64,7 +64,7 @@ def _line(row: Row, files: list[str]) -> str:
         tests, module = f"not done: {row.not_done}", ""
     else:
         tests = ", ".join(f"`{file.removeprefix('tests/')}`" for file in files)
-        module = f"`{row.module.removeprefix('testbed/')}`"
+        module = ", ".join(f"`{file.removeprefix('testbed/')}`" for file in row.module.split())
     requirement = row.requirement.replace("|", "\\|")
     return f"| {row.id} | {row.level} | {row.section} | {requirement} | {module} | {tests} |\n"
 

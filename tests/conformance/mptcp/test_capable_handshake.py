@@ -1,4 +1,4 @@
-"""B rows of RFC 8684 §3.1: the first handshake. (B9, B10, B12, B13: test_data_level.)"""
+"""B rows of RFC 8684 §3.1: the first handshake. (B9, B10, B12, B13: test_data_sequence.)"""
 
 from __future__ import annotations
 
