@@ -257,31 +257,30 @@ class Stack(Host):
     def segments_to_send(self, now: int) -> list[Segment]:
         """Everything that may leave now, in order. To be called after every other call, and when a driver that could
         not send everything can again."""
-        segments: list[Segment] = []
-        if self._answers:
-            segments, self._answers = self._answers, segments
         ready = self._ready
-        if not ready:
-            return segments
-        if len(ready) == 1:
-            waiting = [ready.popitem()[0]]  # the usual case; the dict keeps its table
-        else:
-            waiting = list(ready)
-            ready.clear()
+        if len(ready) == 1 and not self._answers:
+            return self._segments_of(ready.popitem()[0], now)  # the usual case; the dict keeps its table
+        segments = self._answers
+        self._answers = []
+        waiting = list(ready)
+        ready.clear()
         for connection in waiting:
-            if connection not in self._owners:
-                continue
-            due = connection.segments_to_send(now)
-            if due:
-                segments = segments + due if segments else due
-            if connection.closing.state is M_CLOSED and connection.is_closed:
-                self._forget(connection)
-                continue
-            deadline = connection.next_timeout()
-            if deadline is not None:
-                known = self._deadlines.get(connection)
-                if known is None or deadline < known:
-                    self._schedule(connection, deadline)
+            segments += self._segments_of(connection, now)
+        return segments
+
+    def _segments_of(self, connection: Connection, now: int) -> list[Segment]:
+        """What one connection has to send; it is asked then when it wants to be waked."""
+        if connection not in self._owners:
+            return []
+        segments = connection.segments_to_send(now)
+        if connection.closing.state is M_CLOSED and connection.is_closed:
+            self._forget(connection)
+            return segments
+        deadline = connection.next_timeout()
+        if deadline is not None:
+            known = self._deadlines.get(connection)
+            if known is None or deadline < known:
+                self._schedule(connection, deadline)
         return segments
 
     def _forget(self, connection: Connection) -> None:
