@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import socket
-import threading
 
 import pytest
-from emulation_lab import Lab, RelayProcess
+from emulation_lab import Lab, RelayProcess, stream
 
 from testbed.emulation.protocol import LinkConfiguration
 from topologies.link_profile import LinkProfile, QueueLimit
@@ -23,30 +20,7 @@ LINE = LinkProfile(rate_bit_s=100 * 10**6, queue=QueueLimit(packets=1000), delay
 
 def transfer(lab: Lab) -> tuple[str, str]:
     """SHA-256 of what a sent over MPTCP, and of what b received."""
-    with lab.inside(lab.b):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
-    listener.bind(("10.77.1.2", 7002))
-    listener.listen()
-    received = hashlib.sha256()
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            while data := connection.recv(1 << 16):
-                received.update(data)
-
-    server = threading.Thread(target=serve)
-    server.start()
-    data = hashlib.shake_128(b"middlebox").digest(SIZE)
-    with lab.inside(lab.a):
-        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
-    client.settimeout(20)
-    with client:
-        client.connect(("10.77.1.2", 7002))
-        client.sendall(data)
-    server.join(20)
-    listener.close()
-    return hashlib.sha256(data).hexdigest(), received.hexdigest()
+    return stream(lab, SIZE, protocol=IPPROTO_MPTCP)
 
 
 def counters(lab: Lab, host: str) -> dict[str, int]:

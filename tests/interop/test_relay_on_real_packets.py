@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from emulation_lab import Lab
+from emulation_lab import ADDRESSES, Lab, stream
 
 from testbed.emulation.calibration import ProbedLink, calibrate
 from testbed.emulation.probes import probe_socket
@@ -33,7 +31,6 @@ MS = 10**6
 IPPROTO_MPTCP = 262
 UDP_SEGMENT = 103
 FAST = LinkProfile(rate_bit_s=400 * 10**6, queue=QueueLimit(packets=1000), delay_ns=1 * MS)
-ADDRESSES = {socket.AF_INET: ("10.77.1.1", "10.77.1.2"), socket.AF_INET6: ("fd77:1::1", "fd77:1::2")}
 
 
 @pytest.fixture
@@ -84,36 +81,6 @@ def exchange(sender: socket.socket, receiver: socket.socket, count: int) -> list
         if number == 2**32 - 1:
             return seen
         seen.append(number)
-
-
-def stream(
-    lab: Lab, size: int, family: socket.AddressFamily = socket.AF_INET, protocol: int = socket.IPPROTO_TCP
-) -> tuple[str, str]:
-    """SHA-256 of what a sent over TCP, or MPTCP, and of what b received."""
-    with lab.inside(lab.b):
-        listener = socket.socket(family, socket.SOCK_STREAM, protocol)
-    listener.bind(("", 7002))  # a subflow may come to another address
-    listener.listen()
-    received = hashlib.sha256()
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            while data := connection.recv(1 << 16):
-                received.update(data)
-
-    server = threading.Thread(target=serve)
-    server.start()
-    data = hashlib.shake_128(b"stream").digest(size)
-    with lab.inside(lab.a):
-        client = socket.socket(family, socket.SOCK_STREAM, protocol)
-    client.settimeout(30)
-    client.connect((ADDRESSES[family][1], 7002))
-    client.sendall(data)
-    client.close()
-    server.join(30)
-    listener.close()
-    return hashlib.sha256(data).hexdigest(), received.hexdigest()
 
 
 def assert_conserved(report: LinkReport) -> None:

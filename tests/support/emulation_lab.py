@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import itertools
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,6 +37,8 @@ from testbed.emulation.protocol import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+ADDRESSES = {socket.AF_INET: ("10.77.1.1", "10.77.1.2"), socket.AF_INET6: ("fd77:1::1", "fd77:1::2")}
+"""Of both hosts on the first path."""
 _numbers = itertools.count(1)
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
@@ -198,3 +203,33 @@ def _ip(*arguments: str) -> None:
 def _setns(descriptor: int) -> None:
     if _libc.setns(descriptor, _CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "setns")
+
+
+def stream(
+    lab: Lab, size: int, family: socket.AddressFamily = socket.AF_INET, protocol: int = socket.IPPROTO_TCP
+) -> tuple[str, str]:
+    """SHA-256 of what a sent over TCP, or MPTCP, and of what b received."""
+    with lab.inside(lab.b):
+        listener = socket.socket(family, socket.SOCK_STREAM, protocol)
+    listener.bind(("", 7002))  # a subflow may come to another address
+    listener.listen()
+    received = hashlib.sha256()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while data := connection.recv(1 << 16):
+                received.update(data)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    data = hashlib.shake_128(b"stream").digest(size)
+    with lab.inside(lab.a):
+        client = socket.socket(family, socket.SOCK_STREAM, protocol)
+    client.settimeout(30)
+    client.connect((ADDRESSES[family][1], 7002))
+    client.sendall(data)
+    client.close()
+    server.join(30)
+    listener.close()
+    return hashlib.sha256(data).hexdigest(), received.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from testbed.net.middlebox import with_options
 from testbed.wire.options import MptcpOption, Option
 from testbed.wire.segment import ACK, FIN, RST, SYN, Segment, SocketAddress
 
@@ -24,22 +25,6 @@ def having(segments: Iterable[Segment], kind: type[Option]) -> list[Segment]:
 
 def options_of(segments: Iterable[Segment], kind: type[T]) -> list[T]:
     return [option for segment in segments for option in segment.options if isinstance(option, kind)]
-
-
-def with_options(segment: Segment, options: tuple[Option, ...]) -> Segment:
-    return Segment(
-        segment.source,
-        segment.destination,
-        segment.seq,
-        segment.ack,
-        segment.flags,
-        segment.window,
-        options,
-        segment.payload,
-        segment.urgent,
-        segment.ecn,
-        segment.gso_octets,
-    )
 
 
 def without(segment: Segment, kind: type[Option]) -> Segment:

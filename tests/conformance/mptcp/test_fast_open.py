@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mptcp_segments import find, is_syn, is_syn_ack, option_area, with_options
+from mptcp_segments import find, is_syn, is_syn_ack, option_area
 from two_hosts import SECOND, Path, TwoHosts
 
 from testbed.mptcp.connection import Connection
 from testbed.mptcp.parameters import Parameters
+from testbed.net.middlebox import with_options
 from testbed.tcp.parameters import Parameters as TcpParameters
 from testbed.wire.options import Dss, FastOpen, MpCapable, Timestamps
 from testbed.wire.segment import SYN, Segment
