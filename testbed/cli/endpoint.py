@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from testbed.endpoint.attached.tool import Order
     from testbed.mptcp.parameters import Parameters
 
+STDIN, STDOUT = 0, 1
+LONGEST_TIMEOUT_S = 1_000_000
+"""epoll(7) waits at most 2^31 ms."""
+
 endpoint = typer.Typer(
     name="endpoint",
     no_args_is_help=True,
@@ -26,7 +31,7 @@ endpoint = typer.Typer(
 
 _Profile = Annotated[str, typer.Option(help="Option policy and receiver rules: see 'testbed list policies'.")]
 _Scheduler = Annotated[str | None, typer.Option(help="lowest-rtt, round-robin, redundant, blest, ecf.")]
-_Control = Annotated[str | None, typer.Option("--cc", help="reno, cubic, lia, olia, balia.")]
+_Control = Annotated[str | None, typer.Option("--cc", help="reno, cubic, cubic-no-hystart, lia, olia, balia.")]
 _PathManager = Annotated[
     str | None, typer.Option(help="none, subflow, signal, fullmesh, ndiffports, backup.", show_default=False)
 ]
@@ -44,6 +49,8 @@ _Interface = Annotated[
     list[str] | None, typer.Option("--interface", "-i", help="Only this interface; may be repeated.")
 ]
 _Timeout = Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0.1)]
+_Four = Annotated[bool, typer.Option("-4", help="IPv4 only.")]
+_Six = Annotated[bool, typer.Option("-6", help="IPv6 only.")]
 _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
 _Port = Annotated[int, typer.Argument(help="TCP port.", min=1, max=65535, show_default=False)]
 
@@ -62,6 +69,8 @@ def listen(
     timestamps: _Timestamps = True,
     offloads: _Offloads = True,
     interface: _Interface = None,
+    four: _Four = False,
+    six: _Six = False,
     timeout: _Timeout = None,
     pcap: _Pcap = None,
     as_json: _Json = False,
@@ -74,7 +83,7 @@ def listen(
     parameters = _parameters(profile, scheduler, cc, path_manager, tcp, checksum, timestamps)
     _run(
         {"role": "listen", "port": port, "parameters": parameters, "offloads": offloads, "pcap": pcap},
-        file, output, interface, timeout, as_json, quiet,
+        file, output, interface, four, six, timeout, as_json, quiet,
     )  # fmt: skip
 
 
@@ -94,6 +103,8 @@ def connect(
     timestamps: _Timestamps = True,
     offloads: _Offloads = True,
     interface: _Interface = None,
+    four: _Four = False,
+    six: _Six = False,
     timeout: _Timeout = None,
     pcap: _Pcap = None,
     as_json: _Json = False,
@@ -109,7 +120,7 @@ def connect(
             "role": "connect", "remote": host, "local": local, "port": port, "parameters": parameters,
             "offloads": offloads, "pcap": pcap,
         },
-        file, output, interface, timeout, as_json, quiet,
+        file, output, interface, four, six, timeout, as_json, quiet,
     )  # fmt: skip
 
 
@@ -150,23 +161,37 @@ def _run(
     file: Path | None,
     output: Path | None,
     interfaces: list[str] | None,
+    four: bool,
+    six: bool,
     timeout_s: float | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     from testbed.endpoint.attached.tool import Order
 
+    if four and six:
+        outcome.fail("-4 and -6 exclude each other", outcome.USAGE)
+    if timeout_s is not None and not timeout_s <= LONGEST_TIMEOUT_S:
+        outcome.fail(f"--timeout is at most {LONGEST_TIMEOUT_S} s", outcome.USAGE)
+    pcap: Path | None = order["pcap"]
+    if pcap is not None and not os.access(pcap.parent, os.W_OK | os.X_OK):
+        outcome.fail(f"--pcap {pcap}: {pcap.parent} is not a directory that can be written to", outcome.USAGE)
     made = Order(
         **order,
+        family=4 if four else 6 if six else None,
         interfaces=tuple(interfaces) if interfaces else None,
         give_up_ns=round(timeout_s * 1e9) if timeout_s is not None else None,
     )
+    for given, descriptor, name in ((file, STDIN, "input"), (output, STDOUT, "output")):
+        if given is None and not _is_open(descriptor):  # before anything else gets its number
+            outcome.fail(f"standard {name} is closed", outcome.USAGE)
     try:
-        source = os.open(file, os.O_RDONLY) if file is not None else sys.stdin.fileno()
-        sink = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) if output else sys.stdout.fileno()
+        source = os.open(file, os.O_RDONLY) if file is not None else STDIN
+        sink = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) if output is not None else STDOUT
     except OSError as error:
         outcome.fail(f"{error.filename}: {error.strerror}", outcome.USAGE)
-    code, summary = _carry_out(made, source, sink)
+    with outcome.reported():
+        code, summary = _carry_out(made, source, sink)
     if as_json:
         print(json.dumps(summary, indent=2), file=sys.stderr)
     elif not quiet and code == outcome.MET:
@@ -174,12 +199,23 @@ def _run(
     raise typer.Exit(code)
 
 
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 def _carry_out(order: Order, source: int, sink: int) -> tuple[int, dict[str, Any]]:
     from testbed.endpoint.attached.tool import Tool, ToolError
     from testbed.endpoint.loop import Loop
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it alike: the peer is told
     try:
         tool = Tool(order, Loop(), source, sink)
+    except KeyboardInterrupt:
+        outcome.fail("interrupted", outcome.INTERRUPTED)
     except ToolError as error:
         outcome.fail(str(error), outcome.USAGE)
     except OSError as error:  # AttachError, QuietError, PortsError among them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -19,6 +20,9 @@ from typing import Any
 import pytest
 from emulation_lab import Lab
 
+from testbed.cli.endpoint import _Control, _PathManager, _Scheduler
+from testbed.endpoint.userspace.names import CONGESTION_CONTROLS, SCHEDULERS
+from testbed.mptcp.path_manager.catalog import PATH_MANAGERS
 from testbed.wire import pcap
 from testbed.wire.codec import decode
 from testbed.wire.segment import SYN
@@ -76,6 +80,17 @@ def wait_for_table(lab: Lab, host: str) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.2)
+
+
+def wait_for_traffic(lab: Lab, host: str) -> None:
+    """The connection is up when more than a handshake has come."""
+    deadline = time.monotonic() + 20
+    while True:
+        lines = [line.split() for line in lab.run(host, "cat", "/proc/net/dev").splitlines()]
+        if next(int(line[1]) for line in lines if line[0] == "eth1:") > 1_000_000:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def kernel_counter(lab: Lab, host: str, name: str) -> int:
@@ -193,7 +208,15 @@ def test_refused_is_one_line_and_exit_code_1(lab: Lab) -> None:
         (("connect", B, "7", "--tcp", "--cc", "lia"), 2, "--cc is one of reno, cubic"),
         (("connect", B, "7", "--file", "/nowhere"), 2, "/nowhere"),
         (("connect", B, "7", "--local", "10.1.1.1"), 2, "10.1.1.1 is not an address of this host"),
-        (("listen", "7", "--interface", "eth9"), 4, "no interface with an address is up"),
+        (("listen", "7", "--interface", "eth9"), 4, "there is no interface eth9"),
+        (("connect", f"{'x' * 70}.com", "7"), 2, "not a host name"),
+        (("connect", "127.0.0.1", "7"), 2, "127.0.0.1 is this host itself"),
+        (("connect", A, "7"), 2, f"{A} is this host itself"),
+        (("connect", B, "7", "--local", "fd77:1::1"), 2, f"fd77:1::1 is not of the address family of {B}"),
+        (("connect", B, "7", "-6"), 2, B),
+        (("connect", B, "7", "-4", "-6"), 2, "-4 and -6 exclude each other"),
+        (("listen", "7", "--timeout", "inf"), 2, "--timeout is at most"),
+        (("listen", "7", "--pcap", "/nope/x"), 2, "/nope is not a directory"),
     ],
 )
 def test_mistakes_are_one_line(lab: Lab, arguments: tuple[str, ...], code: int, words: str) -> None:
@@ -202,6 +225,52 @@ def test_mistakes_are_one_line(lab: Lab, arguments: tuple[str, ...], code: int, 
     assert got == code, stderr
     assert words in stderr
     assert len(stderr.splitlines()) <= 2 or "Usage" in stderr
+
+
+def test_a_closed_standard_input_is_one_line(lab: Lab) -> None:
+    closed = ("sh", "-c", 'exec "$@" <&-', "sh")
+    with tool(lab, lab.a, "connect", B, "7", prefix=closed) as process:
+        assert said(process) == (2, "testbed: standard input is closed\n")
+
+
+def test_the_help_names_what_there_is() -> None:
+    for metadata, names in ((_Scheduler, SCHEDULERS), (_Control, CONGESTION_CONTROLS), (_PathManager, PATH_MANAGERS)):
+        (option,) = metadata.__metadata__
+        assert sorted(option.help.rstrip(".").split(", ")) == sorted(names)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_tells_the_peer(lab: Lab, how: signal.Signals) -> None:
+    with tool(lab, lab.a, "listen", str(PORT), "--output", "/dev/null") as listening:
+        wait_for_table(lab, lab.a)
+        with tool(lab, lab.b, "connect", A, str(PORT), "--file", "/dev/zero", "--json") as connecting:
+            wait_for_traffic(lab, lab.a)
+            listening.send_signal(how)
+            assert said(listening) == (130, "testbed: interrupted\n")
+            code, stderr = said(connecting)
+    assert (code, "connection reset by peer" in stderr) == (1, True)
+    assert summary(stderr)["counters"]["MPTcpExtMPFastcloseRx"] == 1
+
+
+@pytest.mark.parametrize("shell", ['exec "$@" --output /dev/full', 'exec "$@" > >(head -c 10)'])
+def test_an_output_that_takes_no_more_is_a_failure_and_a_fast_close(lab: Lab, shell: str) -> None:
+    with tool(lab, lab.a, "listen", str(PORT), prefix=("bash", "-c", shell, "bash")) as listening:
+        wait_for_table(lab, lab.a)
+        with tool(lab, lab.b, "connect", A, str(PORT), "--file", "/dev/zero", "--json") as connecting:
+            code, stderr = said(connecting)
+        assert (code, "connection reset by peer" in stderr) == (1, True)
+        words = "cannot write the output: No space left" if "full" in shell else "nobody reads the output any more"
+        code, stderr = said(listening)
+        assert (code, words in stderr, "Traceback" in stderr) == (1, True, False), stderr
+
+
+def test_an_input_that_cannot_be_read_is_a_failure_in_one_line(lab: Lab) -> None:
+    with tool(lab, lab.a, "listen", str(PORT), "--output", "/dev/null"):
+        wait_for_table(lab, lab.a)
+        with tool(lab, lab.b, "connect", A, str(PORT), "--file", "/proc/self/mem", "--json") as connecting:
+            code, stderr = said(connecting)
+    assert (code, "cannot read the input: Input/output error" in stderr) == (1, True), stderr
+    assert summary(stderr)["bytes_sent"] == 0
 
 
 def test_without_rights_it_says_which(lab: Lab) -> None:

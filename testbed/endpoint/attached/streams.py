@@ -24,6 +24,8 @@ class Input:
     """What is to be sent."""
 
     def __init__(self, descriptor: int, loop: Loop, changed: Callable[[], None]) -> None:
+        self.error: OSError | None = None
+        """It cannot be read."""
         self.at_end = False
         """Nothing more will come once :attr:`pending` is empty."""
         self.pending = b""
@@ -37,7 +39,7 @@ class Input:
 
     def fill(self) -> None:
         """See to it that there is something in :attr:`pending`, now or as soon as somebody writes it."""
-        if self.pending or self.at_end:
+        if self.pending or self.at_end or self.error is not None:
             return
         if self._is_file:
             self._read()
@@ -63,7 +65,11 @@ class Input:
         self._changed()
 
     def _read(self) -> None:
-        data = os.read(self._descriptor, READ_OCTETS)
+        try:
+            data = os.read(self._descriptor, READ_OCTETS)
+        except OSError as error:
+            self.error = error
+            return
         self.pending = data
         self.at_end = not data
 
@@ -74,8 +80,8 @@ class Output:
     def __init__(self, descriptor: int, loop: Loop, changed: Callable[[], None]) -> None:
         self.digest = hashlib.sha256()
         self.octets = 0
-        self.broken = False
-        """Nobody reads any more."""
+        self.error: OSError | None = None
+        """It cannot be written any more; BrokenPipeError: nobody reads it."""
         self._pending = bytearray()
         self._descriptor = descriptor
         self._loop = loop
@@ -90,18 +96,21 @@ class Output:
     @property
     def is_empty(self) -> bool:
         """Whether everything is written."""
-        return not self._pending or self.broken
+        return not self._pending
 
     def write(self, data: bytes) -> None:
         """Now or as soon as somebody reads it."""
         self.digest.update(data)
         self.octets += len(data)
-        if self.broken:
+        if self.error is not None:
             return
         if self._is_file:
             view = memoryview(data)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+            try:
+                while view:
+                    view = view[os.write(self._descriptor, view) :]
+            except OSError as error:
+                self.error = error
             return
         if not self._pending:
             self._loop.watch(self._descriptor, None, self._writable)
@@ -115,8 +124,8 @@ class Output:
     def _writable(self) -> None:
         try:
             del self._pending[: os.write(self._descriptor, self._pending[:PIPE_BUF_OCTETS])]
-        except BrokenPipeError:
-            self.broken = True
+        except OSError as error:
+            self.error = error
             self._pending.clear()
         if not self._pending:
             self._loop.watch(self._descriptor)

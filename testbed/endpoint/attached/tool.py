@@ -7,7 +7,9 @@ and with it its ports.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import ipaddress
 import random
 import socket
 import time
@@ -29,6 +31,8 @@ from testbed.wire.segment import Segment, SocketAddress
 
 LINGER_NS = 1_000_000_000
 """After the end: long enough for a peer whose last segment was lost to repeat it (RTO 200 ms in Linux)."""
+FAREWELL_NS = 200_000_000
+"""After an interruption: the fast close leaves at once and is not waited for any longer than a round trip or two."""
 RECEIVE_OCTETS = 256 * 1024
 
 
@@ -68,10 +72,9 @@ class Tool:
     def __init__(self, order: Order, loop: Loop, source: int, sink: int) -> None:
         self._order = order
         self._loop = loop
-        family = order.family
-        remote = _address(order.remote, family) if order.remote is not None else None
-        if remote is not None:
-            family = 4 if len(remote) == 4 else 6
+        remotes = _addresses(order.remote, order.family) if order.remote is not None else []
+        families = {4 if len(remote) == 4 else 6 for remote in remotes}
+        family = families.pop() if len(families) == 1 else order.family
         # Chance that an attacker must not guess (keys, ISNs, nonces): of the operating system.
         self._attachment = Attachment(
             loop,
@@ -95,7 +98,7 @@ class Tool:
         self._fallback = False
         try:
             self._stack = self._make_stack()
-            self._open(remote)
+            self._open(remotes)
         except BaseException:
             self._attachment.close()
             raise
@@ -110,7 +113,10 @@ class Tool:
                 loop.at(self._began_ns + order.give_up_ns, self._give_up)
             loop.run(self._round)
             summary = self._summary()
-            self._linger()
+            self._linger(LINGER_NS)
+        except BaseException:
+            self._break_off()
+            raise
         finally:
             self._input.close()
             self._output.close()
@@ -155,19 +161,33 @@ class Tool:
             port_range=attachment.client_ports,
         )
 
-    def _open(self, remote: bytes | None) -> None:
-        if remote is None:
+    def _open(self, remotes: list[bytes]) -> None:
+        if not remotes:
             self._listener = self._stack.listen(self._order.port)
             return
-        local = None
-        if self._order.local is not None:
-            host = _address(self._order.local, self._order.family)
-            if host not in self._attachment.addresses:
-                raise ToolError(f"{self._order.local} is not an address of this host")
-            local = SocketAddress(host, 0)
-        elif not any(self._attachment.can_reach(address, remote) for address in self._attachment.addresses):
-            raise ToolError(f"no route to {self._order.remote} from an address of this host")
+        local, remote = self._ends(remotes)
         self._connection = self._stack.connect(SocketAddress(remote, self._order.port), self._loop.now_ns(), local)
+
+    def _ends(self, remotes: list[bytes]) -> tuple[SocketAddress | None, bytes]:
+        """Where the first subflow begins (None: the stack chooses) and the first of the addresses it can reach."""
+        order, attachment = self._order, self._attachment
+        if all(_is_loopback(remote) or remote in attachment.addresses for remote in remotes):
+            raise ToolError(f"{order.remote} is this host itself: only other hosts are reached, not the loopback")
+        if order.local is None:
+            for remote in remotes:
+                if any(attachment.can_reach(address, remote) for address in attachment.addresses):
+                    return None, remote
+            raise ToolError(f"no route to {order.remote} from an address of this host")
+        (host, *_) = _addresses(order.local, None)
+        fitting = [remote for remote in remotes if len(remote) == len(host)]
+        if not fitting:
+            raise ToolError(f"{order.local} is not of the address family of {order.remote}")
+        if host not in attachment.addresses:
+            raise ToolError(f"{order.local} is not an address of this host")
+        for remote in fitting:
+            if attachment.can_reach(host, remote):
+                return SocketAddress(host, 0), remote
+        raise ToolError(f"no route to {order.remote} from {order.local}")
 
     # --- serving ---
 
@@ -190,6 +210,7 @@ class Tool:
         self._fallback = self._fallback or connection.fallen_back
         self._receive(connection)
         self._send(connection, now)
+        self._look_at_streams()
         is_sent = self._shut and not connection.unacknowledged_octets
         if self._error is not None or (is_sent and self._peer_closed and self._output.is_empty):
             self._end(now)
@@ -228,6 +249,14 @@ class Tool:
                 return
             source.taken(taken)
 
+    def _look_at_streams(self) -> None:
+        if isinstance(self._output.error, BrokenPipeError):
+            self._fail("nobody reads the output any more")
+        elif self._output.error is not None:
+            self._fail(f"cannot write the output: {self._output.error.strerror}")
+        elif self._input.error is not None:
+            self._fail(f"cannot read the input: {self._input.error.strerror}")
+
     def _fail(self, text: str) -> None:
         self._error = self._error or text
 
@@ -241,8 +270,16 @@ class Tool:
         if self._error is not None and self._connection is not None and not self._connection.is_closed:
             self._connection.abort(now)
 
-    def _linger(self) -> None:
-        end_ns = self._loop.now_ns() + LINGER_NS
+    def _break_off(self) -> None:
+        """Interrupted, or a defect: the peer shall not wait for us (MP_FASTCLOSE, RST)."""
+        if self._connection is not None and not self._connection.is_closed:
+            with contextlib.suppress(Exception):  # what has gone wrong is what is told
+                self._ended_ns = self._loop.now_ns()
+                self._connection.abort(self._ended_ns)
+                self._linger(FAREWELL_NS)
+
+    def _linger(self, longest_ns: int) -> None:
+        end_ns = self._loop.now_ns() + longest_ns
         timer = self._loop.at(end_ns, lambda: None)
         connection = self._connection
 
@@ -299,12 +336,18 @@ def _text(address: SocketAddress) -> str:
     return f"{host}:{address.port}" if family == socket.AF_INET else f"[{host}]:{address.port}"
 
 
-def _address(text: str, family: int | None) -> bytes:
-    """In network order. Raises ToolError."""
+def _is_loopback(address: bytes) -> bool:
+    return ipaddress.ip_address(address).is_loopback
+
+
+def _addresses(text: str, family: int | None) -> list[bytes]:
+    """Of a name, in network order, as getaddrinfo(3) prefers them. Raises ToolError."""
     wanted = {4: socket.AF_INET, 6: socket.AF_INET6}.get(family or 0, socket.AF_UNSPEC)
     try:
         found = socket.getaddrinfo(text, None, wanted, socket.SOCK_STREAM)
     except OSError as error:
         raise ToolError(f"{text}: {error.strerror or error}") from None
-    host = str(found[0][4][0])
-    return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except UnicodeError:
+        raise ToolError(f"{text}: not a host name") from None
+    hosts = [str(each[4][0]) for each in found]
+    return [socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host) for host in hosts]
