@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -18,7 +19,8 @@ from testbed.orchestrator.netem import QdiscFeatures
 from testbed.orchestrator.network_plan import EMULATOR, NetworkPlan, plan_network
 from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.spec import Experiment, Variant, to_json
-from topologies.link_text import describe
+from topologies.link_text import describe, describe_change
+from topologies.quantity import format_time
 
 
 def print_plan(experiment: Experiment, *, as_json: bool) -> None:
@@ -43,7 +45,7 @@ def print_plan(experiment: Experiment, *, as_json: bool) -> None:
 
 
 def print_simulated_plan(experiment: Experiment, *, as_json: bool) -> None:
-    """The trials in virtual time, and what each variant's network is; no command is ever run."""
+    """The trials in virtual time, and each variant's network and flows; no command is ever run."""
     experiment, obstacles = sim_runner.runnable(experiment)
     trials = plan.trials(experiment)
     if as_json:
@@ -57,10 +59,31 @@ def print_simulated_plan(experiment: Experiment, *, as_json: bool) -> None:
         print(f"#   {trial.number:3d}  {trial.variant} #{trial.repetition + 1}  seed {trial.seed}")
     for name, obstacle in obstacles.items():
         print(f"# variant {name} is left out: {obstacle}")
+    for key, why in sim_runner.without_effect(experiment).items():
+        print(f"# {key}={getattr(experiment, key)} has no effect: {why}")
     for variant in experiment.variants:
         print(f"\n# variant {variant.name}: {variant.summary}")
         for link in variant.topology.resolved().shaped_links():
             print(f"#   link {link.name}: {describe(link.forward)}; back {describe(link.backward)}")
+            for change in link.changes:
+                which = "" if change.direction == "both" else f" {change.direction}"
+                print(f"#     at {format_time(change.at_ns)}{which}: {describe_change(change)}")
+        print(f"#   path manager {_fields(variant.path_manager, always=('mode',))}")
+        for flow in variant.flows:
+            traffic = _fields(flow.application, always=("kind",))
+            ends = f"client {_fields(flow.client, always=('implementation',))}, "
+            ends += f"server {_fields(flow.server, always=('implementation',))}"
+            print(f"#   flow {flow.name}: {traffic}; {ends}")
+
+
+def _fields(value: Any, always: Sequence[str]) -> str:
+    """Those of ``always`` as bare words, then what differs from the defaults."""
+    words = [str(getattr(value, name)) for name in always]
+    for field in dataclasses.fields(value):
+        given = getattr(value, field.name)
+        if field.name not in always and given != field.default:
+            words.append(f"{field.name}={given}")
+    return " ".join(words)
 
 
 def commands(experiment: Experiment, variant: Variant, network: NetworkPlan, trial: Trial) -> Iterator[str]:

@@ -40,7 +40,7 @@ def run(
         typer.Option(help="Trials at a time in the simulator; default: one per processor.", min=1, show_default=False),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished run of the same.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and every command; run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan (mininet: and every command).")] = False,
     pcap: Annotated[bool, typer.Option("--pcap", help="Capture headers at both ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors (and --json).")] = False,

@@ -70,6 +70,8 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         experiment, obstacles = sim_runner.runnable(request.experiment)
         for name, obstacle in obstacles.items():
             on_message({"kind": "note", "text": f"variant {name} is left out: {obstacle}"})
+        for key, why in sim_runner.without_effect(experiment).items():
+            on_message({"kind": "note", "text": f"{key}={getattr(experiment, key)} has no effect: {why}"})
         request = dataclasses.replace(request, experiment=experiment)
     elif reason := why_not_here():
         raise Unsupported(reason)

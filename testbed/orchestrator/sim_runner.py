@@ -12,6 +12,7 @@ between is noticed, too (prctl(2)).
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -52,6 +53,17 @@ def runnable(experiment: Experiment) -> tuple[Experiment, Mapping[str, str]]:
         reason = next(iter(obstacles.values()))
         raise Unsupported(f"no variant of {experiment.name} can run in the simulator: {reason}")
     return (overrides.only_variants(experiment, names) if obstacles else experiment), obstacles
+
+
+def without_effect(experiment: Experiment) -> Mapping[str, str]:
+    """Keys that were set and mean nothing here -> why."""
+    reasons = {
+        "offloads": "segments have no offloads in virtual time",
+        "realisation": "links are the model itself in virtual time",
+        "retries": "no trial is disturbed in virtual time, so none is tried again",
+    }
+    defaults = {field.name: field.default for field in dataclasses.fields(Experiment)}
+    return {key: why for key, why in reasons.items() if getattr(experiment, key) != defaults[key]}
 
 
 def carry_out(

@@ -137,3 +137,23 @@ def test_without_root_a_run_exits_4_with_the_line_of_the_doctor(tmp_path: Path) 
     assert "UNSUPPORTED: root" in result.stderr
     assert "sudo" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_simulated_dry_run_tells_flows_path_managers_changes_and_what_has_no_effect() -> None:
+    words = ("run", "handover", "--dry-run", "--set", "userspace.client.nodelay=true", "--set", "offloads=on")
+    lines = _testbed(*words).stdout.splitlines()
+
+    assert "# offloads=on has no effect: segments have no offloads in virtual time" in lines
+    of_one = lines[lines.index("# variant userspace: MPTCP of our own stack over WiFi and LTE at once.") :]
+    assert of_one[2:4] == ["#     at 6s: down", "#     at 12s: up"]
+    assert "#   path manager signal" in of_one
+    assert "#   flow main: bulk direction=download; client userspace nodelay=True, server userspace" in of_one
+
+
+def test_keys_without_effect_in_virtual_time_are_noted_and_their_defaults_are_not(tmp_path: Path) -> None:
+    words = ("run", "quickstart", "--variant", "userspace-tcp", "--repeat", "1", "--set", "duration=100ms")
+    told = _testbed(*words, "--set", "retries=2", "--set", "realisation=relay", "--set", "offloads=auto", cwd=tmp_path)
+
+    notes = [line for line in (told.stdout + told.stderr).splitlines() if "has no effect" in line]
+    assert len(notes) == 2
+    assert {word for line in notes for word in line.split() if "=" in word} == {"retries=2", "realisation=relay"}
