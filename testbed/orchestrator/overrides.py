@@ -87,10 +87,20 @@ def _apply_one(experiment: Experiment, key: str, text: str) -> Experiment:
             raise SpecificationError(_unknown(experiment, key))
         merged = tuple(new or old for new, old in zip(variants, experiment.variants, strict=True))
         return dataclasses.replace(experiment, variants=merged)
-    except SpecificationError as error:
-        raise SpecificationError(f"--set {key}={text}: {error}") from None
-    except ValueError as error:  # a quantity, a profile or a parameter out of range: its message names the range
-        raise SpecificationError(f"--set {key}={text}: {error}") from None
+    except (SpecificationError, ValueError) as error:
+        # a ValueError: a quantity, a profile or a parameter out of range; its message names the range
+        raise SpecificationError(f"--set {key}={text}: {error}{_for_one_variant(experiment, key, text)}") from None
+
+
+def _for_one_variant(experiment: Experiment, key: str, text: str) -> str:
+    """What to write instead where other variants take what one of them refuses."""
+    for variant in experiment.variants:
+        try:
+            if _changed_variant(variant, key, text) is not None:
+                return f"; for one variant: --set {variant.name}.{key.removeprefix(f'{variant.name}.')}={text}"
+        except (SpecificationError, ValueError):
+            continue
+    return ""
 
 
 def _changed_variant(variant: Variant, key: str, text: str) -> Variant | None:
@@ -106,7 +116,10 @@ def _unknown(experiment: Experiment, key: str) -> str:
     known = keys(experiment)
     for variant in experiment.variants:
         key = key.removeprefix(f"{variant.name}.")
-    head = key.partition(".")[0]
+    head, field = key.partition(".")[0], key.rpartition(".")[2]
+    side = key.rpartition(".")[0]
+    if field in ("profile", "receiver") and f"{side}.implementation" in known:
+        return f"profile and receiver are for userspace endpoints (set {side}.implementation=userspace first)"
     near = difflib.get_close_matches(key, known, n=4, cutoff=0.5)
     siblings = [name for name in known if name.startswith(f"{head}.")]
     hint = ", ".join(near or siblings[:8] or [name for name in known if "." not in name])

@@ -20,8 +20,12 @@ CONGESTION_CONTROLS = tuple(coupled_catalog.CONTROLLERS)
 
 def check_names(endpoint: Endpoint) -> None:
     """Raises ParameterError that lists what there is."""
+    from testbed.endpoint import parameters
+
     controls = UNCOUPLED if endpoint.is_plain_tcp else CONGESTION_CONTROLS
     _check("congestion_control", endpoint.congestion_control, controls, endpoint)
+    if endpoint.is_plain_tcp and endpoint.scheduler is not None:
+        raise parameters.ParameterError(f"scheduler is for MPTCP, {endpoint.implementation} has no use for one")
     _check("scheduler", endpoint.scheduler, SCHEDULERS, endpoint)
     _check("profile", endpoint.profile, SENDERS, endpoint)
     _check("receiver", endpoint.receiver, RECEIVERS, endpoint)

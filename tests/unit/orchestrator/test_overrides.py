@@ -146,3 +146,24 @@ def test_a_variant_with_a_slash_in_its_name_can_be_addressed() -> None:
     changed = overrides.apply(quickstart(), ["userspace/userspace.client.scheduler=redundant"])
     assert changed.variant("userspace/userspace").flows[0].client.scheduler == "redundant"
     assert changed.variant("userspace/linux").flows[0].client.scheduler is None
+
+
+@pytest.mark.parametrize("assignment", ["client.congestion_control=lia", "client.scheduler=round-robin"])
+def test_what_one_variant_refuses_and_another_takes_is_told_with_how_to_limit_it(assignment: str) -> None:
+    with pytest.raises(SpecificationError, match=r"userspace-tcp.*; for one variant: --set ") as caught:
+        overrides.apply(quickstart(), [assignment])
+    advised = str(caught.value).rpartition("--set ")[2]
+    assert overrides.apply(quickstart(), [advised]) != quickstart()
+
+
+def test_what_no_variant_takes_is_not_to_be_limited_to_one() -> None:
+    with pytest.raises(SpecificationError) as caught:
+        overrides.apply(quickstart(), ["client.nodelay=perhaps"])
+    assert "for one variant" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["client.profile", "linux/linux.server.receiver"])
+def test_a_key_of_userspace_ends_says_so_where_all_are_kernels(key: str) -> None:
+    kernels = overrides.only_variants(quickstart(), ["linux/linux"])
+    with pytest.raises(SpecificationError, match=r"set (client|server)\.implementation=userspace first"):
+        overrides.apply(kernels, [f"{key}=linux"])
