@@ -92,6 +92,7 @@ def build(force: bool = False) -> tuple[Path, float]:
     if (reason := why_not()) is not None:
         raise BuildError(reason)
     begun = time.monotonic()
+    _forget_killed_builds()
     staging = BUILDS / f"staging-{os.getpid()}"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -150,6 +151,14 @@ def _keep_only_compiled(staging: Path) -> None:
                 path.rmdir()
         elif not path.name.endswith(suffix):
             path.unlink()
+
+
+def _forget_killed_builds() -> None:
+    """What builds left whose process was killed; those that are under way stay."""
+    for path in BUILDS.glob("staging-*"):
+        pid = path.name.removeprefix("staging-")
+        if not (Path("/proc") / pid).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _forget_old_builds(newest: Path) -> None:

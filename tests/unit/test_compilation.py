@@ -104,3 +104,24 @@ def test_what_is_compiled_passes_the_tests_of_the_sources() -> None:
     )
 
     assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_what_a_killed_build_left_goes_with_the_next_and_one_under_way_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive = (tmp_path / f"staging-{pid}" for pid in (ended.pid, os.getppid()))
+    for path in (dead, alive):
+        path.mkdir()
+        (path / "half.c").touch()
+    monkeypatch.setattr(build, "BUILDS", tmp_path)
+    monkeypatch.setattr(build, "why_not", lambda: None)
+
+    def fails(_staging: Path) -> list[str]:
+        raise build.BuildError("enough")
+
+    monkeypatch.setattr(build, "_copy_sources", fails)
+    with pytest.raises(build.BuildError, match="enough"):
+        build.build()
+    assert list(tmp_path.iterdir()) == [alive]
