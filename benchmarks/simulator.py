@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks import compiled_forms
 from testbed import compilation
 
 ROWS = ("links", "stack", "trial")
@@ -44,7 +45,7 @@ class Result(NamedTuple):
 
 
 def links(seconds: int) -> Result:
-    """Two endpoints that send a full packet a millisecond over each path, and nothing else."""
+    """Two endpoints that send a full packet over each path every 1.25 ms, and nothing else."""
     from experiments.quickstart import quickstart
     from testbed.net.simulator import Simulator
     from testbed.orchestrator.backends import sim_network
@@ -154,9 +155,9 @@ def main() -> None:
         print(json.dumps(run(arguments.run, arguments.seconds)))
         return
     if arguments.profile:
-        profile(arguments.profile, arguments.seconds)
+        compiled_forms.profile(lambda: run(arguments.profile, arguments.seconds))
         return
-    forms = [False, True] if compilation_is_there() else [False]
+    forms = [False, True] if compiled_forms.can_be_compiled() else [False]
     results: dict[tuple[str, bool], list[Result]] = {(row, form): [] for row in ROWS for form in forms}
     for _ in range(arguments.rounds):
         for (row, form), found in results.items():
@@ -178,31 +179,6 @@ def main() -> None:
                 r.cpu_s for r in results[row, True]
             )
             print(f"compiled / sources, {row}: {ratio:.2f}")
-
-
-def compilation_is_there() -> bool:
-    """Builds if necessary; says why not."""
-    from testbed.compilation.build import BuildError, build
-
-    try:
-        build()
-    except BuildError as error:
-        print(f"the sources only: {error}")
-        return False
-    return True
-
-
-def profile(row: str, seconds: int) -> None:
-    """Where the time goes."""
-    import cProfile
-    import pstats
-
-    profiler = cProfile.Profile()
-    profiler.enable()
-    result = run(row, seconds)
-    profiler.disable()
-    print(result)
-    pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
 
 
 if __name__ == "__main__":

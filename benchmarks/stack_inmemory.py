@@ -27,6 +27,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 
+from benchmarks import compiled_forms
 from testbed import compilation
 from testbed.endpoint.collector import collect_seldom
 
@@ -113,10 +114,10 @@ def main() -> None:
         print(json.dumps({name: getattr(result, name) for name in Result.__slots__}))
         return
     if arguments.profile:
-        profile(octets, arguments.profile)
+        compiled_forms.profile(lambda: transfer(octets, arguments.profile))
         return
     forms = [False]
-    if can_be_compiled():
+    if compiled_forms.can_be_compiled():
         forms.append(True)
     rates: dict[tuple[str, bool], list[float]] = {(mode, form): [] for mode in MODES for form in forms}
     for _ in range(arguments.rounds):
@@ -137,31 +138,6 @@ def main() -> None:
         if (mode, True) in rates:
             ratio = statistics.median(rates[mode, True]) / statistics.median(rates[mode, False])
             print(f"compiled / sources, {mode}: {ratio:.2f}")
-
-
-def can_be_compiled() -> bool:
-    """Builds if necessary; says why not."""
-    from testbed.compilation.build import BuildError, build
-
-    try:
-        build()
-    except BuildError as error:
-        print(f"the sources only: {error}")
-        return False
-    return True
-
-
-def profile(octets: int, mode: str) -> None:
-    """Where the time goes."""
-    import cProfile
-    import pstats
-
-    profiler = cProfile.Profile()
-    profiler.enable()
-    result = transfer(octets, mode)
-    profiler.disable()
-    print(f"{result.packets} data packets, {result.acks} others")
-    pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
 
 
 if __name__ == "__main__":
