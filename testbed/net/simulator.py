@@ -1,4 +1,4 @@
-"""Virtual time: an event queue in the deterministic order (time, sequence), and a link driven by it.
+"""Virtual time: an event queue in the deterministic order (time, sequence).
 
 No clock and no chance of its own: the same calls give the same order of events. An event at the present instant runs
 after those already due at it.
@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
-
-from testbed.net.link import Drop, LinkDirection
-
-P = TypeVar("P")
+from typing import Any, Final
 
 
 class Event:
@@ -80,28 +76,3 @@ class Simulator:
             callback(*arguments)
         if until_ns is not None:
             self.now_ns = max(self.now_ns, until_ns)
-
-
-class VirtualLink(Generic[P]):
-    """One direction of a link in virtual time; ``deliver(packet, corrupt_at)`` is called at each release."""
-
-    __slots__ = ("_deliver", "_simulator", "direction")
-
-    def __init__(
-        self, simulator: Simulator, direction: LinkDirection, deliver: Callable[[P, float | None], object]
-    ) -> None:
-        self._simulator = simulator
-        self._deliver = deliver
-        self.direction = direction
-
-    def send(self, packet: P, size_bytes: int) -> Drop | None:
-        """Hand a packet to the link now; says why when it will not come out."""
-        outcome = self.direction.arrives(size_bytes, self._simulator.now_ns)
-        if isinstance(outcome, Drop):
-            return outcome
-        if isinstance(outcome, int):
-            self._simulator.call_at(outcome, self._deliver, packet, None)
-        else:
-            for delivery in outcome:
-                self._simulator.call_at(delivery.release_ns, self._deliver, packet, delivery.corrupt_at)
-        return None

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.net.delay import QUANTILES, jitter_table
 from testbed.net.link import Drop, LinkDirection, duplex
-from testbed.net.simulator import Simulator, VirtualLink
+from testbed.net.simulator import Simulator
 from topologies.link_profile import (
     Change,
     Jitter,
@@ -147,15 +147,3 @@ def test_virtual_time_runs_in_order_of_time_then_sequence() -> None:
     assert simulator.now_ns == 6
     with pytest.raises(ValueError, match="already at 6 ns"):
         simulator.call_at(5, seen.append, "past")
-
-
-def test_a_virtual_link_delivers_at_the_release() -> None:
-    simulator = Simulator()
-    seen: list[tuple[int, str, float | None]] = []
-    direction = LinkDirection(link(rate_bit_s=12 * MBIT, delay_ns=5 * MS, queue=QueueLimit(packets=1)))
-    virtual = VirtualLink[str](simulator, direction, lambda packet, at: seen.append((simulator.now_ns, packet, at)))
-    assert virtual.send("one", 1500) is None
-    assert virtual.send("two", 1500) is None
-    assert virtual.send("three", 1500) is Drop.OVERFLOW
-    simulator.run()
-    assert seen == [(6 * MS, "one", None), (7 * MS, "two", None)]
