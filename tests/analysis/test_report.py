@@ -9,6 +9,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import median
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -278,3 +279,12 @@ def test_a_warning_that_repeats_is_told_once_with_how_often(tmp_path: Path) -> N
     text = render(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(1), alter=warned))["report.md"]
     assert text.count("burst is low") == 1
     assert "| 1 | kernel log | burst is low (3 times) |" in text
+
+
+def test_what_middleboxes_dropped_and_changed_stands_beside_the_links(tmp_path: Path) -> None:
+    def stripped(_trial: int, tables: dict[str, list[dict[str, Any]]]) -> None:
+        for row in tables["links"]:
+            row["dropped_middlebox"], row["changed_middlebox"] = 3, 41
+
+    text = render(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(1), alter=stripped))["report.md"]
+    assert "3 by middlebox, 41 changed by middlebox" in text
