@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -188,17 +189,9 @@ def _damage_once():  # type: ignore[no-untyped-def]
         if not left[0] or len(segment.payload) < 100:
             return segment
         left[0] -= 1
-        body = bytes((segment.payload[0] ^ 1,)) + segment.payload[1:]
-        return Segment(
-            segment.source,
-            segment.destination,
-            segment.seq,
-            segment.ack,
-            segment.flags,
-            segment.window,
-            segment.options,
-            body,
-        )
+        damaged = copy(segment)
+        damaged.payload = bytes((segment.payload[0] ^ 1,)) + segment.payload[1:]
+        return damaged
 
     return change
 
