@@ -85,7 +85,22 @@ class AddressBook:
         announcement = Announcement(AddAddr(address_id, address, port, proof))
         self.announced[address_id] = told
         self.pending[address_id] = announcement
-        self._send(announcement, carrier)
+        self._send_next(carrier)
+
+    def _send_next(self, carrier: Subflow | None) -> None:
+        """Announce one address after the other: the next when the last one is echoed, or had to be repeated.
+
+        So does Linux (``mptcp_pm_create_subflow_or_signal_addr``), which as a receiver drops an ADD_ADDR that comes
+        while its worker has not seen to the one before (``MPTcpExtAddAddrDrop``).
+        """
+        following: Announcement | None = None
+        for announcement in self.pending.values():
+            if announcement.attempts <= 1 and announcement.carrier is not None:
+                return
+            if announcement.attempts == 0 and following is None:
+                following = announcement
+        if following is not None:
+            self._send(following, carrier)
 
     def _send(self, announcement: Announcement, carrier: Subflow | None) -> None:
         announcement.carrier = carrier
@@ -99,6 +114,7 @@ class AddressBook:
         announcement = self.pending.pop(address_id, None)
         if announcement is not None and announcement.carrier is not None:
             self._take_back(announcement)
+            self._send_next(carrier)
         known = self.announced.pop(address_id, None) is not None or any(
             subflow.local_id == address_id for subflow in self.connection.subflows
         )
@@ -155,6 +171,8 @@ class AddressBook:
         wait = min(self.connection.parameters.add_addr_timeout_ns, subflow.tcp.rto)
         announcement.deadline = now + (wait << announcement.attempts)
         announcement.attempts += 1
+        if announcement.attempts == 2:
+            self._send_next(subflow)
 
     def add_addr_never_fits(self, option: AddAddr) -> None:
         """No segment has room for it beside the timestamps: given up at once, as Linux does, and never withdrawn unless
@@ -165,6 +183,7 @@ class AddressBook:
         del self.pending[option.address_id]
         if not announcement.attempts:
             self.given_up[option.address_id] = self.announced.pop(option.address_id)
+        self._send_next(self.connection.signalling.carrier())
 
     def next_timeout(self) -> int | None:
         """When an echo is overdue."""
@@ -183,6 +202,7 @@ class AddressBook:
             announcement.deadline = None
             if announcement.attempts > self.connection.parameters.add_addr_attempts:
                 del self.pending[announcement.option.address_id]
+                self._send_next(carrier)
             else:
                 self._send(announcement, carrier)
 
@@ -196,6 +216,7 @@ class AddressBook:
         for announcement in self.pending.values():
             if announcement.carrier is subflow and announcement.deadline is None:
                 self._send(announcement, carrier)
+        self._send_next(carrier)
 
     # --- the peer's ---
 
@@ -208,6 +229,7 @@ class AddressBook:
             if announcement is not None and _same_address(announcement.option, option):
                 self._take_back(announcement)
                 del self.pending[option.address_id]
+                self._send_next(self.connection.signalling.carrier())
             return None
         keys = self.connection.keys
         assert keys.remote_key is not None, "options are read after the handshake"

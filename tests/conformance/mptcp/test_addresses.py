@@ -118,6 +118,32 @@ def test_g5_without_echo_it_is_repeated_three_times_with_growing_waits() -> None
     assert hosts.server.counters["MPTcpExtAddAddrTx"] == 4
 
 
+def test_g5_one_address_is_announced_after_the_other() -> None:
+    """A Linux receiver drops an announcement that comes before its worker has seen to the last one."""
+    hosts, _client, server = signalled(paths=4)
+    told: list[tuple[int, bool]] = []
+    for line in hosts.transcript:
+        option = find(line.segment, AddAddr)
+        if option is not None:
+            assert option.echo == line.from_client
+            told.append((option.address_id, option.echo))
+    ids = [address_id for address_id, is_echo in told if not is_echo]
+    assert len(ids) == 3
+    assert told == [(address_id, is_echo) for address_id in ids for is_echo in (False, True)]
+    assert server.signalling.book.pending == {}
+
+
+def test_g5_an_address_that_is_not_echoed_does_not_keep_the_others_back() -> None:
+    def is_echo(segment: Segment) -> bool:
+        return (option := find(segment, AddAddr)) is not None and option.echo
+
+    paths = [Path(filters=[drop_first(is_echo, 100)]), Path(), Path()]
+    hosts, client, _server = signalled(replace(SIGNAL, add_addr_timeout_ns=50_000_000), paths)
+    hosts.run(10 * SECOND)
+    assert len(client.signalling.book.remotes) == 2
+    assert len(client.subflows) == 3
+
+
 def test_g5_an_echo_ends_the_repetition() -> None:
     hosts, _client, server = signalled()
     hosts.run(100 * SECOND)
