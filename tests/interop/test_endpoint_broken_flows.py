@@ -14,7 +14,7 @@ import pytest
 from endpoint_pair import RunningEndpoint, endpoint, flow, loopback_namespace, start, start_in
 
 from testbed.endpoint.parameters import Application, Bulk, RequestResponse, ShortFlows, Stream
-from testbed.endpoint.protocol import Configuration, FlowResult, Samples
+from testbed.endpoint.protocol import Configuration, FlowResult, Ready, Samples
 from testbed.orchestrator import process
 from testbed.orchestrator.namespaces import inside
 
@@ -214,5 +214,6 @@ def alone(namespace: int, application: Application, port: int) -> FlowResult:
         seed=5,
     )
     with endpoint(start_in(namespace), configuration) as client:
+        client.until(lambda event: isinstance(event, Ready))  # its clock shall not run while it still starts
         start(client)
         return client.result()
