@@ -30,7 +30,7 @@ from testbed.tcp.recovery_steps import settle
 from testbed.tcp.recovery_timeouts import look_again, retransmission_timeout
 from testbed.tcp.rtt import RttEstimator
 from testbed.tcp.seam import CongestionController
-from testbed.tcp.sent_queue import Delivery, SentQueue, SentRange
+from testbed.tcp.sent_queue import SACKED, Delivery, SentQueue, SentRange
 from testbed.tcp.tail_loss_probe import TailLossProbe
 
 
@@ -193,7 +193,7 @@ class LossRecovery:
         self.congestion.on_mss_change(smss)
         if shrank:
             for sent_range in self._ranges:
-                if sent_range.end - sent_range.start > smss:
+                if sent_range.end - sent_range.start > smss and not sent_range.marks & SACKED:
                     self.queue.mark_lost(sent_range)
             if self.queue.waiting:
                 if self.state < RECOVERY:

@@ -9,7 +9,7 @@ from testbed.tcp.icmp import Icmp, IcmpKind
 from testbed.tcp.parameters import Parameters
 from testbed.tcp.seam import OptionPolicy, SegmentPlan
 from testbed.tcp.tcp_options import TcpOptions
-from testbed.wire.options import KIND_MSS, MaximumSegmentSize
+from testbed.wire.options import KIND_MSS, NOP, MaximumSegmentSize, Sack
 from testbed.wire.segment import ACK, SYN, Segment
 
 
@@ -104,6 +104,26 @@ def test_t31_a_report_neither_raises_the_size_nor_lowers_it_beyond_the_minimum(r
     test.tcp.icmp_arrives(Icmp(IcmpKind.TOO_BIG, segment.seq, reported), test.now)
 
     assert test.tcp.path_mtu.mtu == mtu
+
+
+def test_t31_packet_too_big_leaves_alone_what_the_peer_has_sacked() -> None:
+    test = Scripted(Parameters(timestamps=False)).establish(mss=1460)
+    test.tcp.send(bytes(4 * 1460), test.now)
+    sent = test.out()
+    start = (test.isn + 1461) & 0xFFFFFFFF
+    test.peer(ack=1, options=(NOP, NOP, Sack(((start, (start + 2 * 1460) & 0xFFFFFFFF),))))
+    test.out()
+
+    test.tcp.icmp_arrives(Icmp(IcmpKind.TOO_BIG, sent[0].seq, 1280), test.now)
+    assert test.tcp.recovery.queue.sacked == 2 * 1460
+    assert test.tcp.recovery.queue.lost == 2 * 1460
+    again = test.out()
+    test.peer(ack=1461 + 2 * 1460)
+    again += test.out()
+
+    ranges = [(test.seq_of(s), test.seq_of(s) + len(s.payload)) for s in again]
+    assert min(ranges)[0] == 1
+    assert all(end <= 1461 or first >= 1461 + 2 * 1460 for first, end in ranges)
 
 
 def test_t31_a_black_hole_is_found_without_icmp_and_the_size_is_tried_again_after_ten_minutes() -> None:
