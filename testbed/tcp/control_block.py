@@ -33,6 +33,8 @@ DEFAULT_MSS_V4: Final = 536
 DEFAULT_MSS_V6: Final = 1220
 IP_AND_TCP_V4: Final = 40
 IP_AND_TCP_V6: Final = 60
+MINIMUM_MSS: Final = 88
+"""A smaller offer, or path, is taken as this (net/ipv4: TCP_MIN_SND_MSS, 48 there): 40 octets of options leave room."""
 
 
 class IllegalTransition(Exception):
@@ -257,7 +259,7 @@ class ControlBlock:
         """Recompute the MSS in force from what the peer offered and what the path carries (RFC 9293 §3.7.1)."""
         header = IP_AND_TCP_V6 if len(self.local.host) == 16 else IP_AND_TCP_V4
         options = self.mss - self.payload_mss
-        self.mss = min(self.peer_mss, self.path_mtu.mtu - header)
+        self.mss = max(MINIMUM_MSS, min(self.peer_mss, self.path_mtu.mtu - header))
         self.payload_mss = self.mss - options
 
     def enter_closed(self, event: Event, failure: Failure) -> None:

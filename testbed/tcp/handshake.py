@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from testbed.tcp.control_block import M32, TIMESTAMP_TICK_NS, ControlBlock
+from testbed.tcp.control_block import M32, MINIMUM_MSS, TIMESTAMP_TICK_NS, ControlBlock
 from testbed.tcp.fast_open import FastOpen
 from testbed.tcp.resets import reset_for
 from testbed.tcp.state import ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, SYN_SENT, Event, Failure
@@ -14,8 +14,6 @@ from testbed.wire.options import FastOpen as FastOpenOption
 from testbed.wire.options import MaximumSegmentSize, SackPermitted, WindowScale
 from testbed.wire.segment import ACK, CWR, ECE, RST, SYN, Segment
 
-MINIMUM_MSS: Final = 88
-"""A smaller offer is taken as this (net/ipv4: TCP_MIN_SND_MSS, 48 there): 40 octets of options must leave room."""
 MAXIMUM_SHIFT: Final = 14
 """RFC 7323 §2.3."""
 

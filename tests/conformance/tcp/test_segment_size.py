@@ -106,6 +106,19 @@ def test_t31_a_report_neither_raises_the_size_nor_lowers_it_beyond_the_minimum(r
     assert test.tcp.path_mtu.mtu == mtu
 
 
+@pytest.mark.parametrize("reported", [20, 68, 76, 100])
+def test_t31_data_is_delivered_after_a_report_that_leaves_options_no_room(reported: int) -> None:
+    pair = Pair().connect()
+    pair.client.send(bytes(3000), pair.now)
+    pair.client.icmp_arrives(Icmp(IcmpKind.TOO_BIG, (pair.client.iss + 1) & 0xFFFFFFFF, reported), pair.now)
+    sent = pair.client.segments_to_send(pair.now)  # in flight from here on: what the report quotes
+    pair.client.icmp_arrives(Icmp(IcmpKind.TOO_BIG, sent[0].seq, reported), pair.now)
+    pair.run(until=pair.now + 60 * SECOND)
+
+    assert pair.client.mss == 88
+    assert bytes(pair.received[pair.server]) == bytes(3000)
+
+
 def test_t31_packet_too_big_leaves_alone_what_the_peer_has_sacked() -> None:
     test = Scripted(Parameters(timestamps=False)).establish(mss=1460)
     test.tcp.send(bytes(4 * 1460), test.now)
