@@ -271,6 +271,7 @@ class ControlBlock:
             self.error = failure
         self.tell(event)
         self.tell(Event.CLOSED)
+        self.fast_open.no_longer_pending()
         self.timers.stop_all()
         self.queue.clear()
         self.send_buffer.clear()

@@ -71,3 +71,9 @@ class FastOpenState:
         """Client: the SYN's data was acknowledged. Server: the cookie was good; data may leave in SYN-RECEIVED."""
         self.counted = False
         """Server: counted in ``FastOpen.pending``."""
+
+    def no_longer_pending(self) -> None:
+        """The handshake is complete, or the connection gone: its place among the pending ones is free again."""
+        if self.counted and self.host is not None:
+            self.host.pending -= 1
+            self.counted = False

@@ -196,10 +196,7 @@ def established(tcb: ControlBlock, now: int, window: int) -> None:
     tcb.tell(Event.ESTABLISHED)
     tcb.snd_wnd = window
     tcb.max_snd_wnd = max(tcb.max_snd_wnd, window)
-    state = tcb.fast_open
-    if state.counted and state.host is not None:
-        state.host.pending -= 1
-        state.counted = False
+    tcb.fast_open.no_longer_pending()
     if not tcb.recovery.established:
         tcb.recovery.established_now(now, tcb.payload_mss, tcb.sack_on)
     parameters = tcb.parameters

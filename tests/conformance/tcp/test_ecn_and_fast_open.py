@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tcp_pair import CLIENT, MS, SECOND, Fate, Pair, Scripted
+from tcp_pair import CLIENT, MS, SECOND, SERVER, Fate, Pair, Scripted, make
 
 from testbed.tcp.fast_open import FastOpen
 from testbed.tcp.parameters import Parameters
 from testbed.tcp.state import State
 from testbed.wire.options import FastOpen as FastOpenOption
-from testbed.wire.segment import ACK, CWR, ECE, ECN_CE, ECN_ECT0, ECN_NOT_ECT, SYN, Segment
+from testbed.wire.segment import ACK, CWR, ECE, ECN_CE, ECN_ECT0, ECN_NOT_ECT, RST, SYN, Segment
 
 ECN = Parameters(ecn=True, timestamps=False)
 TFO = Parameters(fast_open=True)
@@ -183,3 +183,17 @@ def test_t32_the_number_of_half_open_fast_opens_is_bounded() -> None:
     assert not pair.client.fast_open.accepted
     assert bytes(pair.received[pair.server]) == b"question"
     assert server.pending == 256
+
+
+def test_t32_a_reset_of_a_half_open_fast_open_makes_room_for_another() -> None:
+    server = FastOpen(b"s" * 32)
+    tcp = make(SERVER, CLIENT, TFO, fast_open=server)
+    cookie = FastOpenOption(server.cookie_for(CLIENT.host))
+    tcp.accept_syn(Segment(CLIENT, SERVER, 1000, 0, SYN, 60000, (cookie,), b"data"), 0)
+    tcp.segments_to_send(0)
+    assert server.pending == 1
+
+    tcp.segment_arrives(Segment(CLIENT, SERVER, 1005, 0, RST, 0), MS)
+
+    assert tcp.state is State.CLOSED
+    assert server.pending == 0
