@@ -57,7 +57,8 @@ def take_text(tcb: ControlBlock, segment: Segment, offset: int, now: int) -> Non
         fin = False
         tcb.counters.add("TcpExtTCPRcvQDrop")
         tcb.acks_due = max(tcb.acks_due, 1)
-    if fin and (tcb.peer_fin < 0 or end == tcb.peer_fin):
+    # A FIN below what has come is no end of this stream (it would lie in the past, and cut off all that follows).
+    if fin and end >= tcb.rcv_nxt and (tcb.peer_fin < 0 or end == tcb.peer_fin):
         tcb.peer_fin = end
     elif tcb.peer_fin >= 0 and end > tcb.peer_fin:
         payload = payload[: max(0, tcb.peer_fin - offset)]  # octets behind a FIN do not exist

@@ -95,6 +95,16 @@ def test_t5_a_fin_ahead_of_a_hole_waits_for_the_data() -> None:
     assert test.ack_of(test.out()[-1]) == 102
 
 
+def test_t5_a_fin_below_what_has_come_ends_nothing() -> None:
+    test = Scripted().establish()
+    test.peer(ACK, 1, payload=bytes(100))  # its ACK is delayed
+    test.peer(FIN | ACK, 1, payload=bytes(40))
+    test.peer(ACK, 101, payload=bytes(100))
+
+    assert test.tcp.state is State.ESTABLISHED
+    assert test.tcp.rcv_nxt == 201
+
+
 def test_t5_what_comes_behind_a_fin_is_not_data() -> None:
     test = Scripted().establish()
     test.peer(FIN | ACK, 101)
