@@ -41,7 +41,7 @@ class Parameters:
     tail_loss_probe: bool = True
     initial_rto_ns: int = SECOND
     min_rto_ns: int = 200 * MS
-    """RFC 6298 (2.4) says 1 s; Linux, with its finer clock, 200 ms. The profile ``rfc`` sets 1 s."""
+    """RFC 6298 (2.4) says 1 s; Linux, with its finer clock, 200 ms."""
     max_rto_ns: int = 120 * SECOND
     initial_window: int | None = None
     """Octets; None: RFC 6928."""
