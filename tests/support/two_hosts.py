@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from testbed.mptcp.connection import Connection
-
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.stack import Stack
 from testbed.wire.segment import Segment, SocketAddress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -13,6 +12,7 @@ from two_hosts import MS, SECOND, Path, TwoHosts
 
 from testbed.mptcp.parameters import Parameters, ReceiverRules
 from testbed.mptcp.profiles import profile
+from testbed.net.middlebox import with_options
 from testbed.tcp.parameters import Parameters as TcpParameters
 from testbed.wire.options import AddAddr, Dss, MpCapable, MpFail, MpJoin, MptcpOption, MpTcprst
 from testbed.wire.segment import ACK, RST, Segment
@@ -189,7 +189,7 @@ def _damage_once():  # type: ignore[no-untyped-def]
         if not left[0] or len(segment.payload) < 100:
             return segment
         left[0] -= 1
-        damaged = copy(segment)
+        damaged = with_options(segment, segment.options)  # a copy that compiled classes allow, too
         damaged.payload = bytes((segment.payload[0] ^ 1,)) + segment.payload[1:]
         return damaged
 
