@@ -20,6 +20,7 @@ from testbed.endpoint.borrowed_sockets import connections_of
 from testbed.endpoint.child import die_with_parent, is_listening
 from testbed.endpoint.kernel_state import read_connection
 from testbed.endpoint.loop import Loop
+from testbed.endpoint.observer import GONE
 from testbed.endpoint.parameters import Program
 from testbed.endpoint.protocol import Listening
 from testbed.endpoint.session import FlowApplication, Session
@@ -110,11 +111,23 @@ class UnmodifiedProgram(FlowApplication):
             return
         for inode, sock in connections_of(self._child.pid, self._pidfd):
             with sock:
-                state = read_connection(sock)
-                info = state.mptcp_info or (state.subflows[0].tcp_info if state.subflows else {})
-                if sum(info.get(name) or 0 for name in ("bytes_acked", "bytes_received")) >= CONTROL_BYTES:
-                    self._announce(sock)
-                    yield inode, sock
+                try:
+                    if not self._carries_data(sock):
+                        continue
+                except OSError as error:  # the program may close a connection between any two of our calls
+                    if error.errno not in GONE:
+                        raise
+                    continue
+                yield inode, sock
+
+    def _carries_data(self, sock: socket.socket) -> bool:
+        """Whether it has moved enough to be worth sampling; the first that has is announced."""
+        state = read_connection(sock)
+        info = state.mptcp_info or (state.subflows[0].tcp_info if state.subflows else {})
+        if sum(info.get(name) or 0 for name in ("bytes_acked", "bytes_received")) < CONTROL_BYTES:
+            return False
+        self._announce(sock)
+        return True
 
     def byte_counts(self) -> tuple[int, int] | None:
         """As FlowApplication; from the kernel's counters of the program's connections."""
