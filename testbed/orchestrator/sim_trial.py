@@ -111,21 +111,17 @@ def run_trial(experiment: Experiment, trial: Trial, directory: Path, progress: P
     except Exception as error:  # a defect of the testbed: this trial does not count, the others may
         (directory / "logs" / "traceback.txt").write_text(traceback.format_exc())
         verdict, reason = "INVALID", f"internal error, see logs/traceback.txt: {type(error).__name__}: {error}"
-    base: Row = {
-        "trial": trial.number,
-        "experiment": experiment.name,
-        "variant": trial.variant,
-        "repetition": trial.repetition,
-        "seed": trial.seed,
-        "verdict": verdict,
-        "reason": reason,
-        "backend": "sim",
-        "started_utc": started,
-        "duration_ns": time.monotonic_ns() - begun_ns,
-        "setup_ns": setup_ns,
-    }
     links = tables.get("links", [])
-    row = trial_rows.trial_row(base, variant, tables.get("flows", []), links, REALISATION if links else None)
+    carried = trial_rows.Carried(
+        backend="sim",
+        verdict=verdict,
+        reason=reason,
+        started_utc=started,
+        duration_ns=time.monotonic_ns() - begun_ns,
+        setup_ns=setup_ns,
+        realisation=REALISATION if links else None,
+    )
+    row = trial_rows.trial_row(experiment, trial, carried, tables.get("flows", []), links)
     return Outcome(verdict, reason, TrialRecord(trial.number, {"trials": [row], **tables}))
 
 

@@ -145,21 +145,17 @@ def run_trial(
     except Exception as error:  # a defect of the testbed: this trial does not count, the others may
         (directory / "logs" / "traceback.txt").write_text(traceback.format_exc())
         verdict, reason = "INVALID", f"internal error, see logs/traceback.txt: {type(error).__name__}: {error}"
-    base: Row = {
-        "trial": trial.number,
-        "experiment": experiment.name,
-        "variant": trial.variant,
-        "repetition": trial.repetition,
-        "seed": trial.seed,
-        "verdict": verdict,
-        "reason": reason,
-        "backend": "mininet",
-        "started_utc": started,
-        "duration_ns": time.monotonic_ns() - begun_ns,
-        "setup_ns": observed.setup_ns,
-    }
+    carried = trial_rows.Carried(
+        backend="mininet",
+        verdict=verdict,
+        reason=reason,
+        started_utc=started,
+        duration_ns=time.monotonic_ns() - begun_ns,
+        setup_ns=observed.setup_ns,
+        realisation=observed.realisation,
+    )
     tables = {
-        "trials": [trial_rows.trial_row(base, variant, observed.flows, observed.links, observed.realisation)],
+        "trials": [trial_rows.trial_row(experiment, trial, carried, observed.flows, observed.links)],
         "flows": observed.flows,
         "subflows": observed.subflows,
         "samples": observed.samples,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from testbed.emulation.protocol import DirectionReport, Report
@@ -10,7 +12,8 @@ from testbed.endpoint.protocol import FlowResult, LedgerRow, SampleRow, SubflowS
 from testbed.mptcp.ledger import COLUMNS
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.network_plan import NetworkPlan
-from testbed.orchestrator.spec import Bulk, Flow, Program, ShortFlows, Stream, Variant
+from testbed.orchestrator.plan import Trial
+from testbed.orchestrator.spec import Bulk, Experiment, Flow, Program, ShortFlows, Stream
 from topologies import link_profile, link_text
 from topologies.model import Topology
 
@@ -227,9 +230,32 @@ def change_events(trial: int, report: Report) -> Iterator[Row]:
             }
 
 
-def trial_row(base: Row, variant: Variant, flows: Sequence[Row], links: Sequence[Row], realisation: str | None) -> Row:
-    """The row of ``trials``: ``base`` with the headline metrics."""
-    row = dict(base) | {"realisation": realisation}
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What every backend has to say of a trial that it has carried out, or refused."""
+
+    backend: str
+    verdict: str
+    reason: str
+    started_utc: str
+    duration_ns: int
+    setup_ns: int | None
+    realisation: str | None
+
+
+def trial_row(
+    experiment: Experiment, trial: Trial, carried: Carried, flows: Sequence[Row], links: Sequence[Row]
+) -> Row:
+    """The row of ``trials``: what it was, how it ended, the headline metrics."""
+    variant = experiment.variant(trial.variant)
+    row: Row = {
+        "trial": trial.number,
+        "experiment": experiment.name,
+        "variant": trial.variant,
+        "repetition": trial.repetition,
+        "seed": trial.seed,
+        **dataclasses.asdict(carried),
+    }
     first = next((flow for flow in flows if flow["flow"] == variant.flows[0].name), None)
     if first is not None:
         for name in ("goodput_bit_s", "completion_time_ns", "subflows", "longest_stall_ns"):
