@@ -36,7 +36,7 @@ class ReceiveQueue:
         self.capacity = capacity
         self.counters = counters
         self.out_of_order_limit = out_of_order_limit
-        """Pieces; beyond it the newest is dropped (and counted)."""
+        """Stretches with holes between them; beyond it the newest is dropped (and counted)."""
         self.is_started = False
         """Whether the peer's IDSN is known."""
         self.rcv_nxt = 0
@@ -151,8 +151,10 @@ class ReceiveQueue:
 
     def _store(self, dsn: int, data: bytes) -> None:
         if len(self.out_of_order) >= self.out_of_order_limit:
-            self.counters.add("TcpExtTCPOFODrop")
-            return
+            self._join_neighbours()
+            if len(self.out_of_order) >= self.out_of_order_limit:
+                self.counters.add("TcpExtTCPOFODrop")
+                return
         self.counters.add("MPTcpExtOFOQueue")
         if not self._starts or dsn >= self._starts[-1] + len(self.out_of_order[-1][1]):
             self.counters.add("MPTcpExtOFOQueueTail")
@@ -188,6 +190,25 @@ class ReceiveQueue:
             index += 1
         if inserted < len(data):
             self.counters.add("MPTcpExtDuplicateData")
+
+    def _join_neighbours(self) -> None:
+        """Make one piece of what is contiguous (``mptcp_ooo_try_coalesce``). TCP has acknowledged all this data: to
+        drop any costs the peer a timeout of the connection's timer, so only holes are to count."""
+        joined: list[tuple[int, bytes]] = []
+        run: list[bytes] = []
+        first = end = 0
+        for dsn, data in self.out_of_order:
+            if run and dsn != end:
+                joined.append((first, b"".join(run)))
+                run = []
+            if not run:
+                first = dsn
+            run.append(data)
+            end = dsn + len(data)
+        if run:
+            joined.append((first, b"".join(run)))
+        self.out_of_order = joined
+        self._starts = [dsn for dsn, _ in joined]
 
     def _drain(self) -> None:
         """Move what has become contiguous to the user's side."""

@@ -313,6 +313,14 @@ class OutgoingMappings:
         """What the subflow has not acknowledged, in SSN order."""
         return self.items[self._first :]
 
+    def carries(self, origin: Mapping) -> bool:
+        """Whether data of that first transmission is still to be acknowledged by the subflow."""
+        items = self.items
+        for index in range(self._first, len(items)):
+            if items[index] is origin or items[index].origin is origin:
+                return True
+        return False
+
     def clear(self) -> None:
         """Forget all: the subflow is gone."""
         self.items.clear()

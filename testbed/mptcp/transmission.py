@@ -174,8 +174,9 @@ class Transmission:
             self.send_again(mapping, subflow, now)
 
     def _subflow_for(self, mapping: Mapping, now: int) -> Subflow | None:
-        """Of the usable subflows with room: one that has not carried this data, with the lowest RTT; one that has only
-        when it has acknowledged it (C11: the data was lost above TCP)."""
+        """Of the usable subflows with room: one that has not carried this data, with the lowest RTT. One that has, when
+        none is at work on it any more (C11: the data, or its DATA_ACK, was lost above TCP); for the oldest data, which
+        holds up all, when this one has done with it."""
         best: Subflow | None = None
         for subflow in self.connection.subflows:
             if (
@@ -188,11 +189,13 @@ class Transmission:
                 continue
             if best is None or (subflow.backup, subflow.smoothed_rtt()) < (best.backup, best.smoothed_rtt()):
                 best = subflow
-        if best is not None or mapping.copies > 0:
+        if best is not None or (mapping.copies > 0 and mapping is not self.connection.send_queue.head()):
             return best
         for subflow in self.connection.subflows:
             # Never twice to a peer that may be plain TCP: it would deliver both.
-            if not subflow.heard_bare and subflow.usable() and not subflow.untaken and subflow.send_room(now) > 0:
+            if subflow.heard_bare or not subflow.usable() or subflow.untaken or subflow.send_room(now) <= 0:
+                continue
+            if mapping.copies <= 0 or not subflow.outgoing.carries(mapping):
                 return subflow
         return None
 

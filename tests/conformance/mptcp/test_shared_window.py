@@ -186,6 +186,30 @@ def test_w10_what_is_subflow_acked_but_not_data_acked_is_sent_again_with_a_new_s
     assert peer.counters["MPTcpExtMPTCPRetrans"] >= 1
 
 
+def test_w10_a_subflow_that_has_done_with_the_head_sends_it_again_while_another_is_stuck_with_it() -> None:
+    peer = DataPeer(joins=1)
+    peer.ack(0, flow=1)
+    data = b"3" * 100
+    peer.connection.send(data, peer.bench.now)
+    first = [segment for segment in peer.bench.flush() if segment.payload]
+    assert len(first) == 1
+    stuck = next(number for number, flow in enumerate(peer.flows) if flow.own == first[0].destination)
+    other = 1 - stuck
+    reinjected: list[Segment] = []
+    while not reinjected:
+        sent = [segment for segment in peer.bench.wait(SECOND // 10) if segment.payload]
+        reinjected = [segment for segment in sent if segment.destination == peer.flows[other].own]
+    peer.flows[other].hear(reinjected)
+    peer.ack(0, flow=other)
+
+    later = [segment for segment in peer.bench.wait(10 * SECOND) if segment.destination == peer.flows[other].own]
+
+    again = [segment for segment in later if segment.payload]
+    assert again and again[0].payload == data
+    assert again[0].dss is not None
+    assert (again[0].dss.dsn, again[0].dss.ssn) == (peer.host_dsn(0), 101)
+
+
 @pytest.mark.parametrize("limit", [None, 3])
 def test_w11_a_subflow_that_stays_silent_is_reset_with_reason_5_if_so_wished(limit: int | None) -> None:
     parameters = Parameters(path_manager="subflow", scheduler="round-robin", bad_subflow_timeouts=limit)

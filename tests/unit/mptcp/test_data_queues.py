@@ -100,6 +100,20 @@ def test_out_of_order_pieces_have_a_limit_and_what_is_beyond_is_counted() -> Non
     assert queue.counters["TcpExtTCPOFODrop"] == 2
 
 
+def test_a_stretch_without_a_hole_counts_as_one_piece() -> None:
+    """TCP has acknowledged it: what is dropped here comes again only when the connection's timer expires."""
+    queue = receive_queue(limit=3)
+
+    for number in range(50):
+        queue.add(FIRST + 100 + 10 * number, STREAM[100 + 10 * number : 110 + 10 * number])
+    queue.add(FIRST + 700, STREAM[700:710])
+    queue.add(FIRST, STREAM[:100])
+
+    assert queue.counters["TcpExtTCPOFODrop"] == 0
+    assert drained(queue) == STREAM[:600]
+    assert queue.out_of_order == [(FIRST + 700, STREAM[700:710])]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 900)), max_size=60))
 def test_the_right_edge_never_goes_back_and_bounds_the_memory(steps: list[tuple[int, int]]) -> None:
     queue = receive_queue(capacity=2000)
