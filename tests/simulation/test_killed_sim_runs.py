@@ -98,14 +98,18 @@ def test_a_run_that_loses_its_processes_says_so_and_can_be_resumed(tmp_path: Pat
 
 
 def test_a_process_that_dies_takes_no_other_trial_with_it(tmp_path: Path) -> None:
-    """Killed at the busiest moment: as a trial has just ended, and another is about to tell its outcome."""
+    """Killed at the busiest moment: as a trial has just ended, and the next has begun beside another."""
     begun = start(tmp_path, "2s", "--repeat", "2")
     try:
         (path,) = (
             each.parent for each in wait_until(lambda: [*tmp_path.glob("*/*/run.json")], 20, "the run directory")
         )
+        known = set(wait_until(lambda: children(begun.pid), 10, "a process"))
         wait_until(lambda: bool(RunDirectory.open(path).completed_trials()), 60, "a trial to be stored")
-        os.kill(wait_until(lambda: children(begun.pid), 10, "a process")[0], signal.SIGKILL)
+        known |= set(children(begun.pid))
+        # one that has just been started: any other may have told its outcome already
+        fresh = wait_until(lambda: set(children(begun.pid)) - known, 60, "the next process")
+        os.kill(fresh.pop(), signal.SIGKILL)
         begun.communicate(timeout=60)
         assert begun.returncode == 3
     finally:
