@@ -46,7 +46,12 @@ from testbed.wire.options import (
 )
 from testbed.wire.segment import ACK, FIN, RST, SYN
 
-Row = tuple[int, int, str, bool, int, int, str, int, str, int, int, int, int, int, int, int, int, int, str, str, str]
+# fmt: off
+Row = tuple[
+    int, int, str, bool, int, int, str, int, str, int, int, int, int, int, int, int, int, int, str, str, str,
+    int, int | None, str | None, int | None, int | None,
+]
+# fmt: on
 
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("time_ns", "int64", "When the segment left."),
@@ -70,6 +75,11 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("sack_blame", "text", "Options any one of which, taken off, would have let one block more in."),
     ("mapping", "text", "own, other (late mapping), repeated, declared (was sent before: not wanted), deferred, none."),
     ("omitted", "text", "Options other than SACK that wait or were left out, as name:class."),
+    ("mss", "int64", "Octets of payload and options that one packet may take."),
+    ("ack", "int64", "Relative sequence number of the peer that is acknowledged (its SYN is 0)."),
+    ("sack_ranges", "text", "SACK ranges wanted, as first-end, relative as ack; the first sack_sent of them left."),
+    ("mapping_ssn", "int64", "Relative subflow sequence number at which the mapping on the segment begins."),
+    ("mapping_octets", "int64", "Octets of data that it maps; 0: the infinite mapping."),
 )
 """Name, type and meaning of a row's values, in order: the columns of ``segments.parquet`` that an endpoint fills."""
 
@@ -135,6 +145,7 @@ class Ledger:
         blame = ""
         if sack_sent < blocks:
             blame = blame_for(sent, 8 if sack_sent else 10, draft.area.aligned)
+        mapping = draft.mapping if _carries_mapping(draft, plan) else None
         self.rows.append(
             (
                 plan.now,
@@ -158,6 +169,11 @@ class Ledger:
                 blame,
                 mapping_state(draft, plan),
                 _omissions(others, sent, draft, plan),
+                plan.mss,
+                plan.ack if plan.flags & ACK else None,
+                _ranges(plan, blocks) if blocks else None,
+                mapping.ssn if mapping is not None else None,
+                mapping.length if mapping is not None else None,
             )
         )
 
@@ -275,11 +291,29 @@ def _omissions(others: list[Want], sent: list[Option], draft: Draft, plan: Segme
 
 def _class_of_other(others: list[Want], want: Want, sent: list[Option], draft: Draft) -> str:
     cost = padded(want.size) if draft.area.aligned else want.size
-    if want.name not in ("dss",) and draft.area.used + cost <= AREA:
-        return "policy"
+    is_absent = want.name != "dss" or draft.sent_dss is None
+    if is_absent and draft.area.used + cost <= AREA:
+        return "policy"  # there was room
     rest = [each for each in others if each is not want]
     sack = next((option.size for option in sent if option.kind == KIND_SACK), 0)
     return _class([*rest, Want("sack", sack, sack, sack)], want.size)
+
+
+def _carries_mapping(draft: Draft, plan: SegmentPlan) -> bool:
+    """Whether ``draft.mapping`` is on the segment: in its DSS, or as the MP_CAPABLE of the first data."""
+    if draft.sent_dss is not None:
+        return draft.sent_dss.dsn is not None
+    return draft.handshake is not None and plan.length > 0
+
+
+def _ranges(plan: SegmentPlan, blocks: int) -> str:
+    """The blocks wanted as offsets: within 2^31 of what is acknowledged."""
+    base = plan.irs + plan.ack - 0x8000_0000
+    shift = plan.ack - 0x8000_0000
+    return " ".join(
+        f"{((left - base) & 0xFFFF_FFFF) + shift}-{((right - base) & 0xFFFF_FFFF) + shift}"
+        for left, right in plan.sack_blocks[:blocks]
+    )
 
 
 def _text(sizes: list[tuple[str, int]]) -> str:

@@ -51,11 +51,27 @@ def _with_middlebox_counts(name: str, table: pa.Table) -> pa.Table:
     return table
 
 
+def _with_ranges_and_mappings(name: str, table: pa.Table) -> pa.Table:
+    if name != "segments":
+        return table
+    import pyarrow as pa
+
+    for column in ("mss", "ack", "sack_ranges", "mapping_ssn", "mapping_octets", "frame"):
+        kind = pa.string() if column == "sack_ranges" else pa.int64()
+        table = table.append_column(column, pa.nulls(len(table), kind))
+    return table
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "links.loss_tolerance was declared and never written", table=_without_loss_tolerance),
     Migration(2, "the table segments is new; an older run has none"),
     Migration(
         3, "links.dropped_middlebox and .changed_middlebox are new; null in an older run", table=_with_middlebox_counts
+    ),
+    Migration(
+        4,
+        "segments.mss, .ack, .sack_ranges, .mapping_ssn, .mapping_octets and .frame are new; null in an older run",
+        table=_with_ranges_and_mappings,
     ),
 )
 """Version 1 is the first."""

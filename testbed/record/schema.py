@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 ColumnType = Literal["int64", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float."""
@@ -316,10 +316,11 @@ EVENTS = Table(
 
 SEGMENTS = Table(
     "segments",
-    "One row per segment that an endpoint built, when the experiment asks for the ledger: which TCP and MPTCP options "
-    "its state called for, which left, and why the others did not. Classes of what was left out: `padding` would fit "
-    "into 40 octets without NOPs, `width` with 32-bit DSN and DATA_ACK besides, `policy` if what is optional were left "
-    "out besides, `hard` not even then.",
+    "One row per segment that an endpoint built: which TCP and MPTCP options its state called for, which left, and why "
+    "the others did not. Written when the experiment asks for the ledger; rows of source `capture` are inferred from "
+    "the packets at the endpoint's interface, and know of what is wanted only what can be seen there. Classes of what "
+    "was left out: `padding` would fit into 40 octets without NOPs, `width` with 32-bit DSN and DATA_ACK besides, "
+    "`policy` if what is optional were left out besides, `hard` not even then.",
     (
         _TRIAL,
         _text("flow", "Name of the flow."),
@@ -334,7 +335,12 @@ SEGMENTS = Table(
         _count("subflow", "", "Number of the subflow at its end, from 0."),
         _text("segment", "syn, syn-ack, data, ack (without data), fin or rst."),
         Column("retransmission", "bool", "", "Whether data, SYN or FIN left again."),
-        _count("ssn", "bytes", "Relative subflow sequence number of the first octet (the SYN is 0)."),
+        _count(
+            "ssn",
+            "bytes",
+            "Relative subflow sequence number of the first octet (the SYN is 0); null: the SYN was not seen.",
+            nullable=True,
+        ),
         _count("payload", "bytes", "Octets of payload."),
         _text("wanted", "Options wanted, as name:size, in order of priority."),
         _count("wanted_octets", "bytes", "Sum of the sizes wanted, without padding; pressure is this / 40."),
@@ -353,6 +359,31 @@ SEGMENTS = Table(
             "mapping", "own, other (late mapping), repeated, declared (was sent before: not wanted), deferred, none."
         ),
         _text("omitted", "Options other than SACK that wait or were left out, as name:class."),
+        _count("mss", "bytes", "Octets of payload and options that one packet may take.", nullable=True),
+        _count(
+            "ack", "bytes", "Relative sequence number of the peer that is acknowledged (its SYN is 0).", nullable=True
+        ),
+        _text(
+            "sack_ranges",
+            "SACK ranges wanted, as first-end with the numbers of `ack`, in the order of reporting: the first "
+            "`sack_sent` of them left. A duplicate that is reported (D-SACK) comes first.",
+            nullable=True,
+        ),
+        _count(
+            "mapping_ssn",
+            "bytes",
+            "Relative subflow sequence number at which the mapping on the segment begins; null: it carries none.",
+            nullable=True,
+        ),
+        _count(
+            "mapping_octets", "bytes", "Octets of data that it maps, DATA_FIN not counted; 0: infinite.", nullable=True
+        ),
+        _count(
+            "frame",
+            "",
+            "Number of the packet in its capture, from 1; null unless the source is `capture`.",
+            nullable=True,
+        ),
     ),
 )
 

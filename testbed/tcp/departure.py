@@ -34,6 +34,7 @@ def prepare(tcb: ControlBlock, flags: int, ssn: int, length: int, now: int) -> N
     queue = tcb.queue
     if (queue.blocks or queue.dsack is not None) and tcb.sack_on:
         irs = tcb.irs
+        plan.irs = irs
         plan.sack_blocks = tuple([((irs + start) & M32, (irs + end) & M32) for start, end in queue.sack_blocks()])
     else:
         plan.sack_blocks = NO_BLOCKS

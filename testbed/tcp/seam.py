@@ -25,6 +25,7 @@ class SegmentPlan:
         "ack",
         "fast_open_cookie",
         "flags",
+        "irs",
         "is_retransmission",
         "length",
         "mss",
@@ -48,6 +49,8 @@ class SegmentPlan:
         """Offset of the first payload byte (of the SYN: 0; of a pure ACK: snd_nxt)."""
         self.ack = 0
         """rcv_nxt as an offset."""
+        self.irs = 0
+        """The peer's initial sequence number, which leads from ``sack_blocks`` to offsets; set along with them."""
         self.is_retransmission = False
         self.mss = 0
         """Octets for options + payload in one packet: the MSS in force, before options are deducted (RFC 6691)."""

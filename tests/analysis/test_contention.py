@@ -71,9 +71,10 @@ def run_with_ledger(tmp_path: Path, verdicts: dict[int, tuple[str, str]] | None 
 
 
 def test_the_table_of_segments_has_the_columns_of_the_ledger() -> None:
-    own = [(column.name, column.type) for column in SEGMENTS.columns[5:]]
+    own = [(column.name, column.type) for column in SEGMENTS.columns[5:-1]]
     assert own == [(name, kind) for name, kind, _ in COLUMNS]
     assert [column.name for column in SEGMENTS.columns[:5]] == ["trial", "flow", "side", "source", "connection"]
+    assert SEGMENTS.columns[-1].name == "frame", "of a capture, which a ledger does not know"
 
 
 def test_displaced_blocks_are_counted_by_kind_class_and_blame(tmp_path: Path) -> None:

@@ -21,7 +21,14 @@ HMAC = bytes(8)
 
 
 def record(
-    policy: OptionPolicy, *, length: int = 0, blocks: int = 0, timestamps: bool = True, **view_fields: Any
+    policy: OptionPolicy,
+    *,
+    length: int = 0,
+    blocks: int = 0,
+    timestamps: bool = True,
+    irs: int = 0,
+    ack: int = 0,
+    **view_fields: Any,
 ) -> dict[str, Any]:
     """The row of one segment: 64-bit DATA_ACK unless told otherwise; data has a mapping of its own."""
     view = SubflowDouble().established()
@@ -41,6 +48,7 @@ def record(
     plan.mss = 1460
     plan.timestamps = (1, 2) if timestamps else None
     plan.sack_blocks = BLOCKS[:blocks]
+    plan.irs, plan.ack = irs, ack
     options.fill(plan)
     options.has_left(plan)
     (row,) = ledger.take_rows()
@@ -78,7 +86,19 @@ def test_a_row_of_an_ordinary_data_segment() -> None:
         "sack_blame": "",
         "mapping": "own",
         "omitted": "",
+        "mss": 1460,
+        "ack": 0,
+        "sack_ranges": None,
+        "mapping_ssn": 1,
+        "mapping_octets": 1400,
     }
+
+
+def test_ranges_are_relative_to_the_peers_first_number_also_where_that_wraps() -> None:
+    row = record(OptionPolicy(), blocks=2, irs=0xFFFF_F000, ack=0x1_0000_0010)
+
+    assert row["sack_ranges"] == f"{0x1_0000_1000}-{0x1_0000_1578} {0x1_0000_1000 + 10_000}-{0x1_0000_1578 + 10_000}"
+    assert (row["ack"], row["mapping_ssn"]) == (0x1_0000_0010, None)
 
 
 def test_wanted_sack_is_at_most_four_blocks() -> None:
@@ -136,7 +156,7 @@ def test_the_dss_that_an_add_addr_displaces() -> None:
     row = record(OptionPolicy(), signals=[signal])
 
     assert row["sent"] == "timestamps:10 add_addr:16"
-    assert row["omitted"] == "dss:padding", "10 + 16 + 12 = 38: it would have fitted; Linux sends ADD_ADDR alone"
+    assert row["omitted"] == "dss:policy", "12 + 16 + 12 = 40: it would have fitted; Linux sends ADD_ADDR alone"
 
 
 def test_signals_that_wait_for_a_segment_with_room() -> None:

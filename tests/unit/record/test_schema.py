@@ -98,6 +98,14 @@ def test_a_run_of_version_3_has_no_counts_of_middleboxes() -> None:
     assert read["duplicated"].to_pylist() == [1, 2]
 
 
+def test_a_run_of_version_4_has_segments_without_ranges_and_mappings() -> None:
+    new = ["mss", "ack", "sack_ranges", "mapping_ssn", "mapping_octets", "frame"]
+    names = [column.name for column in TABLES["segments"].columns if column.name not in new]
+    read = migrate_table("segments", pa.table({name: pa.array([1, 2]) for name in names}), 4)
+    assert read.column_names == [column.name for column in TABLES["segments"].columns]
+    assert all(read[name].to_pylist() == [None, None] for name in new)
+
+
 def test_a_chain_of_migrations_leads_forward() -> None:
     old = pa.table({"trial": [0], "time_ms": [5]})
     assert migrate_table("events", old, 0, CHAIN, target=2).to_pylist() == [{"trial": 0, "time_ns": 5_000_000}]
