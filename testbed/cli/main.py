@@ -13,6 +13,7 @@ from testbed.cli.clean import clean
 from testbed.cli.doctor import doctor
 from testbed.cli.endpoint import endpoint
 from testbed.cli.list_names import list_names
+from testbed.cli.options import options
 from testbed.cli.report import report
 from testbed.cli.run import run
 from testbed.cli.show import show
@@ -31,6 +32,7 @@ app.command("run")(run)
 app.command("list")(list_names)
 app.command("show")(show)
 app.command("report")(report)
+app.command("options")(options)
 app.command("doctor")(doctor)
 app.command("clean")(clean)
 app.command("build")(build)

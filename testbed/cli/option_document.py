@@ -6,7 +6,7 @@ import dataclasses
 import sys
 
 from testbed.mptcp.ledger import COLUMNS
-from testbed.mptcp.option_table import Room, add_addr_lines, lines
+from testbed.mptcp.option_table import Room, add_addr_lines, lines, syn_lines
 from testbed.mptcp.parameters import OptionPolicy, ReceiverRules
 from testbed.mptcp.profiles import DEFAULT, RECEIVER_SUMMARIES, RECEIVERS, SENDERS
 
@@ -19,6 +19,12 @@ three SACK blocks 26. They do not fit together, so an MPTCP sender has to choose
 transfer with losses. RFC 8684 leaves the choice open; what known stacks do, and what was proposed when the RFC was
 finished, are *profiles* here (`testbed list policies`, `--profile` of an endpoint). The question of this project is
 what each of them costs.
+
+`testbed options` is the calculator behind this page: it says what becomes of any set of options under any profile. All
+numbers here are its answers (`testbed options --table` prints the first table), and its answers are those of the code
+that fills the segments of the userspace endpoint.
+
+    $ testbed options timestamps dss:ack8,dsn8 sack:3 add_addr:v6,port --profile dense-32
 """
 
 _MATRIX = """
@@ -47,8 +53,20 @@ _AFTER_MATRIX = """
 |---|---|---|---|---|
 """
 
-_PROFILES = """
+_SYNS = """
 An IPv6 address with port does not fit beside aligned timestamps: Linux 6.18 gives it up (`AddAddrTxDrop`).
+
+## On a SYN
+
+MSS, SACK-permitted, timestamps and window scale take 20 octets; what MPTCP and Fast Open (RFC 7413) add to them:
+
+| what | on | aligned | left out | dense | left out |
+|---|---|---|---|---|---|
+"""
+
+_PROFILES = """
+RFC 8684 appendix B.1 leaves out the timestamps where a Fast Open cookie, MP_CAPABLE and they do not fit together, and
+so does Linux on the SYN/ACK; they are then off for the connection.
 
 ## Profiles of the sender
 
@@ -100,6 +118,12 @@ def option_space() -> str:
     for form in add_addr_lines():
         fits = " | ".join("fits" if each else "**does not fit**" for each in (form.fits_aligned, form.fits_dense))
         parts.append(f"| {form.form} | {form.size} | {form.aligned_size} | {fits} |\n")
+    parts.append(_SYNS)
+    for syn in syn_lines():
+        cells = (
+            f"{syn.aligned_octets} | {_names(syn.aligned_without)} | {syn.dense_octets} | {_names(syn.dense_without)}"
+        )
+        parts.append(f"| {syn.name} | {syn.segment.upper().replace('-', '/')} | {cells} |\n")
     parts.append(_PROFILES.format(default=DEFAULT))
     for name, sender in SENDERS.items():
         differences = _differences(sender.policy, SENDERS[DEFAULT].policy)
@@ -110,6 +134,10 @@ def option_space() -> str:
     parts.append(_LEDGER)
     parts += [f"| `{name}` | {meaning} |\n" for name, _, meaning in COLUMNS]
     return "".join(parts)
+
+
+def _names(options: tuple[str, ...]) -> str:
+    return ", ".join(options) or "–"
 
 
 def _cell(room: Room) -> str:
