@@ -40,7 +40,7 @@ TOOLS: Mapping[str, tuple[str, str]] = {
     "ethtool": ("the commands of a dry run (the testbed itself asks the kernel)", "apt install ethtool"),
     "nft": ("middleboxes made of nftables rules", "apt install nftables"),
     "tcpdump": ("captures (--pcap)", "apt install tcpdump"),
-    "tshark": ("cross-checking captures", "apt install tshark"),
+    "tshark": ("the tests of the capture engine, which is held to it", "apt install tshark"),
     "iperf3": ("the application type iperf3", "apt install iperf3"),
     "mptcpize": ("unmodified programs over MPTCP", "apt install mptcpize"),
     "mnexec": ("Mininet's cmd(..., printPid=True), the benchmark against stock Mininet", "apt install mininet"),
