@@ -167,6 +167,10 @@ class SubflowOptions(seam.OptionPolicy):
         """Whether an ACK that looks like a duplicate came for the sake of MPTCP (A1)."""
         return self.view.is_signal(segment)
 
+    def proves_reset(self, segment: Segment) -> bool:
+        """Whether a RST carries what only the peer knows."""
+        return self.view.proves_reset(segment)
+
     def has_left(self, plan: seam.SegmentPlan) -> None:
         """The segment of the last :meth:`fill` is on its way."""
         draft = self._draft

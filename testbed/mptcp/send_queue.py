@@ -315,11 +315,7 @@ class OutgoingMappings:
 
     def carries(self, origin: Mapping) -> bool:
         """Whether data of that first transmission is still to be acknowledged by the subflow."""
-        items = self.items
-        for index in range(self._first, len(items)):
-            if items[index] is origin or items[index].origin is origin:
-                return True
-        return False
+        return any(mapping is origin or mapping.origin is origin for mapping in self.items[self._first :])
 
     def clear(self) -> None:
         """Forget all: the subflow is gone."""

@@ -15,7 +15,18 @@ from testbed.mptcp.subflow_data import SubflowData
 from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.tcp.seam import SegmentPlan
 from testbed.tcp.state import CLOSE_WAIT, CLOSED, ESTABLISHED, TIME_WAIT
-from testbed.wire.options import AddAddr, Dss, MpCapable, MpFail, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
+from testbed.wire.options import (
+    AddAddr,
+    Dss,
+    MpCapable,
+    MpFail,
+    MpFastclose,
+    MpJoin,
+    MpPrio,
+    MptcpOption,
+    MpTcprst,
+    RemoveAddr,
+)
 from testbed.wire.segment import ACK, RST, SYN, Segment
 
 if TYPE_CHECKING:
@@ -297,6 +308,16 @@ class Subflow(SubflowData):
         known = self.duplicate_data_ack
         self.duplicate_data_ack = dss.data_ack
         return known != dss.data_ack and known is not None
+
+    def proves_reset(self, segment: Segment) -> bool:
+        """I2: MP_FASTCLOSE with our key, which is longer than any sequence number that RFC 5961 would have guessed."""
+        connection = self.connection
+        if connection.fallen_back:
+            return False
+        for option in segment.mptcp:
+            if isinstance(option, MpFastclose) and option.receiver_key == connection.keys.local_key:
+                return True
+        return False
 
     # --- SubflowView: resets ---
 

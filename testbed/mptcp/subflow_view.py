@@ -144,6 +144,10 @@ class SubflowView:
         """Whether an ACK that looks like a duplicate came for the sake of its MPTCP options (A1)."""
         return False
 
+    def proves_reset(self, segment: Segment) -> bool:
+        """Whether a RST carries what only the peer knows (I2)."""
+        return False
+
     # --- scheduling ---
 
     def usable(self) -> bool:

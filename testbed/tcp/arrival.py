@@ -111,7 +111,7 @@ def _numbered_arrives(tcb: ControlBlock, segment: Segment, now: int) -> bool:
             _refuse(tcb, segment, offset, length, now)
         return False
     if flags & RST:
-        return _reset_arrives(tcb, offset, now)
+        return _reset_arrives(tcb, segment, offset, now)
     if flags & SYN:
         tcb.counters.add("TcpExtTCPSYNChallenge")
         _challenge(tcb, now)
@@ -195,9 +195,9 @@ def _challenge(tcb: ControlBlock, now: int) -> None:
         tcb.counters.add("TcpExtTCPACKSkippedChallenge")
 
 
-def _reset_arrives(tcb: ControlBlock, offset: int, now: int) -> bool:
+def _reset_arrives(tcb: ControlBlock, segment: Segment, offset: int, now: int) -> bool:
     """RFC 5961 §3.2: only the exact next number resets; another in the window is challenged."""
-    if offset != tcb.rcv_nxt:
+    if offset != tcb.rcv_nxt and not tcb.options.proves_reset(segment):
         _challenge(tcb, now)
         return False
     if tcb.state is SYN_RECEIVED and not tcb.passive:

@@ -91,6 +91,11 @@ class OptionPolicy:
         and so says nothing of losses (RFC 8684 §3: MUST NOT be taken as a sign of congestion)."""
         return False
 
+    def proves_reset(self, segment: Segment) -> bool:
+        """Asked of a RST in the window that has not the exact next number (RFC 5961 §3.2): whether an option shows that
+        the peer has sent it. Data that is on its way has been overtaken, then; nobody will answer a challenge."""
+        return False
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class WindowSource:

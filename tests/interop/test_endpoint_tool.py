@@ -63,8 +63,13 @@ def tool(
 
 
 def said(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code and standard error."""
-    _, stderr = process.communicate(timeout=30)
+    """Exit code and standard error. One that does not end is stopped, and what it says then is shown."""
+    try:
+        _, stderr = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        _, stderr = process.communicate(timeout=10)
+        pytest.fail(f"still at work after 30 s: {stderr}")
     return process.returncode, stderr
 
 

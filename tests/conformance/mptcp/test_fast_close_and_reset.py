@@ -97,6 +97,19 @@ def test_i2_the_right_key_ends_the_connection(flags: int) -> None:
     assert len(peer.resets(0)) == (1 if flags == ACK else 0)
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_i2_a_rst_that_has_overtaken_data_is_believed_for_its_key(right: bool) -> None:
+    """Without the key RFC 5961 challenges it, and a kernel without a socket any more answers that with a plain RST."""
+    peer = DataPeer()
+    key = peer.host_key if right else peer.host_key ^ 1
+
+    peer.flows[0].say(RST, MpFastclose(key), seq=(1000 + peer.ssn() + 5000) & 0xFFFFFFFF)
+
+    assert (peer.connection.closing.state is M_CLOSED) is right
+    assert peer.counters["MPTcpExtMPFastcloseRx"] == right
+    assert peer.counters["TcpExtTCPChallengeACK"] == (not right)
+
+
 def test_i2_a_wrong_key_is_ignored() -> None:
     peer = DataPeer()
 
