@@ -236,10 +236,11 @@ def class_of(others: list[Want], size: int, option_octets: int, sack_sent: int, 
     room = AREA - draft.area.used
     if (padded(more) if draft.area.aligned else more) <= room:
         return "policy"  # it would have fitted as it is
-    return _class(others, size)
+    return class_by_repacking(others, size)
 
 
-def _class(others: list[Want], size: int) -> str:
+def class_by_repacking(others: list[Want], size: int) -> str:
+    """Why an option of ``size`` that does not fit beside the others is not there: the least that would make room."""
     if sum(want.size for want in others) + size <= AREA:
         return "padding"
     if sum(want.narrow for want in others) + size <= AREA:
@@ -296,7 +297,7 @@ def _class_of_other(others: list[Want], want: Want, sent: list[Option], draft: D
         return "policy"  # there was room
     rest = [each for each in others if each is not want]
     sack = next((option.size for option in sent if option.kind == KIND_SACK), 0)
-    return _class([*rest, Want("sack", sack, sack, sack)], want.size)
+    return class_by_repacking([*rest, Want("sack", sack, sack, sack)], want.size)
 
 
 def _carries_mapping(draft: Draft, plan: SegmentPlan) -> bool:

@@ -1,11 +1,4 @@
-"""Option contention: what segments wanted to carry in 40 octets, what left, what did not, why, and because of what.
-
-Definitions (the ledger's, per segment s): *wanted(s)*: the options that the sender's state called for, SACK as
-2 + 8 min(4, blocks held); *pressure(s)*: the sum of their sizes / 40; *contended*: pressure above 1; *displaced* SACK
-blocks: wanted less sent; the *displacement rate* is their sum over the sum wanted. Classes of what was displaced:
-padding, width, policy, hard (docs/data-format.md, table ``segments``). *Header tax*: option octets / payload octets.
-*Padding share*: NOP and EOL octets / option octets. Rows of different sources are never added up.
-"""
+"""The contention of a run, from its table ``segments``: one row for each variant, flow, side, source and kind."""
 
 from __future__ import annotations
 
@@ -16,11 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.contention.repacking import AREA_OCTETS, CLASSES
 from analysis.load import Run
-
-AREA_OCTETS = 40
-"""Room for options in a TCP header (RFC 9293 section 3.1)."""
-CLASSES = ("padding", "width", "policy", "hard")
 
 KINDS: Mapping[str, str] = {"data": "data", "ack": "pure ACK"}
 """Segment of the ledger -> the group that it is counted in; the others are "opening and closing"."""
