@@ -31,10 +31,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+
+from emulation_lab import Lab
+from tshark import ANALYSIS_OFF, FIELDS
+
 from benchmarks.compiled_forms import profile
 from testbed.wire import pcap
-from tests.support.emulation_lab import Lab
-from tests.support.tshark import ANALYSIS_OFF, FIELDS
 
 IPPROTO_MPTCP = 262
 SNAPLEN_OCTETS = 128

@@ -28,10 +28,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+
+from emulation_lab import Lab
+
 from testbed.emulation.placement import placement
 from testbed.emulation.protocol import DirectionReport, LinkConfiguration, Report
 from testbed.net.link import LinkDirection
-from tests.support.emulation_lab import Lab
 from topologies.link_profile import (
     GilbertElliott,
     Jitter,

@@ -1,6 +1,7 @@
 """Two hosts and a middle node in network namespaces of their own, and a relay process in the middle.
 
-For tests and benchmarks of the relay: every name carries the process id, and :meth:`Lab.close` removes what was made.
+For tests and benchmarks of the relay: every name carries the process id, :meth:`Lab.close` removes what was made, and
+the janitor does when the process is killed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+import netns_janitor
 
 from testbed.emulation.placement import HOSTS_SYSCTL, placement
 from testbed.emulation.protocol import (
@@ -112,8 +115,8 @@ class Lab:
         self._closing = contextlib.ExitStack()
         try:
             for name in (self.a, self.m, self.b):
-                _ip("netns", "add", name)
-                self._closing.callback(_ip, "netns", "del", name)
+                netns_janitor.add(name)
+                self._closing.callback(netns_janitor.remove, name)
             with self.inside(self.m):
                 Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
                 Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
