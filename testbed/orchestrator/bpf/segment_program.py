@@ -2,9 +2,9 @@
 
 The program runs on the raw tracepoint ``net_dev_queue`` (net/core/dev.c), inside the call that transmits: the socket
 is as the option writer saw it (tcp_established_options() in net/ipv4/tcp_output.c, mptcp_established_options() in
-net/mptcp/options.c), with one exception, which :attr:`Seen.sack_wanted` undoes: the mark of a D-SACK is taken off when
-the block has been written. Only packets of chosen network namespaces which a socket of this machine sends are recorded:
-what a router or a bridge passes on has no socket any more.
+net/mptcp/options.c), with one exception, which :meth:`Seen.blocks_wanted` undoes: the mark of a D-SACK is taken off
+when the block has been written. Only packets of chosen network namespaces which an IP socket of this machine sends are
+recorded: what a router or a bridge passes on has no socket any more, what a packet socket sends is not the kernel's.
 
 Not every packet has a TCP socket with state: a SYN+ACK belongs to a request for one, a reset to nobody. Those are
 recorded with their headers only. One packet that passes stacked devices (VLAN) is seen at each of them.
@@ -34,7 +34,7 @@ _LOOKUP, _CLOCK, _PROBE_READ, _RESERVE, _SUBMIT, _DISCARD = 1, 5, 113, 131, 132,
 """Helpers (bpf-helpers(7)): bpf_map_lookup_elem, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_ringbuf_*."""
 _NO_WAKEUP = 1
 _TIME_WAIT, _NEW_SYN_RECV, _SOCK_STREAM, _IPPROTO_TCP = 6, 12, 1, 6
-_AF_INET6 = 10
+_AF_INET, _AF_INET6 = 2, 10
 
 _HEADS = struct.Struct("=QIIIHHHBBII")
 _TIME, _TAG, _INTERFACE, _LENGTH, _NETWORK, _TRANSPORT, _GSO, _LEVEL, _STATE, _RCV_NXT, _SND_NXT = (
@@ -72,6 +72,7 @@ class Offsets:
     namespace: Field
     namespace_number: Field
     interface: Field
+    family: Field
     state: Field
     type: Field
     rcv_nxt: Field
@@ -149,18 +150,18 @@ class Seen:
     postponed: tuple[tuple[str, int], ...] = ()
     """Address signals that are still to be sent, as (name, size without padding)."""
 
-    def sack_wanted(self, sent: tuple[tuple[int, int], ...]) -> int:
-        """min(4, num_sacks + dsack) as the writer saw it, given the blocks on the segment.
+    def blocks_wanted(self, sent: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        """The min(4, num_sacks + dsack) blocks that the writer was to report, given those on the segment.
 
         A D-SACK that was sent is the first block and no longer marked (tcp_options_write() clears the mark): it was
         there when the first block is the socket's D-SACK block and not its first ordinary one, or both are alike and
         it is on the segment twice.
         """
+        ordinary = self.selective_acks[: self.num_sacks]
         dsack = self.has_dsack
         if not dsack and sent and sent[0] == self.duplicate_sack:
-            ordinary = self.selective_acks[: self.num_sacks]
             dsack = not ordinary or sent[0] != ordinary[0] or (len(sent) > 1 and sent[1] == sent[0])
-        return min(_SACK_BLOCKS, self.num_sacks + dsack)
+        return ((self.duplicate_sack, *ordinary) if dsack else ordinary)[:_SACK_BLOCKS]
 
 
 def find_offsets(types: Btf) -> Offsets:
@@ -179,6 +180,7 @@ def find_offsets(types: Btf) -> Offsets:
         namespace=types.field("net_device", "nd_net.net"),
         namespace_number=types.field("net", "ns.inum"),
         interface=types.field("net_device", "ifindex"),
+        family=types.field("sock", "__sk_common.skc_family"),
         state=types.field("sock", "__sk_common.skc_state"),
         type=types.field("sock", "sk_type"),
         rcv_nxt=types.field("tcp_sock", "rcv_nxt"),
@@ -252,10 +254,14 @@ class _Program:
         self._code = Assembler()
 
     def choose(self, namespaces: int) -> None:
-        """Leave packets alone that no socket sends or that are in none of the namespaces."""
+        """Leave packets alone that no IP socket sends (but a packet socket) or that are in none of the namespaces."""
         code, at = self._code, self._at
         code.load(8, R6, R1, 0)  # the tracepoint's first argument
         self._follow(R9, R6, at.sock, _POINTER, "out")
+        self._load(R1, R9, at.family)
+        code.jump_if(R1, "==", _AF_INET, "of IP")
+        code.jump_if(R1, "!=", _AF_INET6, "out")
+        code.label("of IP")
         self._follow(R8, R6, at.device, _SECOND_POINTER, "out")
         self._follow(R8, R8, at.namespace, _POINTER, "out")
         code.store_constant(8, FRAME, _KEY, 0)
