@@ -35,7 +35,9 @@ MALFORMED_OPTIONS = 0x02
 CUT_HEADER = 0x04
 """The capture ends within the fixed TCP header: ports may be known, the rest is zero."""
 BAD_OPTION = 0x08
-"""An option has a length that its kind does not allow; the option is passed over."""
+"""An option has a length that its kind does not allow; the option is passed over (its octets are in ``rare``)."""
+FRAGMENT = 0x10
+"""The first fragment of an IP packet: ``payload`` is what this fragment has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ class SackBlocks:
 
 @dataclass(frozen=True, slots=True)
 class RareOptions:
-    """Every option other than NOP, EOL, timestamps, SACK and the first DSS, with its octets: one row for each."""
+    """Every option other than NOP, EOL and the first well-formed timestamps, SACK and DSS, with its octets: one row for
+    each. Also those of a length that their kind does not allow; ``rare_options.decode`` gives them as Unknown."""
 
     row: Int64s
     """Index of the packet in the batch."""
@@ -152,3 +155,23 @@ class Batch:
 
 DENSE: Sequence[str] = tuple(name for name in Batch.__annotations__ if name not in ("sack", "rare"))
 """Names of the columns with one value for each packet."""
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches that follow each other as one."""
+    if len(batches) == 1:
+        return batches[0]
+    dense = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in DENSE}
+    starts = np.cumsum([0, *(len(batch) for batch in batches[:-1])])
+
+    def sparse(part: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        tables = [getattr(batch, part) for batch in batches]
+        columns = {name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
+        columns["row"] = np.concatenate([table.row + start for table, start in zip(tables, starts, strict=True)])
+        return columns
+
+    return Batch(
+        **dense,
+        sack=SackBlocks(**sparse("sack", ("index", "left", "right"))),
+        rare=RareOptions(**sparse("rare", ("kind", "subtype", "size", "octets"))),
+    )

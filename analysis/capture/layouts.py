@@ -1,0 +1,217 @@
+"""Where the options are in each packet: few layouts cover millions of packets.
+
+A *layout* is an option area without its values: kinds, lengths, MPTCP subtypes and DSS flags, in their order. For each
+layout a template is kept (mask and value over the 40 octets as five words); most packets are told by comparing them
+with a few templates. What matches none is walked, option by option, all packets in lock-step
+(:mod:`analysis.capture.option_walk`), and gives new layouts; a capture with more layouts than are kept is walked
+throughout, with the same result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.capture.batch import Layout
+from analysis.capture.option_walk import AREA, MOST_OPTIONS, Walked, in_words, walk
+
+LIMIT: Final = 1 << 14
+"""Layouts with a number of their own. Those beyond share one number for each size and padding of the area."""
+_TEMPLATES: Final = 24
+"""Compared with the packets of one group before they are walked; the least used give way."""
+_SAMPLES: Final = (32, 512)
+"""How many unmatched packets are walked to find the layouts that the others may have."""
+_GROUPS: Final = (AREA // 4 + 1) * (AREA + 1)
+
+WORDS: Final[np.dtype[Any]] = np.dtype(("u8", (5,)))
+
+
+@dataclass(slots=True)
+class Options:
+    """Where the options are, for each packet; -1: there is none. Places count from the start of the option area."""
+
+    layout: NDArray[np.uint16]
+    status: NDArray[np.uint8]
+    timestamps_at: NDArray[np.int8]
+    sack_at: NDArray[np.int8]
+    sack_count: NDArray[np.uint8]
+    dss_bits: NDArray[np.uint8]
+    data_ack_at: NDArray[np.int8]
+    data_ack_octets: NDArray[np.uint8]
+    dsn_at: NDArray[np.int8]
+    dsn_octets: NDArray[np.uint8]
+    rare_count: NDArray[np.uint8]
+    rare_row: NDArray[np.int64]
+    """Of each rare option, in the order of packets and of the wire."""
+    rare_at: NDArray[np.int8]
+
+
+COLUMNS: Final = (
+    ("status", np.uint8),
+    ("timestamps_at", np.int8),
+    ("sack_at", np.int8),
+    ("sack_count", np.uint8),
+    ("dss_bits", np.uint8),
+    ("data_ack_at", np.int8),
+    ("data_ack_octets", np.uint8),
+    ("dsn_at", np.int8),
+    ("dsn_octets", np.uint8),
+    ("rare_count", np.uint8),
+)
+
+
+@dataclass(slots=True)
+class _Template:
+    number: int
+    words: list[tuple[int, np.uint64, np.uint64]]
+    """(which, mask, value) of the words that matter."""
+    hits: int = 0
+
+
+class Layouts:
+    """The layouts of a capture, numbered in the order of their first packets."""
+
+    def __init__(self, limit: int = LIMIT, templates: int = _TEMPLATES) -> None:
+        self.layouts: list[Layout] = []
+        self._limit = limit
+        self._most_templates = templates
+        self._numbers: dict[bytes, int] = {}
+        self._overflow: dict[tuple[int, int], int] = {}
+        self._templates: dict[int, list[_Template]] = {}
+        self._tables = {name: np.zeros(64, dtype=kind) for name, kind in COLUMNS}
+        self._rare = np.zeros((64, MOST_OPTIONS), dtype=np.int8)
+
+    def find(self, words: NDArray[np.uint64], octets: NDArray[np.uint8], known: NDArray[np.uint8]) -> Options:
+        """The options of packets whose areas are ``words`` (zero behind ``known``, which is at most ``octets``)."""
+        number = np.full(len(words), -1, dtype=np.intp)
+        group = (octets >> 2).astype(np.uint16) * np.uint16(AREA + 1) + known
+        present = np.flatnonzero(np.bincount(group, minlength=_GROUPS))
+        for one in present:
+            rows = None if len(present) == 1 else np.flatnonzero(group == one)
+            self._match(int(one), words, rows, number)
+        overflowed: list[tuple[NDArray[np.int64], Walked]] = []
+        for size in (*_SAMPLES, len(words)):
+            unmatched = np.flatnonzero(number < 0)
+            if not len(unmatched):
+                break
+            rows = unmatched[:size]
+            walked = walk(words[rows], octets[rows], known[rows])
+            number[rows] = self._number(walked, group[rows])
+            beyond = number[rows] >= self._limit
+            if beyond.any():
+                overflowed.append((rows, walked))
+            if len(unmatched) > len(rows):
+                rest = unmatched[len(rows) :]
+                for one in np.unique(group[rows]):
+                    here = rest[group[rest] == one]
+                    self._match(int(one), words, here, number)
+        return self._placed(number, overflowed)
+
+    def _match(
+        self, group: int, words: NDArray[np.uint64], rows: NDArray[np.int64] | None, number: NDArray[np.intp]
+    ) -> None:
+        """Tell the packets of one group by its templates."""
+        templates = self._templates.get(group, [])
+        left = words if rows is None else words[rows]
+        for template in templates:
+            if not len(left):
+                break
+            if not template.words:
+                same = np.ones(len(left), dtype=np.bool_)
+            for place, (index, mask, value) in enumerate(template.words):
+                hit = (left[:, index] & mask) == value
+                same = hit if place == 0 else same & hit
+            found = np.flatnonzero(same)
+            template.hits += len(found)
+            if len(found) == len(left):
+                number[slice(None) if rows is None else rows] = template.number
+                break
+            if len(found):
+                number[found if rows is None else rows[found]] = template.number
+                others = np.flatnonzero(~same)
+                rows = others if rows is None else rows[others]
+                left = left[others]
+        templates.sort(key=lambda template: -template.hits)
+        for template in templates:
+            template.hits //= 2
+
+    def _number(self, walked: Walked, group: NDArray[np.uint16]) -> NDArray[np.intp]:
+        """The layout of each walked packet; new ones are added."""
+        keys = np.zeros((len(group), AREA + 2), dtype=np.uint8)
+        keys[:, :AREA] = walked.image
+        keys[:, AREA:] = group.view(np.uint8).reshape(-1, 2)
+        raw = keys.view(np.dtype((np.void, AREA + 2)))[:, 0]
+        different, first, inverse = np.unique(raw, return_index=True, return_inverse=True)
+        numbers = np.empty(len(different), dtype=np.intp)
+        for which in np.argsort(first, kind="stable"):
+            row = int(first[which])
+            key = different[which].tobytes()
+            number = self._numbers.get(key)
+            if number is None:
+                number = (
+                    self._overflow_number(walked, row)
+                    if len(self._numbers) >= self._limit
+                    else self._add(key, walked, row)
+                )
+            if number < self._limit:
+                self._use_template(int(group[row]), number, walked, row)
+            numbers[which] = number
+        return numbers[inverse.reshape(-1)]
+
+    def _add(self, key: bytes, walked: Walked, row: int) -> int:
+        number = len(self.layouts)
+        # numbers behind the limit are for what has none of its own; the list has them in the order of their arrival
+        self._numbers[key] = number
+        self.layouts.append(walked.layout(row))
+        while number >= len(self._rare):
+            self._tables = {name: np.concatenate((kept, np.zeros_like(kept))) for name, kept in self._tables.items()}
+            self._rare = np.concatenate((self._rare, np.zeros_like(self._rare)))
+        for name, table in self._tables.items():
+            table[number] = getattr(walked, name)[row]
+        places = walked.rare_at[walked.rare_row == row]
+        self._rare[number, : len(places)] = places
+        return number
+
+    def _overflow_number(self, walked: Walked, row: int) -> int:
+        key = (int(walked.octets[row]), int(walked.padding[row]))
+        number = self._overflow.get(key)
+        if number is None:
+            number = self._overflow[key] = len(self.layouts)
+            octets, padding = key
+            self.layouts.append(Layout((), octets, padding, f"other:{octets}({padding} padding)"))
+        return number
+
+    def _use_template(self, group: int, number: int, walked: Walked, row: int) -> None:
+        templates = self._templates.setdefault(group, [])
+        if any(template.number == number for template in templates):
+            return
+        mask, value = in_words(walked.mask[row]), in_words(walked.image[row])
+        words = [(index, mask[index], value[index]) for index in range(5) if mask[index]]
+        del templates[self._most_templates - 1 :]
+        templates.append(_Template(number, words))
+
+    def _placed(self, number: NDArray[np.intp], overflowed: list[tuple[NDArray[np.int64], Walked]]) -> Options:
+        columns: dict[str, Any] = {name: table.take(number, mode="clip") for name, table in self._tables.items()}
+        for rows, walked in overflowed:
+            beyond = np.flatnonzero(number[rows] >= self._limit)
+            for name, column in columns.items():
+                column[rows[beyond]] = getattr(walked, name)[beyond]
+        rare_row = np.empty(0, dtype=np.int64)
+        rare_at = np.empty(0, dtype=np.int8)
+        counts = columns["rare_count"]
+        with_rare = np.flatnonzero(counts)
+        if len(with_rare):
+            count = counts[with_rare].astype(np.int64)
+            rare_row = np.repeat(with_rare, count)
+            start = np.cumsum(count) - count
+            index = np.arange(len(rare_row)) - np.repeat(start, count)
+            rare_at = self._rare[np.minimum(number[rare_row], len(self._rare) - 1), index]
+            for rows, walked in overflowed:
+                # the rows of the walk are in the order of packets: so are the rare options of those beyond the limit
+                of_walk = number[rows[walked.rare_row]] >= self._limit
+                here = np.isin(rare_row, rows) & (number[rare_row] >= self._limit)
+                rare_at[here] = walked.rare_at[of_walk]
+        return Options(number.astype(np.uint16), rare_row=rare_row, rare_at=rare_at, **columns)
