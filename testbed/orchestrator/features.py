@@ -66,7 +66,7 @@ class Feature:
 def probe_features() -> tuple[Feature, ...]:
     """All features, the basic ones first."""
     probes: list[Callable[[], Feature]] = [root, network_namespaces, mptcp, path_manager, packet_capture, attachment]
-    probes += [compiled_stacks, realtime, tbf, netem, bridge, bpf, mininet]
+    probes += [compiled_stacks, realtime, tbf, netem, bridge, kernel_ledger, mininet]
     return (*(probe() for probe in probes), *(tool(name) for name in TOOLS))
 
 
@@ -213,24 +213,17 @@ def bridge() -> Feature:
     return _tried("bridge", "links realised by the kernel", remedy, lambda: _in_namespace(probe))
 
 
-def bpf() -> Feature:
-    """bpf(2), asked for nothing: an unknown command is refused with EINVAL where the call exists and is permitted."""
+def kernel_ledger() -> Feature:
+    """Whether the kernel lets us see what its option writer went by: its BPF program is loaded and attached."""
 
     def probe() -> str:
-        import ctypes
-        import platform
+        from testbed.orchestrator.collectors import kernel_ledger as collector
 
-        numbers = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
-        number = numbers.get(platform.machine())
-        if number is None:
-            raise Unsupported(f"the number of bpf(2) on {platform.machine()} is not known here")
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.syscall(number, 0xFFFF, None, 0)
-        if (code := ctypes.get_errno()) != errno.EINVAL:
-            raise OSError(code, os.strerror(code))
-        return "the bpf system call answers"
+        return collector.probe()
 
-    return _tried("BPF", "ledgers taken inside the kernel", "boot a kernel with CONFIG_BPF_SYSCALL, as root", probe)
+    needed_by = "the option ledger of kernel endpoints (ledger=true); without it, that of captures"
+    remedy = "run as root on Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF; nothing to install"
+    return _tried("kernel ledger", needed_by, remedy, probe)
 
 
 def mininet() -> Feature:

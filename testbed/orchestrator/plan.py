@@ -228,6 +228,18 @@ def host_of(variant: Variant, flow: Flow, role: Role) -> str:
     return flow.server_host or variant.topology.server.name
 
 
+def kernel_hosts(variant: Variant) -> tuple[str, ...]:
+    """The hosts on which the kernel's stack is an end of a flow, in the order of the topology."""
+    roles: tuple[Role, ...] = ("client", "server")
+    ends = {
+        host_of(variant, flow, role)
+        for flow in variant.flows
+        for role in roles
+        if not (flow.client if role == "client" else flow.server).is_userspace
+    }
+    return tuple(host.name for host in variant.topology.hosts if host.name in ends)
+
+
 def path_of(topology: Topology, client_address: str, server_address: str, family: Family) -> str | None:
     """The path that a subflow between these addresses takes; None when they are of none.
 

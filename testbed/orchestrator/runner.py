@@ -119,6 +119,8 @@ def _open(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         "overrides": dict(request.overrides),
         **surroundings,
     }
+    if notes := _notes(request):
+        document["notes"] = notes
     directory = RunDirectory.create(request.parent, experiment.name, digest, document)
     for number, variant in enumerate(experiment.variants):
         topology = variant.topology.resolved()
@@ -126,6 +128,17 @@ def _open(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         directory.write_file(f"{stem}.svg", drawing.as_svg(topology, id_prefix=f"network{number}"))
         directory.write_file(f"{stem}.txt", drawing.as_text(topology))
     return directory
+
+
+def _notes(request: RunRequest) -> list[str]:
+    """What a reader of the report has to know of this machine."""
+    experiment = request.experiment
+    if request.backend == "sim" or not experiment.ledger:
+        return []
+    if not any(planning.kernel_hosts(variant) for variant in experiment.variants):
+        return []
+    feature = features.kernel_ledger()
+    return [] if feature.available else [f"The option ledger has no rows of the kernel's ends: {feature.detail}"]
 
 
 def _reopened(path: Path, surroundings: Mapping[str, Any]) -> RunDirectory:

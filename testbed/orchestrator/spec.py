@@ -213,8 +213,8 @@ class Experiment:
     capture: bool = False
     """Headers of all packets at the interfaces of both ends, in ``captures/``."""
     ledger: bool = False
-    """Userspace ends record the options of every segment that they build: wanted, sent, left out and why
-    (``segments.parquet``)."""
+    """Options of every segment that an end builds: wanted, sent, left out and why (``segments.parquet``). Userspace
+    ends write it down themselves; of kernel ends it is read by BPF where the machine allows (``kernel_ledger.py``)."""
     sample_interval_ns: int = 100_000_000
     expectations: tuple[Expectation, ...] = ()
 

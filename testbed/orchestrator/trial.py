@@ -28,7 +28,8 @@ from testbed.orchestrator import endpoint_process, network_commands, qdisc_check
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.backends.base import plan_network
 from testbed.orchestrator.backends.mininet import MininetLab, package_path
-from testbed.orchestrator.collectors.trial_collectors import TrialCollectors
+from testbed.orchestrator.collectors.kernel_ledger_rows import FlowEnd, KernelRows
+from testbed.orchestrator.collectors.trial_collectors import KERNEL_LEDGER, TrialCollectors
 from testbed.orchestrator.emulator import RelayError
 from testbed.orchestrator.endpoint_process import Conversation, EndpointFailed, EndpointProcess
 from testbed.orchestrator.errors import InvalidTrial, NotReady, Unsupported
@@ -357,8 +358,24 @@ class _Carrying:
             if len(there) == 2:
                 self._judge_results(flow, client, server)
         ends = traffic.conversation.endpoints
+        self._take_kernel_segments(traffic)
         own = [(item.host, item.result.counters) for item in ends if item.result is not None and item.result.counters]
         self.observed.counters = trial_rows.with_userspace_counters(number, self.observed.counters, own)
+
+    def _take_kernel_segments(self, traffic: _Traffic) -> None:
+        tags = {host: tag for tag, host in enumerate(traffic.collectors.kernel_hosts)}
+        if not tags:
+            return
+        ends = [
+            FlowEnd(item.configuration.flow, item.configuration.role, tags[item.host], item.configuration.port)
+            for item in traffic.conversation.endpoints
+            if not item.configuration.endpoint.is_userspace
+        ]
+        kernel = KernelRows(ends, traffic.epoch_ns)
+        rows = kernel.rows(traffic.collectors.kernel_segments())
+        self.observed.segments += [{"trial": self.trial.number, **row} for row in rows]
+        if kernel.unassigned:
+            self._note(KERNEL_LEDGER, f"{kernel.unassigned} segments of no flow are left out")
 
     def _judge_results(self, flow: Flow, client: FlowResult, server: FlowResult) -> None:
         for result in (client, server):

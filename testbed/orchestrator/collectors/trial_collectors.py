@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +10,13 @@ from types import TracebackType
 from typing import Any
 
 from testbed.endpoint.protocol import SampleRow
+from testbed.orchestrator import plan as planning
 from testbed.orchestrator.backends.base import Lab
+from testbed.orchestrator.bpf.segment_program import Seen
 from testbed.orchestrator.collectors.capture import CaptureCollector
 from testbed.orchestrator.collectors.counters import CounterCollector
 from testbed.orchestrator.collectors.host import HostLoadCollector
+from testbed.orchestrator.collectors.kernel_ledger import KernelLedger
 from testbed.orchestrator.collectors.kernel_log import KernelLogCollector, KernelMessage
 from testbed.orchestrator.collectors.qdisc import QdiscCollector
 from testbed.orchestrator.network_plan import EMULATOR
@@ -21,6 +25,10 @@ from testbed.orchestrator.spec import Experiment, Variant
 
 WARNING_LEVEL = 4
 """syslog(2): warning; what is graver is an event of the trial."""
+
+
+KERNEL_LEDGER = "kernel ledger"
+"""Subject of the events that tell what it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,10 @@ class TrialCollectors:
         if experiment.capture:
             ends = [(end.node, end.name) for host in hosts for end in lab.plan.interfaces(host)]
             self._capture = CaptureCollector(ends, directory / "captures", _start_in(lab))
+        hosts_of_kernel = planning.kernel_hosts(variant)
+        self._ledger: KernelLedger | None = None
+        if experiment.ledger and hosts_of_kernel:
+            self._ledger = KernelLedger({host: lab.namespace_fd(host) for host in hosts_of_kernel}, directory)
         self._stack = ExitStack()
 
     def __enter__(self) -> TrialCollectors:
@@ -63,9 +75,21 @@ class TrialCollectors:
         if self._capture is not None:
             self._stack.callback(self._capture.close)
             self._capture.start(0)
+        if self._ledger is not None:
+            self._stack.callback(self._ledger.close)
+            self._ledger.start()
         self._counters.start(0)
         if self._qdisc is not None:
             self._qdisc.start(0)
+
+    @property
+    def kernel_hosts(self) -> tuple[str, ...]:
+        """The hosts whose kernel's segments are recorded, in the order of their tags."""
+        return self._ledger.hosts if self._ledger is not None else ()
+
+    def kernel_segments(self) -> Iterable[Seen]:
+        """What the kernels of those hosts sent, between :meth:`finish` and the end of the block."""
+        return self._ledger.segments() if self._ledger is not None else ()
 
     def start(self, epoch_ns: int) -> None:
         """The traffic begins now."""
@@ -90,6 +114,14 @@ class TrialCollectors:
                 if capture.dropped:
                     text = f"{capture.dropped} of {capture.packets + capture.dropped} packets are not in the capture"
                     collected.events.append(_warning(0, f"{capture.node} {capture.interface}", text))
+        if self._ledger is not None:
+            self._ledger.stop()
+            if self._ledger.reason:
+                text = f"there are no rows of source kernel: {self._ledger.reason}"
+                collected.events.append(_warning(0, KERNEL_LEDGER, text))
+            elif self._ledger.lost:
+                text = f"{self._ledger.lost} segments found no room and are missing"
+                collected.events.append(_warning(0, KERNEL_LEDGER, text))
         self._take_log(collected)
         return collected
 
