@@ -1,8 +1,8 @@
 """Interval arithmetic over columns: which octets of a segment had been sent before, by whom, and which are new.
 
-All intervals are half-open. Positions of many streams lie side by side in one line of int64 (:class:`Line`), so that one
-call serves all streams of a batch. What is kept between batches is a set of disjoint fragments (:class:`History`): one
-for each stream and hole, not one for each segment.
+All intervals are half-open. Positions of many streams lie side by side in one line of int64 (:class:`Line`), so that
+one call serves all streams of a batch. What is kept between batches is a set of disjoint fragments (:class:`History`):
+one for each stream and hole, not one for each segment.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class History:
 
 
 def _joined(start: Int64s, end: Int64s, mask: UInt64s, loose: Bools | None) -> tuple[Int64s, Int64s, UInt64s]:
-    """Touching fragments of the same senders become one; ``loose`` ones also with other senders (all are remembered)."""
+    """Touching fragments of the same senders become one; ``loose`` ones also those of others (all are remembered)."""
     same = mask[1:] == mask[:-1]
     if loose is not None:
         same |= loose[1:] & loose[:-1]
@@ -288,4 +288,5 @@ class _Cells:
             np.add.at(result, row[told], octets[told])
             sums.append(result)
         new = ~by_any
-        return Earlier(*sums, row[new], self._points[cell[new]], self._points[cell[new] + 1])
+        anybody, own, others = sums
+        return Earlier(anybody, own, others, row[new], self._points[cell[new]], self._points[cell[new] + 1])
