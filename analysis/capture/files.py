@@ -9,6 +9,8 @@ from typing import Final
 
 from analysis.capture.errors import CaptureError
 from analysis.capture.pcap import PcapReader
+from analysis.capture.pcapng import BEGINNING as PCAPNG_BEGINNING
+from analysis.capture.pcapng import PcapngReader
 from analysis.capture.records import Damage, Interface, Records
 from analysis.capture.sources import Source, open_source, refuse_what_is_no_capture
 from analysis.capture.window import Window
@@ -16,8 +18,6 @@ from analysis.capture.window import Window
 CHUNK_OCTETS: Final = 1 << 22
 _FEW_RECORDS: Final = 1 << 14
 """Records in a chunk under which a wider one is faster."""
-
-_PCAPNG: Final = b"\x0a\x0d\x0d\x0a"
 
 
 class CaptureFile:
@@ -65,12 +65,12 @@ class CaptureFile:
                 yield records
                 if octets is None and len(records) < _FEW_RECORDS and not window.ended:
                     window.widen_if_narrow()
-            elif reader.problem or window.ended:
+            if reader.problem or (records is None and window.ended):
                 break
-            window.refill() if not reader.problem else None
+            window.refill()
         self._end(reader, window)
 
-    def _begin(self, window: Window) -> PcapReader:
+    def _begin(self, window: Window) -> PcapReader | PcapngReader:
         window.refill()
         while len(window) < 64 and not window.ended:
             window.refill()
@@ -78,19 +78,22 @@ class CaptureFile:
             raise CaptureError(f"{self.name}: {window.failure or 'is empty'}")
         beginning = window.buffer[: min(len(window), 8)].tobytes()
         refuse_what_is_no_capture(self.name, beginning)
-        reader = PcapReader(self.name, window)
+        reader = (PcapngReader if beginning.startswith(PCAPNG_BEGINNING) else PcapReader)(self.name, window)
         self.interfaces = reader.interfaces
         self.packets = 0
         self.damage = None
         self.warnings = []
         return reader
 
-    def _end(self, reader: PcapReader, window: Window) -> None:
+    def _end(self, reader: PcapReader | PcapngReader, window: Window) -> None:
         what = reader.problem or window.failure or reader.unfinished(window)
         if what:
-            self.damage = Damage(window.position, reader.packets, what)
+            octet = window.position if reader.problem_at is None else reader.problem_at
+            self.damage = Damage(octet, reader.packets, what)
+            self.warnings.append(f"{self.name}: damaged at octet {octet} after {reader.packets} packets: {what}")
+        if reader.untimed:
             self.warnings.append(
-                f"{self.name}: damaged at octet {window.position} after {reader.packets} packets: {what}"
+                f"{self.name}: {reader.untimed} of {reader.packets} packets have no time (simple packet blocks)"
             )
 
 

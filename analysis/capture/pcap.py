@@ -57,6 +57,8 @@ class PcapReader:
         self.packets = 0
         self.problem = ""
         """Why nothing more can be taken, if it is not that the file is at its end."""
+        self.problem_at: int | None = None
+        self.untimed = 0
         window.start = FILE_HEADER_OCTETS
         self._walk = RecordWalk(
             self._order,
