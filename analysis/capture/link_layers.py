@@ -131,7 +131,7 @@ def _loopback(octets: Octets, offset: Places, end: Places) -> tuple[Places, Code
 def _ppp(octets: Octets, offset: Places, end: Places, link: int) -> tuple[Places, Codes]:
     """RFC 1661 section 2, RFC 1662 section 3.1: address and control (ff 03) may be left out, and the first octet of
     the protocol, of which the last is odd and the others even."""
-    at = offset + 2 * (octets.take(_U2, offset) == 0xFF03)
+    at = offset + 2 * ((octets.take(_U2, offset) == 0xFF03) & (offset + 2 <= end))
     cisco = np.zeros(len(offset), dtype=np.bool_)
     if link == LINK_PPP_HDLC:
         cisco = np.isin(octets.take(_U1, offset), (0x0F, 0x8F))
