@@ -1,0 +1,226 @@
+"""What an endpoint holds out of order, replayed from the packets at its interface: the SACK blocks that it wants.
+
+The capture shows packets *before* the endpoint has handled them: those under way between the interface and TCP (a
+backlog while the process is inside a system call, a batch that a userspace stack reads at once) are on record and not
+yet known to the segment that leaves. So arrivals wait in a queue and are taken in their order by the segments that
+leave, as far as the acknowledgment on each allows: one that would lead beyond it has not been handled yet, nor has
+what came behind it. Where no arrival explains the acknowledgment it is believed all the same (the capture missed one,
+or the endpoint knew more): **every segment that leaves sets rcv_nxt again**. Blocks that are reported are believed
+too: they show which of the arrivals that change no acknowledgment have been handled, and that one at the head of the
+queue was thrown away (a damaged packet). And a segment with room for a further block shows that there was none.
+
+Rules: the blocks most recently changed come first; ranges merge where they touch; a duplicate is wanted as a D-SACK
+until one segment has carried it (RFC 2018, RFC 2883). What stacks do differently is a :class:`Receiver`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+MOST_BLOCKS = 4
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """How a stack keeps its blocks."""
+
+    remembered: int
+    """Blocks that it can report; older ones are forgotten until something touches them. 0: all."""
+    holds_fin: bool
+    """Whether a FIN out of order is part of a block (its octet of the sequence space)."""
+
+
+LINUX = Receiver(remembered=4, holds_fin=True)
+"""``tp->selective_acks`` has four places (tcp_sack_new_or_extend); ``end_seq`` counts the FIN."""
+USERSPACE = Receiver(remembered=0, holds_fin=False)
+"""testbed.tcp.receive_queue."""
+RECEIVERS = {"linux": LINUX, "userspace": USERSPACE}
+
+
+class Replay:
+    """One subflow's receiver while something is held, or arrivals wait. Numbers are unwrapped and relative."""
+
+    __slots__ = ("blocks", "dsack", "limit", "pending", "rcv_nxt")
+
+    def __init__(self, rcv_nxt: int, edge: int, receiver: Receiver = LINUX) -> None:
+        self.rcv_nxt = rcv_nxt
+        self.blocks: list[Range] = []
+        """Held and known, the most recently changed first."""
+        self.dsack: Range | None = None
+        self.pending: deque[Range] = deque()
+        """Arrivals that no segment has shown to be handled."""
+        self.limit = receiver.remembered
+        if edge > rcv_nxt:
+            self.pending.append((rcv_nxt, edge))
+
+    def arrives(self, start: int, end: int) -> None:
+        """A packet with something in it passes the interface."""
+        self.pending.append((start, end))
+
+    def leaves(self, ack: int, sent: tuple[Range, ...] = (), is_all: bool = False) -> tuple[Range, ...]:
+        """A segment leaves that acknowledges ``ack`` and reports ``sent``: the ranges that it wanted to report.
+
+        ``is_all``: it had room for more.
+        """
+        if not sent and not is_all:
+            self._catch_up(ack)
+        else:
+            self._catch_up_with(ack, sent, is_all)
+        if not self.blocks and self.dsack is None:
+            return sent
+        wanted = self._reported()
+        if sent:
+            if wanted[: len(sent)] != sent:
+                wanted = (*sent, *(one for one in wanted if one not in sent))[: max(len(sent), len(wanted))]
+            self.dsack = None
+        return wanted
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is held, no duplicate is to be reported, and what waits is in order."""
+        if self.blocks or self.dsack is not None:
+            return False
+        edge = self.rcv_nxt
+        for start, end in self.pending:
+            if start != edge:
+                return False
+            edge = end
+        return True
+
+    @property
+    def edge(self) -> int:
+        """The end of what is in order, waiting arrivals included, while :attr:`is_quiet`."""
+        return self.pending[-1][1] if self.pending else self.rcv_nxt
+
+    # --- inside ---
+
+    def _reported(self) -> tuple[Range, ...]:
+        if self.dsack is None:
+            return tuple(self.blocks[:MOST_BLOCKS])
+        return (self.dsack, *self.blocks)[:MOST_BLOCKS]
+
+    def _catch_up(self, ack: int) -> None:
+        """Handle what waits, as far as ``ack`` allows."""
+        pending = self.pending
+        while pending and self._handle(ack):
+            pass
+        if ack > self.rcv_nxt:
+            self._set_again(ack)
+
+    def _handle(self, ack: int) -> bool:
+        """The arrival at the head; False: it has not been handled."""
+        start, end = self.pending[0]
+        rcv_nxt = self.rcv_nxt
+        if end <= rcv_nxt:
+            self.dsack = (start, end)
+        elif start > rcv_nxt:
+            self._hold(start, end)
+        elif ack <= rcv_nxt:
+            return False  # it would lead beyond what is acknowledged
+        elif end > ack:
+            # A part of it was taken: the window ended there, or these are several arrivals joined.
+            self._advance(start, ack, ack)
+            self.pending[0] = (ack, end)
+            return False
+        else:
+            self._advance(start, end, ack)
+        self.pending.popleft()
+        return True
+
+    def _advance(self, start: int, end: int, ack: int) -> None:
+        """In-order octets up to ``end`` are here, which is at most ``ack``."""
+        if start < self.rcv_nxt:
+            self.dsack = (start, self.rcv_nxt)
+        if self.blocks:
+            reach = end
+            for left, right in sorted(self.blocks):
+                if left > reach:
+                    break
+                if left < end:
+                    self.dsack = (left, min(end, right))
+                reach = max(reach, right)
+            if reach > ack:
+                reach = end  # what would have been joined is not there: the endpoint threw it away
+                self.blocks = [block for block in self.blocks if block[0] > end]
+            else:
+                self.blocks = [block for block in self.blocks if block[1] > reach]
+            end = reach
+        self.rcv_nxt = end
+
+    def _hold(self, start: int, end: int) -> None:
+        """Octets behind a hole: their block comes first."""
+        rest = []
+        low, high = start, end
+        for block in self.blocks:
+            left, right = block
+            if right < start or left > end:
+                rest.append(block)
+                continue
+            if left < end and start < right:
+                self.dsack = (max(start, left), min(end, right))
+            low, high = min(low, left), max(high, right)
+        rest.insert(0, (low, high))
+        if self.limit and len(rest) > self.limit:
+            rest.pop()
+        self.blocks = rest
+
+    def _set_again(self, ack: int) -> None:
+        self.rcv_nxt = ack
+        if self.blocks:
+            self.blocks = [block for block in self.blocks if block[0] > ack]
+
+    def _catch_up_with(self, ack: int, sent: tuple[Range, ...], is_all: bool) -> None:
+        """The same with what the segment reports, which shows how far the endpoint has come."""
+        before = (self.rcv_nxt, list(self.blocks), self.dsack, deque(self.pending)) if self.pending else None
+        self._catch_up(ack)
+        if self._explains(sent, is_all):
+            return
+        if before is not None:
+            after = (self.rcv_nxt, self.blocks, self.dsack, self.pending)
+            self.rcv_nxt, self.blocks, self.dsack, self.pending = before
+            if self._find(ack, sent, is_all):
+                return
+            self.rcv_nxt, self.blocks, self.dsack, self.pending = after
+        reported = [block for block in sent if block[0] > ack]
+        self._skip_to(reported)
+        self._believe(reported)
+        if is_all:
+            self.blocks = [block for block in self.blocks if block in sent]
+            self.dsack = None
+
+    def _explains(self, sent: tuple[Range, ...], is_all: bool) -> bool:
+        reported = self._reported()
+        return reported == sent if is_all else reported[: len(sent)] == sent
+
+    def _find(self, ack: int, sent: tuple[Range, ...], is_all: bool) -> bool:
+        """Handle just as much of what waits as explains both ``ack`` and ``sent``; False: nothing does."""
+        found = None
+        while True:
+            if self.rcv_nxt == ack and self._explains(sent, is_all):
+                found = (self.rcv_nxt, list(self.blocks), self.dsack, deque(self.pending))
+            if not self.pending or not self._handle(ack):
+                break
+        if found is None:
+            return False
+        self.rcv_nxt, self.blocks, self.dsack, self.pending = found
+        return True
+
+    def _skip_to(self, reported: list[Range]) -> None:
+        """What is reported came behind an arrival that would lead beyond ``ack``: the endpoint threw that one away."""
+        while self.pending and not all(self._holds(block) for block in reported):
+            start, end = self.pending.popleft()
+            if start > self.rcv_nxt:
+                self._hold(start, end)
+
+    def _believe(self, reported: list[Range]) -> None:
+        for start, end in reversed(reported):
+            if not self._holds((start, end)):
+                dsack = self.dsack
+                self._hold(start, end)
+                self.dsack = dsack
+
+    def _holds(self, block: Range) -> bool:
+        return any(left <= block[0] and block[1] <= right for left, right in self.blocks)
