@@ -204,9 +204,9 @@ def read_all(path: Path) -> dict[str, Any]:
     from analysis.capture.reader import open_capture
 
     begin = time.perf_counter()
-    capture = open_capture(path)
-    packets = sum(map(len, capture.batches()))
-    return {"seconds": time.perf_counter() - begin, "packets": packets, "layouts": len(capture.layouts)}
+    with open_capture(path) as capture:
+        packets = sum(map(len, capture.batches()))
+        return {"seconds": time.perf_counter() - begin, "packets": packets, "layouts": len(capture.layouts)}
 
 
 def write_tables(path: Path) -> dict[str, Any]:

@@ -157,13 +157,13 @@ def eventful_transfer() -> Transfer:
     ADD_ADDR and its echo by the path manager; MP_PRIO and REMOVE_ADDR by commands while data flows.
     """
     calm = replace(LOSSY, loss=RandomLoss(probability=0.002), rate_bit_s=40_000_000)
-    scenario = lossy_scenario(size=6_000_000, paths=(calm, calm), seed=11)
+    scenario = lossy_scenario(size=10_000_000, paths=(calm, calm), seed=11)
     checksums = replace(LINUX, checksum=True)
     scenario = replace(scenario, client=checksums, server=checksums)
     during = [
-        (0.5, "server", _endpoint_command("change", "id", "1", "backup")),
-        (0.8, "server", _endpoint_command("change", "id", "1", "nobackup")),
-        (1.1, "server", _endpoint_command("delete", "id", "1")),
+        (0.3, "server", _endpoint_command("change", "id", "1", "backup")),
+        (0.5, "server", _endpoint_command("change", "id", "1", "nobackup")),
+        (0.7, "server", _endpoint_command("delete", "id", "1")),
     ]
     return transfer(scenario, scratch(), during=during)
 
