@@ -81,10 +81,10 @@ def panel(
 ) -> Markup:
     """The drawing of a panel, axes and labels of ticks included; its heading and legend are the page's."""
     strip = _STRIP_ROW * (1 + max(_label_rows(marks, x_axis), default=0)) + 6 if marks and labelled_marks else 4
-    inside = [_bands(bands, x_axis, height), _grid(x_axis, y_axis, height)]
+    inside = [_bands(bands, x_axis, height), grid(x_axis, y_axis, height)]
     inside.append(svg.stretched(height, *(_drawn(curve, x_axis, y_axis, height) for curve in curves)))
     inside += [_mark(mark, row, x_axis, height, strip, labelled=labelled_marks) for mark, row in _rows(marks, x_axis)]
-    inside += [*overlay, _tick_labels(x_axis, y_axis, height)]
+    inside += [*overlay, tick_labels(x_axis, y_axis, height)]
     body = svg.element("g", *inside, transform=f"translate(0 {strip})")
     return svg.figure(title, description, height + strip + 20, body)
 
@@ -115,7 +115,8 @@ def _bands(bands: Sequence[Band], x_axis: Axis, height: int) -> Markup:
     return svg.element("g", *shapes)
 
 
-def _grid(x_axis: Axis, y_axis: Axis, height: int) -> Markup:
+def grid(x_axis: Axis, y_axis: Axis, height: int) -> Markup:
+    """Lines at the ticks of both axes."""
     lines = []
     for share, _ in y_axis.shown_ticks():
         y = height * (1 - share)
@@ -126,7 +127,8 @@ def _grid(x_axis: Axis, y_axis: Axis, height: int) -> Markup:
     return svg.element("g", *lines, class_="grid")
 
 
-def _tick_labels(x_axis: Axis, y_axis: Axis, height: int) -> Markup:
+def tick_labels(x_axis: Axis, y_axis: Axis, height: int) -> Markup:
+    """Numbers at the ticks; the last one across has the unit."""
     texts = [
         svg.element("text", label, x=-7, y=height * (1 - share) + 4, text_anchor="end")
         for share, label in y_axis.shown_ticks()
