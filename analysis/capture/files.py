@@ -93,7 +93,7 @@ class CaptureFile:
             self.warnings.append(f"{self.name}: damaged at octet {octet} after {reader.packets} packets: {what}")
         if reader.untimed:
             self.warnings.append(
-                f"{self.name}: {reader.untimed} of {reader.packets} packets have no time (simple packet blocks)"
+                f"{self.name}: {reader.untimed} of {reader.packets} packets have no time that can be told"
             )
 
 

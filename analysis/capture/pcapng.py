@@ -72,9 +72,11 @@ class PcapngReader:
         self._section = -1
         self._section_first = 0
         """Number of the first interface of the section."""
-        self._clocks: list[Clock] = []
-        self._clock_of: list[int] = []
-        self._kept = _Columns(np.zeros(0, np.uint16), np.zeros(0, np.int64), np.zeros(0, np.intp))
+        self._clocks: dict[Clock, int] = {}
+        # of the interfaces, by number
+        self._link = np.zeros(_MOST_INTERFACES, np.uint16)
+        self._snaplen = np.zeros(_MOST_INTERFACES, np.int64)
+        self._clock = np.zeros(_MOST_INTERFACES, np.intp)
         self._passed: tuple[int, int] | None = None
         """Position and length of a long block that was passed over up to its trailer."""
         self._walks = {
@@ -111,7 +113,8 @@ class PcapngReader:
             find = None if self._plain_in == window.origin else self._find
             starts = self._walks[self._order].starts(buffer, window.start, window.end, find)
             if not len(starts):
-                self._pass_over_long_block(window)
+                if self._passes_over_long_block(window):
+                    continue
                 break
             blocks = self._well_formed(window, starts)
             records = self._take_blocks(window, blocks) if len(blocks) else None
@@ -190,7 +193,7 @@ class PcapngReader:
         blocks = blocks.before(most)
         if not len(blocks):
             return None
-        packets = packet_blocks(self._words(buffer), blocks, described, self._columns().snaplen)
+        packets = packet_blocks(self._words(buffer), blocks, described, self._snaplen)
         bad = packets.first_bad()
         if bad is not None:
             # what was described behind the bad block does not count
@@ -204,16 +207,16 @@ class PcapngReader:
         return self._records(buffer, packets) if len(packets) else None
 
     def _records(self, buffer: Bytes, packets: PacketBlocks) -> Records:
-        columns = self._columns()
         number = packets.first + packets.index
         if len(self._clocks) == 1:
-            time_ns = self._clocks[0].nanoseconds(packets.ticks)
+            time_ns = next(iter(self._clocks)).nanoseconds(packets.ticks)
         else:
             time_ns = np.empty(len(packets), np.int64)
-            clock = columns.clock[number]
-            for each in np.unique(clock).tolist():
-                rows = clock == each
-                time_ns[rows] = self._clocks[each].nanoseconds(packets.ticks[rows])
+            of_packet = self._clock[number]
+            clocks = list(self._clocks)
+            for each in np.unique(of_packet).tolist():
+                rows = of_packet == each
+                time_ns[rows] = clocks[each].nanoseconds(packets.ticks[rows])
         time_ns[packets.simple] = NO_TIME
         self.untimed += int(np.count_nonzero(time_ns == NO_TIME))
         first_frame = self.packets + 1
@@ -225,7 +228,7 @@ class PcapngReader:
             wire=packets.wire,
             time_ns=time_ns,
             interface=number.astype(np.uint16),
-            link=columns.link[number],
+            link=self._link[number],
             first_frame=first_frame,
         )
 
@@ -258,30 +261,20 @@ class PcapngReader:
         name, clock = _options(body[8:], self._order)
         number = len(self.interfaces)
         self.interfaces.append(Interface(number, self._section, number - self._section_first, link, snaplen, name))
-        if clock not in self._clocks:
-            self._clocks.append(clock)
-        self._clock_of.append(self._clocks.index(clock))
+        self._link[number] = link
+        self._snaplen[number] = snaplen
+        self._clock[number] = self._clocks.setdefault(clock, len(self._clocks))
         return ""
 
     def _forget(self, interfaces: int, section: int, section_first: int) -> None:
         del self.interfaces[interfaces:]
-        del self._clock_of[interfaces:]
         self._section, self._section_first = section, section_first
 
-    def _columns(self) -> _Columns:
-        if len(self._kept.link) != len(self.interfaces):
-            self._kept = _Columns(
-                np.array([interface.link for interface in self.interfaces], np.uint16),
-                np.array([interface.snaplen for interface in self.interfaces], np.int64),
-                np.array(self._clock_of, np.intp),
-            )
-        return self._kept
-
-    def _pass_over_long_block(self, window: Window) -> None:
-        """If the block that begins in the window is too long to be held: nothing of it matters, or it is a problem."""
+    def _passes_over_long_block(self, window: Window) -> bool:
+        """Pass over the block that begins in the window, if it is too long to be held: nothing of it may matter."""
         length = self._word(window.buffer, window.start + 4)
         if _BLOCK_OCTETS <= length <= _LONGEST_BLOCK:
-            return
+            return False
         kind = self._word(window.buffer, window.start)
         if length < _BLOCK_OCTETS:
             self.problem = f"a block cannot have {length} octets"
@@ -290,6 +283,8 @@ class PcapngReader:
         else:
             self._passed = window.position, length
             window.skip((length + 3 & ~3) - 4)
+            return True
+        return False
 
     def _take_trailer(self, window: Window) -> bool:
         """The end of a block that was passed over, if there is one; whether blocks can be read."""
@@ -320,15 +315,6 @@ class PcapngReader:
         index, at, length = index[good], at[good], length[good]
         good = words[at + (length >> 2) - 1] == length
         return index[good], at[good] << 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Of the interfaces, by number."""
-
-    link: NDArray[np.uint16]
-    snaplen: NDArray[np.int64]
-    clock: NDArray[np.intp]
 
 
 def _options(body: bytes, order: str) -> tuple[str, Clock]:
