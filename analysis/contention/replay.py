@@ -10,7 +10,8 @@ too: they show which of the arrivals that change no acknowledgment have been han
 queue was thrown away (a damaged packet). And a segment with room for a further block shows that there was none.
 
 Rules: the blocks most recently changed come first; ranges merge where they touch; a duplicate is wanted as a D-SACK
-until one segment has carried it (RFC 2018, RFC 2883). What stacks do differently is a :class:`Receiver`.
+until one segment has carried it (RFC 2018, RFC 2883); a segment older than the timestamp echoed last is refused (PAWS).
+What stacks do differently is a :class:`Receiver`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,14 @@ from dataclasses import dataclass
 MOST_BLOCKS = 4
 
 Range = tuple[int, int]
+Arrival = tuple[int, int, int]
+"""First octet, end, timestamp."""
+NO_STAMP = -1
+_M32 = 0xFFFF_FFFF
+_HALF = 0x8000_0000
+
+
+_Copy = tuple[int, list[Range], Range | None, deque[Arrival], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,44 +40,55 @@ class Receiver:
     """Blocks that it can report; older ones are forgotten until something touches them. 0: all."""
     holds_fin: bool
     """Whether a FIN out of order is part of a block (its octet of the sequence space)."""
+    reports_outdated: bool
+    """Whether old octets on a segment that PAWS refuses (RFC 7323 section 5) are reported as a duplicate."""
 
 
-LINUX = Receiver(remembered=4, holds_fin=True)
-"""``tp->selective_acks`` has four places (tcp_sack_new_or_extend); ``end_seq`` counts the FIN."""
-USERSPACE = Receiver(remembered=0, holds_fin=False)
-"""testbed.tcp.receive_queue."""
+LINUX = Receiver(remembered=4, holds_fin=True, reports_outdated=True)
+"""``tp->selective_acks`` has four places (tcp_sack_new_or_extend); ``end_seq`` counts the FIN; tcp_send_dupack."""
+USERSPACE = Receiver(remembered=0, holds_fin=False, reports_outdated=False)
+"""testbed.tcp.receive_queue, testbed.tcp.arrival."""
 RECEIVERS = {"linux": LINUX, "userspace": USERSPACE}
 
 
 class Replay:
     """One subflow's receiver while something is held, or arrivals wait. Numbers are unwrapped and relative."""
 
-    __slots__ = ("blocks", "dsack", "limit", "pending", "rcv_nxt")
+    __slots__ = ("acked", "blocks", "dsack", "pending", "rcv_nxt", "receiver", "ts_recent")
 
     def __init__(self, rcv_nxt: int, edge: int, receiver: Receiver = LINUX) -> None:
         self.rcv_nxt = rcv_nxt
         self.blocks: list[Range] = []
         """Held and known, the most recently changed first."""
         self.dsack: Range | None = None
-        self.pending: deque[Range] = deque()
+        self.pending: deque[Arrival] = deque()
         """Arrivals that no segment has shown to be handled."""
-        self.limit = receiver.remembered
+        self.acked = rcv_nxt
+        """What was acknowledged last."""
+        self.ts_recent = NO_STAMP
+        """RFC 7323 section 4.3: the timestamp that the endpoint would echo."""
+        self.receiver = receiver
         if edge > rcv_nxt:
-            self.pending.append((rcv_nxt, edge))
+            self.pending.append((rcv_nxt, edge, NO_STAMP))
 
-    def arrives(self, start: int, end: int) -> None:
+    def arrives(self, start: int, end: int, stamp: int = NO_STAMP) -> None:
         """A packet with something in it passes the interface."""
-        self.pending.append((start, end))
+        self.pending.append((start, end, stamp))
 
-    def leaves(self, ack: int, sent: tuple[Range, ...] = (), is_all: bool = False) -> tuple[Range, ...]:
+    def leaves(
+        self, ack: int, sent: tuple[Range, ...] = (), is_all: bool = False, echo: int = NO_STAMP
+    ) -> tuple[Range, ...]:
         """A segment leaves that acknowledges ``ack`` and reports ``sent``: the ranges that it wanted to report.
 
-        ``is_all``: it had room for more.
+        ``is_all``: it had room for more; ``echo``: the timestamp on it that came from the peer.
         """
         if not sent and not is_all:
             self._catch_up(ack)
         else:
             self._catch_up_with(ack, sent, is_all)
+        self.acked = ack
+        if echo != NO_STAMP:
+            self.ts_recent = echo
         if not self.blocks and self.dsack is None:
             return sent
         wanted = self._reported()
@@ -84,7 +104,7 @@ class Replay:
         if self.blocks or self.dsack is not None:
             return False
         edge = self.rcv_nxt
-        for start, end in self.pending:
+        for start, end, _ in self.pending:
             if start != edge:
                 return False
             edge = end
@@ -112,9 +132,12 @@ class Replay:
 
     def _handle(self, ack: int) -> bool:
         """The arrival at the head; False: it has not been handled."""
-        start, end = self.pending[0]
+        start, end, stamp = self.pending[0]
         rcv_nxt = self.rcv_nxt
-        if end <= rcv_nxt:
+        if stamp != NO_STAMP and self.ts_recent != NO_STAMP and (stamp - self.ts_recent) & _M32 >= _HALF:
+            if self.receiver.reports_outdated and start < rcv_nxt:
+                self.dsack = (start, min(end, rcv_nxt))
+        elif end <= rcv_nxt:
             self.dsack = (start, end)
         elif start > rcv_nxt:
             self._hold(start, end)
@@ -123,10 +146,12 @@ class Replay:
         elif end > ack:
             # A part of it was taken: the window ended there, or these are several arrivals joined.
             self._advance(start, ack, ack)
-            self.pending[0] = (ack, end)
+            self.pending[0] = (ack, end, stamp)
             return False
         else:
             self._advance(start, end, ack)
+            if start <= self.acked and stamp != NO_STAMP:
+                self.ts_recent = stamp
         self.pending.popleft()
         return True
 
@@ -163,7 +188,7 @@ class Replay:
                 self.dsack = (max(start, left), min(end, right))
             low, high = min(low, left), max(high, right)
         rest.insert(0, (low, high))
-        if self.limit and len(rest) > self.limit:
+        if self.receiver.remembered and len(rest) > self.receiver.remembered:
             rest.pop()
         self.blocks = rest
 
@@ -174,16 +199,16 @@ class Replay:
 
     def _catch_up_with(self, ack: int, sent: tuple[Range, ...], is_all: bool) -> None:
         """The same with what the segment reports, which shows how far the endpoint has come."""
-        before = (self.rcv_nxt, list(self.blocks), self.dsack, deque(self.pending)) if self.pending else None
+        before = self._copy() if self.pending else None
         self._catch_up(ack)
         if self._explains(sent, is_all):
             return
         if before is not None:
-            after = (self.rcv_nxt, self.blocks, self.dsack, self.pending)
-            self.rcv_nxt, self.blocks, self.dsack, self.pending = before
+            after = self._copy()
+            self._restore(before)
             if self._find(ack, sent, is_all):
                 return
-            self.rcv_nxt, self.blocks, self.dsack, self.pending = after
+            self._restore(after)
         reported = [block for block in sent if block[0] > ack]
         self._skip_to(reported)
         self._believe(reported)
@@ -200,18 +225,24 @@ class Replay:
         found = None
         while True:
             if self.rcv_nxt == ack and self._explains(sent, is_all):
-                found = (self.rcv_nxt, list(self.blocks), self.dsack, deque(self.pending))
+                found = self._copy()
             if not self.pending or not self._handle(ack):
                 break
         if found is None:
             return False
-        self.rcv_nxt, self.blocks, self.dsack, self.pending = found
+        self._restore(found)
         return True
+
+    def _copy(self) -> _Copy:
+        return self.rcv_nxt, list(self.blocks), self.dsack, deque(self.pending), self.ts_recent
+
+    def _restore(self, copy: _Copy) -> None:
+        self.rcv_nxt, self.blocks, self.dsack, self.pending, self.ts_recent = copy
 
     def _skip_to(self, reported: list[Range]) -> None:
         """What is reported came behind an arrival that would lead beyond ``ack``: the endpoint threw that one away."""
         while self.pending and not all(self._holds(block) for block in reported):
-            start, end = self.pending.popleft()
+            start, end, _ = self.pending.popleft()
             if start > self.rcv_nxt:
                 self._hold(start, end)
 

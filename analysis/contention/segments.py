@@ -30,7 +30,7 @@ from analysis.contention.grouped import (
     value_before,
 )
 from analysis.contention.repacking import AREA_OCTETS, SEGMENT_KINDS, DssForm, Outcome, Situation, packing_of
-from analysis.contention.replay import LINUX, Range, Receiver, Replay
+from analysis.contention.replay import LINUX, NO_STAMP, Range, Receiver, Replay
 
 Int64s = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -363,8 +363,10 @@ class _SackReplay:
         self.view, self.state, self.receiver = view, state, receiver
         self.wanted = np.zeros(len(view.rows), dtype=np.uint8)
         self.ranges: dict[int, tuple[Range, ...]] = {}
-        self._at = view.far_rows
+        flags = view.flags[view.far_rows]
+        self._at = view.far_rows[~(view.leaves[view.far_rows] & (flags & SYN != 0))]
         """Packets that matter, as places in the view."""
+        self.groups = groups_of(view.subflow[self._at])
         flags = view.flags[self._at]
         self._leaves = view.leaves[self._at]
         self._start = view.far[self._at]
@@ -372,8 +374,11 @@ class _SackReplay:
         if receiver.holds_fin:
             octets += flags & FIN
         self._octets = np.where(self._leaves, 0, octets)
-        self._has_room = self._leaves & view.layouts.has_room[view.layout[self._at]] & (flags & SYN == 0)
-        self._reports = self._leaves & (view.column("sack_count")[self._at] > 0) & (flags & SYN == 0)
+        self._has_room = self._leaves & view.layouts.has_room[view.layout[self._at]]
+        self._reports = self._leaves & (view.column("sack_count")[self._at] > 0)
+        stamps = np.where(self._leaves, view.column("tsecr")[self._at], view.column("tsval")[self._at]).astype(np.int64)
+        self._stamps = np.where(view.layouts.has_timestamps[view.layout[self._at]], stamps, NO_STAMP)
+        """Of the peer: on an arrival, or echoed."""
 
     def run(self) -> tuple[NDArray[np.uint8], dict[int, tuple[Range, ...]]]:
         """(blocks wanted, by place in the view; ranges of those that want any)."""
@@ -396,7 +401,7 @@ class _SackReplay:
 
     def _replay(self, odd: Int64s, end: Int64s, edge_before: Int64s) -> None:
         """Go packet by packet through what is not in order, one subflow after the other."""
-        groups, state = self.view.far_groups, self.state
+        groups, state = self.groups, self.state
         lasts = groups.last
         of_group = groups.place[odd]
         live = np.flatnonzero(np.isin(groups.key, list(state.replays))) if state.replays else np.zeros(0, np.int64)
@@ -468,21 +473,26 @@ class _Stretch:
             state.replays[self.number] = live
 
     def _begin(self, position: int, edge: int | None = None) -> Replay:
-        """The receiver before the packet at ``position``: all that came before is in order."""
-        state = self.replay.state
+        """The receiver before the packet at ``position``: all that came before is in order, and what the last segment
+        has not acknowledged may not have been handled."""
+        replay, state, start, end = self.replay, self.replay.state, self.start, self.end
         before = self.first + np.flatnonzero(self.leaves[self.first : position])
-        acked = int(self.start[before[-1]]) if len(before) else int(state.acked[self.number])
-        arrived = self.first + np.flatnonzero(self.replay._octets[self.first : position])
-        if len(arrived):
-            last = int(self.end[arrived[-1]])
-            edge = last if edge is None else max(edge, last)
-        elif edge is None:
+        acked = int(start[before[-1]]) if len(before) else int(state.acked[self.number])
+        arrived = self.first + np.flatnonzero(replay._octets[self.first : position])
+        if not len(arrived) and edge is None:
             # the state's edge has moved on to the end of this batch: the first arrival knows what it was
-            later = self.first + np.flatnonzero(self.replay._octets[self.first : self.after])
+            later = self.first + np.flatnonzero(replay._octets[self.first : self.after])
             edge = int(self.edge_before[later[0]]) if len(later) else int(state.edge[self.number])
         if acked == LOWEST:
-            acked = edge if edge != LOWEST else int(self.start[position])
-        return Replay(acked, max(edge, acked), self.replay.receiver)
+            acked = edge if edge is not None and edge != LOWEST else int(start[position])
+        waiting = arrived[end[arrived] > acked]
+        waits_from = int(start[waiting[0]]) if len(waiting) else acked if edge is None else edge
+        live = Replay(acked, max(waits_from, acked), replay.receiver)
+        for each in waiting.tolist():
+            live.arrives(int(start[each]), int(end[each]), int(replay._stamps[each]))
+        if len(before):
+            live.ts_recent = int(replay._stamps[before[-1]])
+        return live
 
     def _until_quiet(self, position: int, live: Replay) -> int:
         """Replay from ``position``; the place behind the segment after which nothing is held, or the end."""
@@ -492,13 +502,14 @@ class _Stretch:
         leaves = self.leaves[position:stop].tolist()
         start = self.start[position:stop].tolist()
         has_room = self.replay._has_room[position:stop].tolist()
+        stamps = self.replay._stamps[position:stop].tolist()
         wanted, ranges, sent = self.replay.wanted, self.replay.ranges, self.sent
         for index, place in enumerate(at):
             if not leaves[index]:
                 if octets[index]:
-                    live.arrives(start[index], start[index] + octets[index])
+                    live.arrives(start[index], start[index] + octets[index], stamps[index])
                 continue
-            found = live.leaves(start[index], sent.get(place, ()), has_room[index])
+            found = live.leaves(start[index], sent.get(place, ()), has_room[index], stamps[index])
             if found:
                 wanted[place] = len(found)
                 ranges[place] = found

@@ -49,7 +49,7 @@ from testbed.wire.segment import ACK, FIN, RST, SYN
 # fmt: off
 Row = tuple[
     int, int, str, bool, int, int, str, int, str, int, int, int, int, int, int, int, int, int, str, str, str,
-    int, int | None, str | None, int | None, int | None,
+    int | None, int | None, str | None, int | None, int | None,
 ]
 # fmt: on
 
@@ -75,7 +75,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("sack_blame", "text", "Options any one of which, taken off, would have let one block more in."),
     ("mapping", "text", "own, other (late mapping), repeated, declared (was sent before: not wanted), deferred, none."),
     ("omitted", "text", "Options other than SACK that wait or were left out, as name:class."),
-    ("mss", "int64", "Octets of payload and options that one packet may take."),
+    ("mss", "int64", "Octets of payload and options that one packet may take; null on SYNs: not known yet."),
     ("ack", "int64", "Relative sequence number of the peer that is acknowledged (its SYN is 0)."),
     ("sack_ranges", "text", "SACK ranges wanted, as first-end, relative as ack; the first sack_sent of them left."),
     ("mapping_ssn", "int64", "Relative subflow sequence number at which the mapping on the segment begins."),
@@ -169,7 +169,7 @@ class Ledger:
                 blame,
                 mapping_state(draft, plan),
                 _omissions(others, sent, draft, plan),
-                plan.mss,
+                None if plan.flags & SYN else plan.mss,
                 plan.ack if plan.flags & ACK else None,
                 _ranges(plan, blocks) if blocks else None,
                 mapping.ssn if mapping is not None else None,

@@ -359,7 +359,12 @@ SEGMENTS = Table(
             "mapping", "own, other (late mapping), repeated, declared (was sent before: not wanted), deferred, none."
         ),
         _text("omitted", "Options other than SACK that wait or were left out, as name:class."),
-        _count("mss", "bytes", "Octets of payload and options that one packet may take.", nullable=True),
+        _count(
+            "mss",
+            "bytes",
+            "Octets of payload and options that one packet may take; null on SYNs: not known yet.",
+            nullable=True,
+        ),
         _count(
             "ack", "bytes", "Relative sequence number of the peer that is acknowledged (its SYN is 0).", nullable=True
         ),
