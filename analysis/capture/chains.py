@@ -101,7 +101,7 @@ class RecordWalk:
 
     def _seeds(self, buffer: Bytes, start: int, end: int, expected: int, find: FindPlaces) -> Places:
         chains = min(expected // _RECORDS_IN_CHAIN, _MOST_CHAINS)
-        if chains < 2:
+        if chains < 3:
             return np.array([start], np.int64)
         spacing = (end - start) // chains & ~3  # what is aligned stays aligned
         width = min(int(self._mean * 4) + 64, spacing)

@@ -87,9 +87,11 @@ class _GzipStream(Stream):
 
     def __init__(self, packed: Stream) -> None:
         self._packed = packed
-        self._input = memoryview(bytearray(_PIECE))
-        self._waiting = b""
+        self._room = memoryview(bytearray(_PIECE))
+        self._waiting = self._room[:0]
         self._unpacker: zlib._Decompress | None = zlib.decompressobj(wbits=31)
+        self._feed = _PIECE
+        """Octets given to it at a time."""
 
     def read_into(self, room: memoryview) -> int:
         while self._unpacker is not None:
@@ -98,38 +100,41 @@ class _GzipStream(Stream):
             if not self._waiting:
                 self._end("its gzip data ends too early")
                 break
+            piece = self._waiting[: self._feed]
+            before = self._unpacker.copy()
             try:
-                data = self._unpacker.decompress(self._waiting, len(room))
+                data = self._unpacker.decompress(piece, len(room))
             except zlib.error as error:
-                self._end(f"its gzip data is broken ({str(error).split(': ')[-1]})")
-                break
-            self._waiting = self._unpacker.unconsumed_tail
+                if self._feed == 1:
+                    self._end(f"its gzip data is broken ({str(error).split(': ')[-1]})")
+                    break
+                # what was unpacked before the damage is lost with the error: once more, an octet at a time
+                self._feed = 1
+                self._unpacker = before
+                continue
+            left = self._unpacker.unused_data if self._unpacker.eof else self._unpacker.unconsumed_tail
+            self._waiting = self._waiting[len(piece) - len(left) :]
             if self._unpacker.eof:
-                self._next_member(self._unpacker.unused_data)
+                self._next_member()
             if data:
                 room[: len(data)] = data
                 return len(data)
         return 0
 
-    def _more(self) -> bytes:
-        got = self._packed.read_into(self._input)
-        return bytes(self._input[:got])
+    def _more(self) -> memoryview:
+        return self._room[: self._packed.read_into(self._room)]
 
-    def _next_member(self, rest: bytes) -> None:
-        rest = rest.lstrip(b"\0")  # padding, as tapes have it
-        while not rest:
-            rest = self._more()
-            if not rest:
-                self._end(self._packed.failure)
-                return
+    def _next_member(self) -> None:
+        """Look whether one follows. Zeros are padding, as tapes have it."""
+        rest = bytes(self._waiting).lstrip(b"\0")
+        while len(rest) < len(_GZIP) and (more := self._more()):
+            rest += bytes(more)
             rest = rest.lstrip(b"\0")
-        if len(rest) < 2:
-            rest += self._more()
-        self._waiting = rest
+        self._waiting = memoryview(rest)
         if rest.startswith(_GZIP):
             self._unpacker = zlib.decompressobj(wbits=31)
         else:
-            self._end("behind its gzip data comes something else")
+            self._end("behind its gzip data comes something else" if rest else "")
 
     def _end(self, failure: str) -> None:
         self.failure = self._packed.failure or failure
@@ -202,18 +207,16 @@ def _kept(name: str, pipe: BinaryIO) -> Source:
 
     What does not begin as a capture is refused at once, as it may never end.
     """
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - the source closes it
+    spool = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the source closes it
     try:
         beginning = b""
-        while len(beginning) < 8 and (piece := pipe.read(8 - len(beginning))):
-            beginning += piece
+        while len(beginning) < 8 and (more := pipe.read(8 - len(beginning))):
+            beginning += more
         if beginning:
             refuse_what_is_no_capture(name, beginning, packed_too=True)
-        piece = beginning
+        piece = memoryview(beginning)
         while piece:
-            spool.write(piece)
-            piece = pipe.read(_PIECE)
-        spool.flush()
+            piece = piece[spool.write(piece) :] or memoryview(pipe.read(_PIECE))
     except OSError as error:
         spool.close()
         raise CaptureError(f"{name}: cannot be kept while it is read: {error.strerror}") from error
