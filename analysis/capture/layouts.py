@@ -19,7 +19,8 @@ from analysis.capture.batch import Layout
 from analysis.capture.option_walk import AREA, MOST_OPTIONS, Walked, in_words, walk
 
 LIMIT: Final = 1 << 14
-"""Layouts with a number of their own. Those beyond share one number for each size and padding of the area."""
+"""Layouts with a number of their own. Those beyond share one number for each size of the area, its padding, and whether
+timestamps are there, the one item that such a layout tells; everything else is in the columns as ever."""
 _TEMPLATES: Final = 24
 """Compared with the packets of one group before they are walked; the least used give way."""
 _SAMPLES: Final = (32, 512)
@@ -79,7 +80,7 @@ class Layouts:
         self._limit = limit
         self._most_templates = templates
         self._numbers: dict[bytes, int] = {}
-        self._overflow: dict[tuple[int, int], int] = {}
+        self._overflow: dict[tuple[int, int, bool], int] = {}
         self._templates: dict[int, list[_Template]] = {}
         self._tables = {name: np.zeros(64, dtype=kind) for name, kind in COLUMNS}
         self._rare = np.zeros((64, MOST_OPTIONS), dtype=np.int8)
@@ -176,12 +177,17 @@ class Layouts:
         return number
 
     def _overflow_number(self, walked: Walked, row: int) -> int:
-        key = (int(walked.octets[row]), int(walked.padding[row]))
-        number = self._overflow.get(key)
+        octets, padding, timestamps = (
+            int(walked.octets[row]),
+            int(walked.padding[row]),
+            bool(walked.timestamps_at[row] >= 0),
+        )
+        number = self._overflow.get((octets, padding, timestamps))
         if number is None:
-            number = self._overflow[key] = len(self.layouts)
-            octets, padding = key
-            self.layouts.append(Layout((), octets, padding, f"other:{octets}({padding} padding)"))
+            number = self._overflow[octets, padding, timestamps] = len(self.layouts)
+            items = (("timestamps", 10),) if timestamps else ()
+            words = "timestamps:10 and others" if timestamps else "others"
+            self.layouts.append(Layout(items, octets, padding, f"{words} in {octets} ({padding} padding)"))
         return number
 
     def _use_template(self, group: int, number: int, walked: Walked, row: int) -> None:

@@ -11,7 +11,14 @@ from testbed.record.schema import Column, Table
 
 Row = Mapping[str, Any]
 
-_RANGES = {"int64": (-(2**63), 2**63 - 1), "uint64": (0, 2**64 - 1)}
+_RANGES = {
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "uint8": (0, 2**8 - 1),
+    "uint16": (0, 2**16 - 1),
+    "uint32": (0, 2**32 - 1),
+    "uint64": (0, 2**64 - 1),
+}
 
 
 def columns_of(table: Table, rows: Sequence[Row]) -> dict[str, list[Any]]:

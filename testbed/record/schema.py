@@ -15,8 +15,9 @@ from typing import Literal
 
 SCHEMA_VERSION = 5
 
-ColumnType = Literal["int64", "uint64", "float64", "bool", "text"]
-"""Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float."""
+ColumnType = Literal["int32", "int64", "uint8", "uint16", "uint32", "uint64", "float64", "bool", "text"]
+"""Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float. The
+narrow ones are for tables of millions of rows."""
 
 
 @dataclass(frozen=True, slots=True)
