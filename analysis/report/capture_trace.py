@@ -32,42 +32,53 @@ class Trace:
     packets: tuple[Packet, ...] = ()
 
 
-def traces(
-    directory: AnalysisDirectory, spans: Mapping[Key, tuple[int, int]], bases: Mapping[Key, int]
-) -> dict[Key, Trace]:
-    """Of the chosen directions, told with their first and last time; ``bases``: their first DSN (TCP: 0 or ISN + 1)."""
-    found = {key: Trace(Outline(*span)) for key, span in spans.items()}
-    histories: dict[Key, list[int]] = {key: [] for key in spans}
-    numbers = pa.array(sorted({connection for connection, _ in spans}), pa.int64())
-    where = pc.field("connection").isin(numbers)
-    names = ["connection", "subflow", "direction", "time_ns", "position", "octets", "acknowledged", "repeat"]
-    for batch in directory.batches("packets", names, where):
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be drawn of one direction."""
+
+    first_ns: int
+    last_ns: int
+    base: int | None
+    """Position of the first octet of data; None: the lowest seen at the beginning."""
+
+
+def traces(directory: AnalysisDirectory, wanted: Mapping[Key, Wanted]) -> dict[Key, Trace]:
+    """Of the chosen directions, in one reading of the packets."""
+    found = {key: _Taking(key, what) for key, what in wanted.items()}
+    where = pc.field("connection").isin(pa.array(sorted({connection for connection, _ in wanted}), pa.int64()))
+    for batch in directory.batches("packets", _NAMES, where):
         columns = _Columns(batch)
-        for key, trace in found.items():
-            _take(trace, columns, key, bases, histories[key])
-    for key, trace in found.items():
-        trace.scope = _scope(trace.outline, histories[key])
-        if trace.scope is not None:
-            trace.scope, trace.packets = _close_up(directory, key, trace.scope, bases.get(key, 0))
-    return found
+        for taking in found.values():
+            taking.take(columns)
+    return {key: taking.finish(directory) for key, taking in found.items()}
+
+
+_NAMES = ("connection", "subflow", "direction", "time_ns", "payload", "position", "acknowledged", "repeat")
 
 
 class _Columns:
-    """Columns of a piece of the table as numpy arrays; null is -1, of positions 0 with a mask."""
+    """Columns of a piece of the table as numpy arrays."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self.connection = _int64(batch, "connection")
         self.subflow = _int64(batch, "subflow")
         self.direction = _int64(batch, "direction")
         self.time_ns = _int64(batch, "time_ns")
-        self.octets = _int64(batch, "octets")
+        self.payload = _int64(batch, "payload")
         self.position, self.has_position = _uint64(batch, "position")
         self.acknowledged, self.has_acknowledged = _uint64(batch, "acknowledged")
-        self.repeat = np.zeros(len(batch), np.int8)
-        texts = pc.cast(batch.column("repeat"), pa.string())
-        for number, kind in enumerate(KINDS, start=1):
-            same = pc.fill_null(pc.equal(texts, kind), False)
-            self.repeat[same.to_numpy(zero_copy_only=False)] = number
+        self.repeat = repeats_of(batch.column("repeat"))
+
+
+def repeats_of(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int8]]:
+    """0: none, 1: retransmission, 2: reinjection; whether the table has words or numbers."""
+    if pa.types.is_integer(column.type):
+        return np.asarray(pc.fill_null(column, 0).to_numpy(zero_copy_only=False), dtype=np.int8)
+    texts = pc.cast(column, pa.string())
+    found = np.zeros(len(column), np.int8)
+    for number, kind in enumerate(KINDS, start=1):
+        found[pc.fill_null(pc.equal(texts, kind), False).to_numpy(zero_copy_only=False)] = number
+    return found
 
 
 def _int64(batch: pa.RecordBatch, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -82,22 +93,43 @@ def _uint64(batch: pa.RecordBatch, name: str) -> tuple[np.ndarray[Any, Any], np.
     return pc.fill_null(pc.cast(column, pa.uint64()), 0).to_numpy(zero_copy_only=False), there
 
 
-def _take(trace: Trace, columns: _Columns, key: Key, bases: Mapping[Key, int], history: list[int]) -> None:
-    connection, direction = key
-    mine = columns.connection == connection
-    outline = trace.outline
-    sent = mine & (columns.direction == direction) & columns.has_position & (columns.octets > 0)
-    start = _relative(columns.position, bases.get(key, 0))
-    for subflow in np.unique(columns.subflow[sent]).tolist():
-        of_it = sent & (columns.subflow == subflow)
-        first = of_it & (columns.repeat == 0)
-        outline.take(subflow, columns.time_ns[first], start[first], start[first] + columns.octets[first])
-        for number, kind in enumerate(KINDS, start=1):
-            again = of_it & (columns.repeat == number)
-            outline.repeated(kind, subflow, columns.time_ns[again], start[again])
-            history += columns.time_ns[again].tolist()
-    back = mine & (columns.direction == 1 - direction) & columns.has_acknowledged
-    outline.acks(columns.time_ns[back], _relative(columns.acknowledged[back], bases.get(key, 0)))
+class _Taking:
+    """One direction while it is read."""
+
+    def __init__(self, key: Key, wanted: Wanted) -> None:
+        self._connection, self._direction = key
+        self._base = wanted.base
+        self._outline = Outline(wanted.first_ns, wanted.last_ns)
+        self._history: list[int] = []
+
+    def take(self, columns: _Columns) -> None:
+        """The next piece."""
+        mine = columns.connection == self._connection
+        sent = mine & (columns.direction == self._direction) & columns.has_position & (columns.payload > 0)
+        if self._base is None and sent.any():
+            self._base = int(columns.position[sent].min())
+        if self._base is None:
+            return
+        start = _relative(columns.position, self._base)
+        outline = self._outline
+        for subflow in np.unique(columns.subflow[sent]).tolist():
+            of_it = sent & (columns.subflow == subflow)
+            first = of_it & (columns.repeat == 0)
+            outline.take(subflow, columns.time_ns[first], start[first], start[first] + columns.payload[first])
+            for number, kind in enumerate(KINDS, start=1):
+                again = of_it & (columns.repeat == number)
+                outline.repeated(kind, subflow, columns.time_ns[again], start[again])
+                self._history += columns.time_ns[again].tolist()
+        back = mine & (columns.direction == 1 - self._direction) & columns.has_acknowledged
+        outline.acks(columns.time_ns[back], _relative(columns.acknowledged[back], self._base))
+
+    def finish(self, directory: AnalysisDirectory) -> Trace:
+        """With its close-up."""
+        trace = Trace(self._outline, _scope(self._outline, self._history))
+        if trace.scope is not None:
+            key = self._connection, self._direction
+            trace.scope, trace.packets = _close_up(directory, key, trace.scope, self._base or 0)
+        return trace
 
 
 def _relative(position: np.ndarray[Any, Any], base: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -123,25 +155,28 @@ def _close_up(
     directory: AnalysisDirectory, key: Key, scope: tuple[int, int], base: int
 ) -> tuple[tuple[int, int], tuple[Packet, ...]]:
     """The packets around the middle of the scope; fewer, and a shorter scope, where they are too many."""
-    names = ["subflow", "time_ns", "position", "octets", "repeat"]
+    names = ("subflow", "time_ns", "position", "payload", "repeat")
     where = (
         (pc.field("connection") == key[0])
         & (pc.field("direction") == key[1])
         & (pc.field("time_ns") >= scope[0])
         & (pc.field("time_ns") <= scope[1])
-        & (pc.field("octets") > 0)
+        & (pc.field("payload") > 0)
         & pc.field("position").is_valid()
     )
-    rows = [row for batch in directory.batches("packets", names, where) for row in batch.to_pylist()]
+    rows = []
+    for batch in directory.batches("packets", names, where):
+        repeats = repeats_of(batch.column("repeat")).tolist()
+        rows += [{**row, "repeat": number} for row, number in zip(batch.to_pylist(), repeats, strict=True)]
     middle = sum(scope) // 2
     if len(rows) > MOST_IN_CLOSE_UP:
         reach = sorted(abs(row["time_ns"] - middle) for row in rows)[MOST_IN_CLOSE_UP]
         scope = middle - reach, middle + reach
         rows = [row for row in rows if abs(row["time_ns"] - middle) <= reach]
+    words = ("", *KINDS)
     packets = []
     for row in rows:
         start = (row["position"] - base) & 0xFFFF_FFFF_FFFF_FFFF
         start -= (start >> 63) << 64
-        repeat = row["repeat"] or ""
-        packets.append(Packet(row["subflow"], row["time_ns"], start, start + row["octets"], repeat))
+        packets.append(Packet(row["subflow"], row["time_ns"], start, start + row["payload"], words[row["repeat"]]))
     return scope, tuple(packets)
