@@ -9,7 +9,7 @@ import numpy as np
 from analysis.capture.records import SLACK
 from analysis.capture.sources import Stream
 
-WIDEST: Final = 1 << 25
+WIDEST: Final = 1 << 24
 """Octets that the buffer may grow to by itself."""
 
 

@@ -153,3 +153,20 @@ def test_a_file_may_be_gone_over_again_and_by_two_at_once(tmp_path) -> None:  # 
         for one, two in zip(file.chunks(500), other.chunks(500), strict=True):
             assert one.first_frame == two.first_frame
             assert one.buffer is not two.buffer
+
+
+@settings(max_examples=200)
+@given(packets=PACKETS, changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_whatever_octets_are_changed_the_result_is_the_same_for_any_chunks(
+    packets: list[Packet], changes: list[tuple[float, int]]
+) -> None:
+    content = bytearray(pcap(packets))
+    for place, value in changes:
+        content[int(place * (len(content) - 1))] = value
+    results: list[object] = []
+    for octets in (None, 1, 100):
+        try:
+            results.append(read(bytes(content), octets))
+        except CaptureError as error:
+            results.append(str(error).split(":", 1)[1])
+    assert results[0] == results[1] == results[2]
