@@ -18,7 +18,7 @@ from testbed.mptcp.send_queue import SendQueue
 from testbed.mptcp.subflow_view import NOT_KNOWN
 from testbed.mptcp.windows import SendWindow, SharedWindow
 from testbed.tcp.seam import CongestionController, WindowSource
-from testbed.tcp.state import CLOSED, EVENTS, Event, Failure
+from testbed.tcp.state import CLOSED, CLOSING, EVENTS, FIN_WAIT_1, LAST_ACK, Event, Failure
 from testbed.wire.segment import SocketAddress
 
 if TYPE_CHECKING:
@@ -263,6 +263,17 @@ class ConnectionState:
     def unacknowledged_octets(self) -> int:
         """Octets given to ``send`` that are not DATA_ACKed (after fallback: acknowledged)."""
         return self.send_queue.snd_end - self.send_queue.snd_una
+
+    @property
+    def awaits_acknowledgment(self) -> bool:
+        """Something of ours that the peer has to have is not acknowledged: data, the DATA_FIN, a subflow's FIN."""
+        if self.unacknowledged_octets or self.data_fin_due != NOT_KNOWN:
+            return True
+        for subflow in self.subflows:
+            state = subflow.tcp.state
+            if state is FIN_WAIT_1 or state is CLOSING or state is LAST_ACK:
+                return True
+        return False
 
     @property
     def is_closed(self) -> bool:

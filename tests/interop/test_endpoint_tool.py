@@ -200,6 +200,26 @@ def test_giving_up_is_a_fast_close_that_the_kernel_understands(lab: Lab) -> None
     assert kernel_counter(lab, lab.b, "MPFastcloseRx") == 1
 
 
+def test_its_last_words_are_repeated_until_the_peer_has_them(lab: Lab) -> None:
+    """Nobody goes on for a process that has ended, as a kernel does for a socket that was closed."""
+    with lab.inside(lab.b):
+        listener = socket.create_server((B, PORT))
+    listener.settimeout(10)
+    for words in ("add table ip t", "add chain ip t c { type filter hook input priority 0; }"):
+        lab.run(lab.b, "nft", words)
+    lab.run(lab.b, "nft", "add rule ip t c tcp flags & fin == fin drop")
+    with listener, tool(lab, lab.a, "connect", B, str(PORT), "--tcp", "--json") as connecting:
+        connection, _ = listener.accept()
+        with connection:
+            connection.shutdown(socket.SHUT_WR)
+            time.sleep(2.2)
+            lab.run(lab.b, "nft", "delete table ip t")
+            connection.settimeout(10)
+            assert connection.recv(1) == b""
+        code, _ = said(connecting)
+    assert code == 0
+
+
 def test_refused_is_one_line_and_exit_code_1(lab: Lab) -> None:
     with tool(lab, lab.a, "connect", B, str(PORT)) as connecting:
         assert said(connecting) == (1, "testbed: connection refused\n")

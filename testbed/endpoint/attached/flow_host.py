@@ -14,10 +14,10 @@ from testbed.endpoint.userspace.parameters import stack_parameters
 from testbed.endpoint.userspace.transport import StackTransport
 from testbed.mptcp.stack import Stack
 
-LINGER_NS = 3_000_000_000
-"""How long connections without a user go on: until the last acknowledgement of a peer whose RTO has backed off once."""
+LINGER_NS = 60_000_000_000
+"""How long connections without a user go on when their last words are not acknowledged (Linux ``tcp_fin_timeout``)."""
 TIME_WAIT_NS = 500_000_000
-"""How long a stack whose connections are all in TIME_WAIT answers what the peer repeats; then the process ends."""
+"""How long a stack that waits for no acknowledgment any more answers what the peer repeats; then the process ends."""
 
 
 class FlowHost:
@@ -82,4 +82,4 @@ class FlowHost:
         self._attachment.close()
 
     def _is_quiet(self) -> bool:
-        return all(not connection.unacknowledged_octets for connection in self.stack.connections)
+        return not any(connection.awaits_acknowledgment for connection in self.stack.connections)

@@ -12,7 +12,6 @@ import dataclasses
 import ipaddress
 import random
 import socket
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +30,8 @@ from testbed.wire.segment import Segment, SocketAddress
 
 LINGER_NS = 1_000_000_000
 """After the end: long enough for a peer whose last segment was lost to repeat it (RTO 200 ms in Linux)."""
+LONGEST_LINGER_NS = 60_000_000_000
+"""As long as our own last words are not acknowledged (Linux ``tcp_fin_timeout``); Ctrl-C ends it."""
 FAREWELL_NS = 200_000_000
 """After an interruption: the fast close leaves at once and is not waited for any longer than a round trip or two."""
 RECEIVE_OCTETS = 256 * 1024
@@ -113,7 +114,7 @@ class Tool:
                 loop.at(self._began_ns + order.give_up_ns, self._give_up)
             loop.run(self._round)
             summary = self._summary()
-            self._linger(LINGER_NS)
+            self._linger(LINGER_NS, LONGEST_LINGER_NS)
         except BaseException:
             self._break_off()
             raise
@@ -276,19 +277,24 @@ class Tool:
             with contextlib.suppress(Exception):  # what has gone wrong is what is told
                 self._ended_ns = self._loop.now_ns()
                 self._connection.abort(self._ended_ns)
-                self._linger(FAREWELL_NS)
+                self._linger(FAREWELL_NS, FAREWELL_NS)
 
-    def _linger(self, longest_ns: int) -> None:
-        end_ns = self._loop.now_ns() + longest_ns
-        timer = self._loop.at(end_ns, lambda: None)
+    def _linger(self, quiet_ns: int, longest_ns: int) -> None:
+        """Until it is closed; ``quiet_ns`` when the peer has acknowledged all; at most ``longest_ns``."""
+        begin_ns = self._loop.now_ns()
+        timers = [self._loop.at(begin_ns + each, lambda: None) for each in (quiet_ns, longest_ns)]
         connection = self._connection
 
         def done() -> bool:
             self._attachment.flush()
-            return connection is None or connection.is_closed or time.monotonic_ns() >= end_ns
+            if connection is None or connection.is_closed:
+                return True
+            passed_ns = self._loop.now_ns() - begin_ns
+            return passed_ns >= (longest_ns if connection.awaits_acknowledgment else quiet_ns)
 
         self._loop.run(done)
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
 
     # --- the end ---
 

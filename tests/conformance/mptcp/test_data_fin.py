@@ -256,6 +256,7 @@ def test_d25_closed_after_time_wait_at_both_levels() -> None:
     hosts.run(SECOND)
 
     assert client.closing.state is M_TIME_WAIT
+    assert not client.awaits_acknowledgment
     assert client.subflows[0].tcp.state is State.TIME_WAIT
     assert server.is_closed
     hosts.run(30 * SECOND)
@@ -326,8 +327,10 @@ def test_d25_a_lost_data_fin_is_sent_again_until_it_is_acknowledged() -> None:
     client.close(hosts.now)
 
     assert client.closing.state is M_FIN_WAIT_1
+    assert client.awaits_acknowledgment and not client.unacknowledged_octets
     assert hosts.run_until(lambda: server.closing.peer_fin_reached, 60 * SECOND)
     hosts.run(SECOND)
     assert client.closing.state is M_FIN_WAIT_2
+    assert not client.awaits_acknowledgment
     assert server.closing.state is M_CLOSE_WAIT
     assert M_ESTABLISHED in TRANSITIONS
