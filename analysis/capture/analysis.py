@@ -1,6 +1,6 @@
 """A capture from beginning to end: who talked, what was sent, and all that was measured of it.
 
-    analysis = analyze(["client.pcap"])
+    analysis = analyze("client.pcap")
     analysis.tables["connections"]
     analysis.write(Path("out"))
 
@@ -22,11 +22,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from analysis.capture import tables
-from analysis.capture.batch import Batch
+from analysis.capture.batch import Batch, Flow
 from analysis.capture.errors import CaptureError
 from analysis.capture.events import events
 from analysis.capture.long_tables import DsnWidth, MappingRuns, sack_rows
 from analysis.capture.measuring import Measures
+from analysis.capture.merged import MergedCapture
+from analysis.capture.one_way import one_way_table
 from analysis.capture.reader import Capture, open_capture
 from analysis.capture.resolution import Resolution, resolve
 from analysis.capture.summary import connection_table, series_table, subflow_table
@@ -50,7 +52,7 @@ class Accumulator(Protocol):
         """All batches were taken: tables by name."""
 
 
-AccumulatorFactory = Callable[[Capture, Resolution], Accumulator]
+AccumulatorFactory = Callable[[Capture | MergedCapture, Resolution], Accumulator]
 
 
 @dataclass(slots=True)
@@ -58,13 +60,15 @@ class CaptureAnalysis:
     """What was found in one capture."""
 
     source: str
-    """Name of the file."""
-    capture: Capture
+    """Name of the file or files."""
+    capture: Capture | MergedCapture
     resolution: Resolution
     at: At | None
     """Where the capture stands; None: not known."""
     tables: dict[str, pa.Table] = field(default_factory=dict)
     """The short tables by name; ``tables.py`` declares them."""
+    others: list[CaptureAnalysis] = field(default_factory=list)
+    """Captures of the same traffic at other places."""
 
     @property
     def warnings(self) -> list[str]:
@@ -74,14 +78,19 @@ class CaptureAnalysis:
     def write(self, directory: Path) -> list[Path]:
         """All tables as Parquet into an existing directory: each file is there whole or not at all.
 
-        Raises RecordError when there is no room.
+        Those of other places go into ``place-2`` and so on within it. Raises RecordError when there is no room.
         """
         paths = []
         for name, table in self.tables.items():
             path = directory / f"{name}.parquet"
             write_atomically(path, to_parquet(table))
             paths.append(path)
-        return paths + self._write_long(directory)
+        paths += self._write_long(directory)
+        for number, other in enumerate(self.others, 2):
+            below = directory / f"place-{number}"
+            below.mkdir(exist_ok=True)
+            paths += other.write(below)
+        return paths
 
     def _write_long(self, directory: Path) -> list[Path]:
         writers: list[TableWriter] = []
@@ -109,19 +118,62 @@ class CaptureAnalysis:
 
 
 def analyze(
-    path: PathLike,
+    paths: PathLike | Sequence[PathLike],
     *,
     side: Side | None = None,
     accumulators: Iterable[AccumulatorFactory] = (),
     progress: Callable[[int], None] | None = None,
 ) -> CaptureAnalysis:
-    """Read a capture and measure what is in it.
+    """Read captures and measure what is in them.
 
-    ``side``: where it was taken, when the handshakes do not tell; ``progress`` is called with the TCP packets read so
-    far, over both passes. Raises CaptureError for what is no capture, empty, or without TCP.
+    Files without a flow in common are one place (the interfaces of a host); a file that has flows of another one was
+    taken at another place: it is measured by itself (:attr:`CaptureAnalysis.others`) and paired with the first (table
+    ``one_way``). ``side``: where the first place is, when the handshakes do not tell; ``progress`` is called with the
+    TCP packets read so far, over all passes. Raises CaptureError for what is no capture, empty, or without TCP.
     """
-    capture = open_capture(path)
-    seen = _Progress(capture, progress)
+    several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    captures = [open_capture(path) for path in several]
+    seen = _Progress(progress)
+    places = _places(captures, seen)
+    found = [
+        _measured(place, side if number == 0 else None, list(accumulators), seen) for number, place in enumerate(places)
+    ]
+    first = found[0]
+    first.others = found[1:]
+    if first.others:
+        first.tables["one_way"] = one_way_table(first, first.others)
+    return first
+
+
+def _places(captures: Sequence[Capture], seen: _Progress) -> list[Capture | MergedCapture]:
+    """Files that show the same place, together."""
+    if len(captures) == 1:
+        return list(captures)
+    places: list[tuple[list[Capture], set[Flow]]] = []
+    for capture in captures:
+        for batch in capture.batches():
+            seen.add(batch)
+        flows = {_either_way(flow) for flow in capture.flows}
+        for members, theirs in places:
+            if not flows & theirs:
+                members.append(capture)
+                theirs |= flows
+                break
+        else:
+            places.append(([capture], flows))
+    return [members[0] if len(members) == 1 else MergedCapture(members) for members, _ in places]
+
+
+def _either_way(flow: Flow) -> Flow:
+    back = Flow(flow.version, flow.destination, flow.source, flow.destination_port, flow.source_port)
+    ends = (flow.source, flow.source_port), (flow.destination, flow.destination_port)
+    return flow if ends[0] <= ends[1] else back
+
+
+def _measured(
+    capture: Capture | MergedCapture, side: Side | None, accumulators: Sequence[AccumulatorFactory], progress: _Progress
+) -> CaptureAnalysis:
+    seen = _Seen(capture, progress)
     resolution = resolve(seen)
     if not resolution.subflows:
         raise CaptureError(f"{capture.name}: {_nothing(capture)}")
@@ -135,7 +187,7 @@ def analyze(
         for other in others:
             other.take(batch, stretch.subflow, stretch.direction)
     measures.finish()
-    found = {
+    found: dict[str, pa.Table] = {
         "connections": connection_table(measures, at),
         "subflows": subflow_table(measures),
         "series": series_table(measures),
@@ -147,12 +199,25 @@ def analyze(
 
 
 class _Progress:
+    """Tells how many packets have been read."""
+
+    def __init__(self, told: Callable[[int], None] | None) -> None:
+        self._told = told
+        self._packets = 0
+
+    def add(self, batch: Batch) -> None:
+        """A batch was read."""
+        self._packets += len(batch)
+        if self._told is not None:
+            self._told(self._packets)
+
+
+class _Seen:
     """A capture that tells how far it has been read."""
 
-    def __init__(self, capture: Capture, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, capture: Capture | MergedCapture, progress: _Progress) -> None:
         self._capture = capture
         self._progress = progress
-        self._packets = 0
         self.flows = capture.flows
         self.layouts = capture.layouts
 
@@ -160,12 +225,10 @@ class _Progress:
         """Those of the capture."""
         for batch in self._capture.batches():
             yield batch
-            self._packets += len(batch)
-            if self._progress is not None:
-                self._progress(self._packets)
+            self._progress.add(batch)
 
 
-def _nothing(capture: Capture) -> str:
+def _nothing(capture: Capture | MergedCapture) -> str:
     """Why there is nothing to analyze."""
     counts = capture.counts
     if not counts.packets:

@@ -1,6 +1,6 @@
 """Segments out of order, by the definition of RFC 4737 section 3.3, in sequence space and in DSN space.
 
-A segment is reordered when its first octet lies below the next one expected, which is the highest octet seen so far plus
+A segment is reordered when its first octet lies below the next one expected: the highest octet seen so far, plus
 one. Segments that bring nothing new are duplicates and left out (RFC 4737 section 3.2). In a capture at the sender this
 counts what the sender itself repeated or sent out of order.
 """

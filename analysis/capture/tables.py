@@ -298,8 +298,8 @@ SERIES = Table(
 ONE_WAY = Table(
     "one_way",
     "One row per subflow, direction and pair of places that were both captured: each packet of one place found again "
-    "at the other (same ends, sequence and acknowledgment numbers, flags, payload, timestamps, DSS). Assumes that nothing "
-    "between them rewrites these (no NAT). The clocks of the two captures are taken as they are.",
+    "at the other (same ends, sequence and acknowledgment numbers, flags, payload, timestamps, DSS). Assumes that "
+    "nothing between them rewrites these (no NAT). The clocks of the two captures are taken as they are.",
     (
         *_PLACE,
         _text("near", "The capture at the sender's side of the two, by the times themselves."),
