@@ -2,7 +2,7 @@
 
 The program runs on the raw tracepoint ``net_dev_queue`` (net/core/dev.c), inside the call that transmits: the socket
 is as the option writer saw it (tcp_established_options() in net/ipv4/tcp_output.c, mptcp_established_options() in
-net/mptcp/options.c), with one exception, which :meth:`Seen.blocks_wanted` undoes: the mark of a D-SACK is taken off
+net/mptcp/options.c), with one exception, which :meth:`Seen.wanted_dsack` undoes: the mark of a D-SACK is taken off
 when the block has been written. Only packets of chosen network namespaces which an IP socket of this machine sends are
 recorded: what a router or a bridge passes on has no socket any more, what a packet socket sends is not the kernel's.
 
@@ -150,18 +150,21 @@ class Seen:
     postponed: tuple[tuple[str, int], ...] = ()
     """Address signals that are still to be sent, as (name, size without padding)."""
 
-    def blocks_wanted(self, sent: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-        """The min(4, num_sacks + dsack) blocks that the writer was to report, given those on the segment.
+    def wanted_dsack(self, sent: tuple[tuple[int, int], ...]) -> bool:
+        """Whether the writer was to report a D-SACK, given the blocks on the segment.
 
-        A D-SACK that was sent is the first block and no longer marked (tcp_options_write() clears the mark): it was
-        there when the first block is the socket's D-SACK block and not its first ordinary one, or both are alike and
-        it is on the segment twice.
+        One that was sent is the first block and no longer marked (tcp_options_write() clears the mark): it was there
+        when the first block is the socket's D-SACK block and not its first ordinary one, or both are alike and it is
+        on the segment twice. (Alike, with room for one block only: taken for the ordinary one.)
         """
+        if self.has_dsack or not sent or sent[0] != self.duplicate_sack:
+            return self.has_dsack
+        return not self.num_sacks or sent[0] != self.selective_acks[0] or (len(sent) > 1 and sent[1] == sent[0])
+
+    def blocks_wanted(self, sent: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        """The min(4, num_sacks + dsack) blocks that the writer was to report, given those on the segment."""
         ordinary = self.selective_acks[: self.num_sacks]
-        dsack = self.has_dsack
-        if not dsack and sent and sent[0] == self.duplicate_sack:
-            dsack = not ordinary or sent[0] != ordinary[0] or (len(sent) > 1 and sent[1] == sent[0])
-        return ((self.duplicate_sack, *ordinary) if dsack else ordinary)[:_SACK_BLOCKS]
+        return ((self.duplicate_sack, *ordinary) if self.wanted_dsack(sent) else ordinary)[:_SACK_BLOCKS]
 
 
 def find_offsets(types: Btf) -> Offsets:

@@ -5,8 +5,13 @@ captures let one infer. It is an extra: it needs root, BPF, and a kernel that de
 missing, :attr:`KernelLedger.reason` says so in a sentence and there are no rows.
 
 A program of ours (``bpf/segment_program.py``) writes a record per segment into a ring of shared memory; a thread moves
-them to a file without a name, and they are decoded when the traffic is over. What did not find room is counted. All of
-it hangs on file descriptors: it goes away with this process, however that ends.
+them to a file without a name, and they are decoded when the traffic is over. All of it hangs on file descriptors: it
+goes away with this process, however that ends.
+
+What is missing is counted in two ways. :attr:`KernelLedger.lost` found no room in the ring. :attr:`KernelLedger.unseen`
+is what the hosts' own counters (``TcpOutSegs``, ``TcpRetransSegs``) have more than the program was run for: there are
+virtual machines whose kernel does not run such programs while it works in the context of certain processes (seen: one
+segment in a few hundred, in clusters), and an IPv6 reset has no socket.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from testbed.orchestrator.bpf import calls, segment_program
 from testbed.orchestrator.bpf.btf import Btf, BtfError
 from testbed.orchestrator.bpf.ring_buffer import RingBuffer
 from testbed.orchestrator.bpf.segment_program import RECORD_OCTETS, Offsets, Seen
+from testbed.orchestrator.collectors.counters import read_counters
 from testbed.orchestrator.errors import Unsupported
 
 RING_OCTETS = 1 << 24
@@ -48,9 +54,14 @@ class KernelLedger:
         """Why there is nothing, when this machine does not allow it."""
         self.lost = 0
         """Segments that found no room in the ring; known after :meth:`stop`."""
+        self.unseen = 0
+        """Segments that left by the hosts' own count and that the program was not run for; known after :meth:`stop`."""
+        self.sent = 0
+        """Segments that left by the hosts' own count."""
         self.hosts = tuple(hosts)
         """In the order of their tags."""
-        self._namespaces = [namespaces.identity(fd) for fd in hosts.values()]
+        self._hosts = list(hosts.values())
+        self._sent_before = 0
         self._directory = directory
         self._ring_octets = ring_octets
         self._open = ExitStack()
@@ -67,17 +78,21 @@ class KernelLedger:
         """From now on, or :attr:`reason`."""
         try:
             self._offsets = kernel_offsets()
+            self._hosts = [self._kept(os.dup(fd)) for fd in self._hosts]
             self._attach(self._offsets)
         except Unsupported as error:
             self.reason = str(error)
             self.close()
             return
+        self._sent_before = self._segments_sent()
         self._records = self._open.enter_context(tempfile.TemporaryFile(dir=self._directory))  # noqa: SIM115
         self._thread = threading.Thread(target=self._run, name="kernel-ledger", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """No more from now on; :meth:`segments` has what was seen. Raises what went wrong while reading."""
+        if self._ring is not None:
+            self.sent = self._segments_sent() - self._sent_before
         self._attached.close()
         self._end.set()
         if self._thread is not None:
@@ -88,6 +103,8 @@ class KernelLedger:
         if self._ring is not None:
             self._drain(self._ring)
             self.lost = int(_COUNT.unpack(calls.read_map(self._counters, bytes(_NUMBER.size), _COUNT.size))[0])
+            recorded = sum(max(1, seen.gso_segments) for seen in self.segments())
+            self.unseen = max(0, self.sent - recorded - self.lost)
 
     def segments(self) -> Iterator[Seen]:
         """Everything that was seen, in order of each processor's clock; after :meth:`stop`."""
@@ -109,25 +126,34 @@ class KernelLedger:
         self._records = None
         self._open.close()
 
-    def _attach(self, offsets: Offsets) -> None:
-        def kept(descriptor: int, stack: ExitStack = self._open) -> int:
-            stack.callback(os.close, descriptor)
-            return descriptor
+    def _kept(self, descriptor: int) -> int:
+        self._open.callback(os.close, descriptor)
+        return descriptor
 
-        chosen = kept(calls.create_map(calls.HASH, _NUMBER.size, _NUMBER.size, max(1, len(self.hosts)), "namespaces"))
-        for tag, number in enumerate(self._namespaces):
-            calls.update_map(chosen, _NUMBER.pack(number), _NUMBER.pack(tag))
-        self._counters = kept(calls.create_map(calls.ARRAY, _NUMBER.size, _COUNT.size, 1, "counters"))
+    def _segments_sent(self) -> int:
+        """By all hosts together. TcpOutSegs leaves those out that only repeat what was sent."""
+        total = 0
+        for fd in self._hosts:
+            with namespaces.inside(fd):
+                counters = read_counters()
+            total += counters["TcpOutSegs"] + counters["TcpRetransSegs"]
+        return total
+
+    def _attach(self, offsets: Offsets) -> None:
+        chosen = self._kept(
+            calls.create_map(calls.HASH, _NUMBER.size, _NUMBER.size, max(1, len(self.hosts)), "namespaces")
+        )
+        for tag, fd in enumerate(self._hosts):
+            calls.update_map(chosen, _NUMBER.pack(namespaces.identity(fd)), _NUMBER.pack(tag))
+        self._counters = self._kept(calls.create_map(calls.ARRAY, _NUMBER.size, _COUNT.size, 1, "counters"))
         self._ring = RingBuffer(self._ring_octets, "segments")
         self._open.callback(self._ring.close)
         instructions = segment_program.write_program(
             offsets, namespaces=chosen, ring=self._ring.descriptor, counters=self._counters
         )
-        program = kept(
-            calls.load_raw_tracepoint_program(instructions, segment_program.LICENSE, segment_program.NAME),
-            self._attached,
-        )
-        kept(calls.open_raw_tracepoint(program, segment_program.TRACEPOINT), self._attached)
+        program = calls.load_raw_tracepoint_program(instructions, segment_program.LICENSE, segment_program.NAME)
+        self._attached.callback(os.close, program)
+        self._attached.callback(os.close, calls.open_raw_tracepoint(program, segment_program.TRACEPOINT))
 
     def _run(self) -> None:
         assert self._ring is not None

@@ -119,9 +119,13 @@ class TrialCollectors:
             if self._ledger.reason:
                 text = f"there are no rows of source kernel: {self._ledger.reason}"
                 collected.events.append(_warning(0, KERNEL_LEDGER, text))
-            elif self._ledger.lost:
-                text = f"{self._ledger.lost} segments found no room and are missing"
-                collected.events.append(_warning(0, KERNEL_LEDGER, text))
+            for count, why in (
+                (self._ledger.lost, "they found no room"),
+                (self._ledger.unseen, "the kernel did not run the program"),
+            ):
+                if count:
+                    text = f"{count} of {self._ledger.sent} segments are missing: {why}"
+                    collected.events.append(_warning(0, KERNEL_LEDGER, text))
         self._take_log(collected)
         return collected
 
