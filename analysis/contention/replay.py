@@ -7,7 +7,8 @@ leave, as far as the acknowledgment on each allows: one that would lead beyond i
 what came behind it. Where no arrival explains the acknowledgment it is believed all the same (the capture missed one,
 or the endpoint knew more): **every segment that leaves sets rcv_nxt again**. Blocks that are reported are believed
 too: they show which of the arrivals that change no acknowledgment have been handled, and that one at the head of the
-queue was thrown away (a damaged packet). And a segment with room for a further block shows that there was none.
+queue was thrown away (a damaged packet). A segment with room for a further block shows that there was none. What one
+segment does not know, none before it knew.
 
 Rules: the blocks most recently changed come first; ranges merge where they touch; a duplicate is wanted as a D-SACK
 until one segment has carried it (RFC 2018, RFC 2883); a segment older than the timestamp echoed last is refused (PAWS).
@@ -22,8 +23,9 @@ from dataclasses import dataclass
 MOST_BLOCKS = 4
 
 Range = tuple[int, int]
-Arrival = tuple[int, int, int]
-"""First octet, end, timestamp."""
+Arrival = tuple[int, int, int, int]
+"""First octet, end, timestamp, time."""
+EVER = (1 << 63) - 1
 NO_STAMP = -1
 _M32 = 0xFFFF_FFFF
 _HALF = 0x8000_0000
@@ -42,13 +44,18 @@ class Receiver:
     """Whether a FIN out of order is part of a block (its octet of the sequence space)."""
     reports_outdated: bool
     """Whether old octets on a segment that PAWS refuses (RFC 7323 section 5) are reported as a duplicate."""
+    works_in_rounds: bool
+    """It reads all that has come, then builds all that may leave, then sends it: what comes while a round is being
+    built and sent is not known to any segment of it (:mod:`analysis.contention.rounds`)."""
 
 
-LINUX = Receiver(remembered=4, holds_fin=True, reports_outdated=True)
+LINUX = Receiver(remembered=4, holds_fin=True, reports_outdated=True, works_in_rounds=False)
 """``tp->selective_acks`` has four places (tcp_sack_new_or_extend); ``end_seq`` counts the FIN; tcp_send_dupack."""
-USERSPACE = Receiver(remembered=0, holds_fin=False, reports_outdated=False)
-"""testbed.tcp.receive_queue, testbed.tcp.arrival."""
-RECEIVERS = {"linux": LINUX, "userspace": USERSPACE}
+USERSPACE = Receiver(remembered=0, holds_fin=False, reports_outdated=False, works_in_rounds=True)
+"""testbed.tcp.receive_queue, testbed.tcp.arrival, testbed.endpoint.attached.driver."""
+SIMULATED = Receiver(remembered=0, holds_fin=False, reports_outdated=False, works_in_rounds=False)
+"""The same stack in virtual time, where handling takes none."""
+RECEIVERS = {"linux": LINUX, "userspace": USERSPACE, "simulated": SIMULATED}
 
 
 class Replay:
@@ -69,23 +76,29 @@ class Replay:
         """RFC 7323 section 4.3: the timestamp that the endpoint would echo."""
         self.receiver = receiver
         if edge > rcv_nxt:
-            self.pending.append((rcv_nxt, edge, NO_STAMP))
+            self.pending.append((rcv_nxt, edge, NO_STAMP, 0))
 
-    def arrives(self, start: int, end: int, stamp: int = NO_STAMP) -> None:
+    def arrives(self, start: int, end: int, stamp: int = NO_STAMP, time: int = 0) -> None:
         """A packet with something in it passes the interface."""
-        self.pending.append((start, end, stamp))
+        self.pending.append((start, end, stamp, time))
 
     def leaves(
-        self, ack: int, sent: tuple[Range, ...] = (), is_all: bool = False, echo: int = NO_STAMP
+        self,
+        ack: int,
+        sent: tuple[Range, ...] = (),
+        is_all: bool = False,
+        echo: int = NO_STAMP,
+        built: int = EVER,
     ) -> tuple[Range, ...]:
         """A segment leaves that acknowledges ``ack`` and reports ``sent``: the ranges that it wanted to report.
 
-        ``is_all``: it had room for more; ``echo``: the timestamp on it that came from the peer.
+        ``is_all``: it had room for more; ``echo``: the timestamp on it that came from the peer; ``built``: it was built
+        no later, so that what came later is not known to it.
         """
         if not sent and not is_all:
-            self._catch_up(ack)
+            self._catch_up(ack, built)
         else:
-            self._catch_up_with(ack, sent, is_all)
+            self._catch_up_with(ack, sent, is_all, built)
         self.acked = ack
         if echo != NO_STAMP:
             self.ts_recent = echo
@@ -98,13 +111,25 @@ class Replay:
             self.dsack = None
         return wanted
 
+    def copy(self) -> Replay:
+        """Another one in the same state."""
+        twin = Replay(self.rcv_nxt, self.rcv_nxt, self.receiver)
+        twin.acked = self.acked
+        twin._restore(self._copy())
+        return twin
+
+    @property
+    def not_handled_ns(self) -> int:
+        """When the first arrival came that is not known to be handled; EVER: there is none."""
+        return self.pending[0][3] if self.pending else EVER
+
     @property
     def is_quiet(self) -> bool:
         """Nothing is held, no duplicate is to be reported, and what waits is in order."""
         if self.blocks or self.dsack is not None:
             return False
         edge = self.rcv_nxt
-        for start, end, _ in self.pending:
+        for start, end, _, _ in self.pending:
             if start != edge:
                 return False
             edge = end
@@ -122,18 +147,23 @@ class Replay:
             return tuple(self.blocks[:MOST_BLOCKS])
         return (self.dsack, *self.blocks)[:MOST_BLOCKS]
 
-    def _catch_up(self, ack: int) -> None:
-        """Handle what waits, as far as ``ack`` allows."""
+    def _catch_up(self, ack: int, built: int) -> None:
+        """Handle what waits, as far as ``ack`` allows, which is believed more than ``built``."""
         pending = self.pending
-        while pending and self._handle(ack):
+        while pending and self._handle(ack, built):
             pass
         if ack > self.rcv_nxt:
-            self._set_again(ack)
+            while pending and ack > self.rcv_nxt and self._handle(ack, EVER):
+                pass
+            if ack > self.rcv_nxt:
+                self._set_again(ack)
 
-    def _handle(self, ack: int) -> bool:
+    def _handle(self, ack: int, built: int) -> bool:
         """The arrival at the head; False: it has not been handled."""
-        start, end, stamp = self.pending[0]
+        start, end, stamp, time = self.pending[0]
         rcv_nxt = self.rcv_nxt
+        if time > built and not start <= rcv_nxt < end <= ack:
+            return False
         if stamp != NO_STAMP and self.ts_recent != NO_STAMP and (stamp - self.ts_recent) & _M32 >= _HALF:
             if self.receiver.reports_outdated and start < rcv_nxt:
                 self.dsack = (start, min(end, rcv_nxt))
@@ -146,7 +176,7 @@ class Replay:
         elif end > ack:
             # A part of it was taken: the window ended there, or these are several arrivals joined.
             self._advance(start, ack, ack)
-            self.pending[0] = (ack, end, stamp)
+            self.pending[0] = (ack, end, stamp, time)
             return False
         else:
             self._advance(start, end, ack)
@@ -197,10 +227,10 @@ class Replay:
         if self.blocks:
             self.blocks = [block for block in self.blocks if block[0] > ack]
 
-    def _catch_up_with(self, ack: int, sent: tuple[Range, ...], is_all: bool) -> None:
+    def _catch_up_with(self, ack: int, sent: tuple[Range, ...], is_all: bool, built: int) -> None:
         """The same with what the segment reports, which shows how far the endpoint has come."""
         before = self._copy() if self.pending else None
-        self._catch_up(ack)
+        self._catch_up(ack, built)
         if self._explains(sent, is_all):
             return
         if before is not None:
@@ -226,7 +256,7 @@ class Replay:
         while True:
             if self.rcv_nxt == ack and self._explains(sent, is_all):
                 found = self._copy()
-            if not self.pending or not self._handle(ack):
+            if not self.pending or not self._handle(ack, EVER):
                 break
         if found is None:
             return False
@@ -242,7 +272,7 @@ class Replay:
     def _skip_to(self, reported: list[Range]) -> None:
         """What is reported came behind an arrival that would lead beyond ``ack``: the endpoint threw that one away."""
         while self.pending and not all(self._holds(block) for block in reported):
-            start, end, _ = self.pending.popleft()
+            start, end, _, _ = self.pending.popleft()
             if start > self.rcv_nxt:
                 self._hold(start, end)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,8 @@ from analysis.contention.grouped import (
     value_before,
 )
 from analysis.contention.repacking import AREA_OCTETS, SEGMENT_KINDS, DssForm, Outcome, Situation, packing_of
-from analysis.contention.replay import LINUX, NO_STAMP, Range, Receiver, Replay
+from analysis.contention.replay import EVER, LINUX, NO_STAMP, Range, Receiver, Replay
+from analysis.contention.rounds import built_by
 
 Int64s = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -47,7 +48,8 @@ _ALIGNED, _DENSE = 1, 2
 _MSS_OPTION, _MPTCP = 2, 30
 _CAPABLE_WITH_DATA = 22
 """Octets of an MP_CAPABLE that has a data-level length."""
-_SITUATION_BITS = 20
+_PACKETS_AHEAD = 2000
+"""Packets of one subflow that are looked at together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +381,18 @@ class _SackReplay:
         stamps = np.where(self._leaves, view.column("tsecr")[self._at], view.column("tsval")[self._at]).astype(np.int64)
         self._stamps = np.where(view.layouts.has_timestamps[view.layout[self._at]], stamps, NO_STAMP)
         """Of the peer: on an arrival, or echoed."""
+        self._times = view.column("time_ns")[self._at]
+        self._built = self._built_by() if receiver.works_in_rounds else None
+
+    def _built_by(self) -> Int64s:
+        """Of each segment that leaves: it was not built later."""
+        view, leaving = self.view, np.flatnonzero(self._leaves)
+        at = self._at[leaving]
+        has = view.layouts.has_timestamps[view.layout[at]]
+        stamps = np.where(has, view.column("tsval")[at].astype(np.int64), NO_STAMP)
+        built: Int64s = self._times.copy()
+        built[leaving] = built_by(self._times[leaving], stamps, groups_of(view.subflow[at]))
+        return built
 
     def run(self) -> tuple[NDArray[np.uint8], dict[int, tuple[Range, ...]]]:
         """(blocks wanted, by place in the view; ranges of those that want any)."""
@@ -436,6 +450,21 @@ class _SackReplay:
         return found
 
 
+class _Packet(NamedTuple):
+    """What a replay needs of one packet."""
+
+    place: int
+    """In the view."""
+    leaves: bool
+    start: int
+    """Offset in the peer's stream: of the first octet, or of the acknowledgment."""
+    octets: int
+    has_room: bool
+    stamp: int
+    time: int
+    built: int
+
+
 class _Stretch:
     """The packets of one subflow in one batch, while the receiver holds something."""
 
@@ -489,33 +518,66 @@ class _Stretch:
         waits_from = int(start[waiting[0]]) if len(waiting) else acked if edge is None else edge
         live = Replay(acked, max(waits_from, acked), replay.receiver)
         for each in waiting.tolist():
-            live.arrives(int(start[each]), int(end[each]), int(replay._stamps[each]))
+            live.arrives(int(start[each]), int(end[each]), int(replay._stamps[each]), int(replay._times[each]))
         if len(before):
             live.ts_recent = int(replay._stamps[before[-1]])
         return live
 
     def _until_quiet(self, position: int, live: Replay) -> int:
         """Replay from ``position``; the place behind the segment after which nothing is held, or the end."""
-        stop = self.after
-        at = self.replay._at[position:stop].tolist()
-        octets = self.replay._octets[position:stop].tolist()
-        leaves = self.leaves[position:stop].tolist()
-        start = self.start[position:stop].tolist()
-        has_room = self.replay._has_room[position:stop].tolist()
-        stamps = self.replay._stamps[position:stop].tolist()
-        wanted, ranges, sent = self.replay.wanted, self.replay.ranges, self.sent
-        for index, place in enumerate(at):
-            if not leaves[index]:
-                if octets[index]:
-                    live.arrives(start[index], start[index] + octets[index], stamps[index])
+        wanted, ranges = self.replay.wanted, self.replay.ranges
+        while position < self.after:
+            packets = self._packets(position)
+            bounds = self._bounds(packets, live.copy())
+            for packet, bound in zip(packets, bounds, strict=False):
+                position += 1
+                if not packet.leaves:
+                    if packet.octets:
+                        live.arrives(packet.start, packet.start + packet.octets, packet.stamp, packet.time)
+                    continue
+                sent = self.sent.get(packet.place, ())
+                found = live.leaves(packet.start, sent, packet.has_room, packet.stamp, bound)
+                if found:
+                    wanted[packet.place] = len(found)
+                    ranges[packet.place] = found
+                elif live.is_quiet:
+                    return position
+        return position
+
+    def _packets(self, position: int) -> list[_Packet]:
+        """Those from ``position`` on, a limited number."""
+        replay, to = self.replay, min(position + _PACKETS_AHEAD, self.after)
+        built = replay._times if replay._built is None else replay._built
+        columns = (
+            replay._at,
+            replay._leaves,
+            replay._start,
+            replay._octets,
+            replay._has_room,
+            replay._stamps,
+            replay._times,
+            built,
+        )
+        return [_Packet(*values) for values in zip(*(column[position:to].tolist() for column in columns), strict=True)]
+
+    def _bounds(self, packets: list[_Packet], scout: Replay) -> list[int]:
+        """Of each packet that leaves: arrivals later than this were not known when it was built, for a later one shows
+        by what it reports that it did not know them either. As far as that is settled."""
+        bounds: list[int] = []
+        for index, packet in enumerate(packets):
+            if not packet.leaves:
+                if packet.octets:
+                    scout.arrives(packet.start, packet.start + packet.octets, packet.stamp, packet.time)
                 continue
-            found = live.leaves(start[index], sent.get(place, ()), has_room[index], stamps[index])
-            if found:
-                wanted[place] = len(found)
-                ranges[place] = found
-            elif live.is_quiet:
-                return position + index + 1
-        return stop
+            sent = self.sent.get(packet.place, ())
+            if sent or packet.has_room:
+                scout.leaves(packet.start, sent, packet.has_room, packet.stamp, packet.built)
+                bound = scout.not_handled_ns - 1
+                bounds += [min(each.built, bound) for each in packets[len(bounds) : index + 1]]
+                if bound == EVER - 1 and scout.is_quiet:
+                    return bounds
+        bounds += [each.built for each in packets[len(bounds) :]]
+        return bounds
 
     def _next_odd(self, position: int, edge: int) -> int:
         """The next packet that is not in order after ``edge``."""
