@@ -91,10 +91,12 @@ def transfer(
     also_any: bool = False,
     during: During = (),
     prepare: Callable[[MininetLab], None] = lambda lab: None,
+    whole: bool = True,
 ) -> Transfer:
     """Build the network, capture at every interface of ``hosts`` (and their pseudo-interface ``any``), move the data.
 
-    Raises AssertionError when not every byte arrived intact: such a capture proves nothing.
+    Raises AssertionError when not every byte arrived intact: such a capture proves nothing. Not ``whole``: of several
+    connections, which have no common hash, only that all were complete.
     """
     with ExitStack() as stack:
         lab = stack.enter_context(build(scenario))
@@ -122,7 +124,9 @@ def transfer(
     for each in finished:
         files[each.node][each.interface] = each.path
     made = Transfer(*results, kernel, files, sum(each.dropped for each in finished))
-    _assert_whole(made)
+    assert made.client.complete and made.client.error is None, made.client
+    if whole:
+        _assert_whole(made)
     return made
 
 
