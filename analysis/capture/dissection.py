@@ -123,9 +123,8 @@ def _batch(
         column([part.available for part in parts]).astype(np.int64, copy=False),
         column([one.segment for one in located]).astype(np.int64, copy=False),
     )
-    area_at = transport + FIXED
     options = options_of(headers, layouts)
-    hot = HotOptions(octets, area_at, options)
+    hot = HotOptions(headers, options)
     status = headers.status | options.status
     fragment = column([one.fragment for one in located]).astype(np.bool_, copy=False)
     status[fragment] |= FRAGMENT
@@ -163,7 +162,7 @@ def _batch(
         sack_count=options.sack_count,
         status=status,
         sack=hot.sack,
-        rare=rare_options(octets, area_at, options),
+        rare=rare_options(octets, headers.area_at, options),
     )
     return Dissected(
         batch,

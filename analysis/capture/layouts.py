@@ -27,7 +27,7 @@ _SAMPLES: Final = (32, 512)
 """How many unmatched packets are walked to find the layouts that the others may have."""
 _GROUPS: Final = (AREA // 4 + 1) * (AREA + 1)
 
-WORDS: Final[np.dtype[Any]] = np.dtype(("u8", (5,)))
+Words = NDArray[np.uint64]
 
 
 @dataclass(slots=True)
@@ -64,6 +64,21 @@ COLUMNS: Final = (
 )
 
 
+class _Columns:
+    """The words of the areas side by side instead of one behind the other, those that are asked for."""
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        self._columns: list[Words | None] = [None] * 5
+
+    def of(self, index: int) -> Words:
+        """One word of each area."""
+        column = self._columns[index]
+        if column is None:
+            column = self._columns[index] = self._words[:, index].copy()
+        return column
+
+
 @dataclass(slots=True)
 class _Template:
     number: int
@@ -85,17 +100,18 @@ class Layouts:
         self._tables = {name: np.zeros(64, dtype=kind) for name, kind in COLUMNS}
         self._rare = np.zeros((64, MOST_OPTIONS), dtype=np.int8)
 
-    def find(self, words: NDArray[np.uint64], octets: NDArray[np.uint8], known: NDArray[np.uint8]) -> Options:
+    def find(self, words: Words, octets: NDArray[np.uint8], known: NDArray[np.uint8]) -> Options:
         """The options of packets whose areas are ``words`` (zero behind ``known``, which is at most ``octets``)."""
         number = np.full(len(words), -1, dtype=np.intp)
         group = (octets >> 2).astype(np.uint16) * np.uint16(AREA + 1) + known
+        columns = _Columns(words)
         present = np.flatnonzero(np.bincount(group, minlength=_GROUPS))
         for one in present:
-            rows = None if len(present) == 1 else np.flatnonzero(group == one)
-            self._match(int(one), words, rows, number)
+            rows = None if len(present) == 1 else (group == one).nonzero()[0]
+            self._match(int(one), columns, rows, number)
         overflowed: list[tuple[NDArray[np.int64], Walked]] = []
         for size in (*_SAMPLES, len(words)):
-            unmatched = np.flatnonzero(number < 0)
+            unmatched = (number < 0).nonzero()[0]
             if not len(unmatched):
                 break
             rows = unmatched[:size]
@@ -108,33 +124,30 @@ class Layouts:
                 rest = unmatched[len(rows) :]
                 for one in np.unique(group[rows]):
                     here = rest[group[rest] == one]
-                    self._match(int(one), words, here, number)
+                    self._match(int(one), columns, here, number)
         return self._placed(number, overflowed)
 
-    def _match(
-        self, group: int, words: NDArray[np.uint64], rows: NDArray[np.int64] | None, number: NDArray[np.intp]
-    ) -> None:
-        """Tell the packets of one group by its templates."""
+    def _match(self, group: int, columns: _Columns, rows: NDArray[np.int64] | None, number: NDArray[np.intp]) -> None:
+        """Tell the packets of one group (``rows``; None: all) by its templates."""
         templates = self._templates.get(group, [])
-        left = words if rows is None else words[rows]
         for template in templates:
-            if not len(left):
+            if rows is not None and not len(rows):
                 break
-            if not template.words:
-                same = np.ones(len(left), dtype=np.bool_)
-            for place, (index, mask, value) in enumerate(template.words):
-                hit = (left[:, index] & mask) == value
-                same = hit if place == 0 else same & hit
-            found = np.flatnonzero(same)
-            template.hits += len(found)
-            if len(found) == len(left):
+            same = None
+            for index, mask, value in template.words:
+                column = columns.of(index) if rows is None else columns.of(index).take(rows)
+                hit = (column & mask) == value
+                same = hit if same is None else same & hit
+            if same is None or same.all():
                 number[slice(None) if rows is None else rows] = template.number
+                template.hits += len(number) if rows is None else len(rows)
                 break
+            found = same.nonzero()[0]
             if len(found):
                 number[found if rows is None else rows[found]] = template.number
-                others = np.flatnonzero(~same)
-                rows = others if rows is None else rows[others]
-                left = left[others]
+                template.hits += len(found)
+                rest = (~same).nonzero()[0]
+                rows = rest if rows is None else rows[rest]
         templates.sort(key=lambda template: -template.hits)
         for template in templates:
             template.hits //= 2

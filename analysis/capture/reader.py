@@ -25,7 +25,7 @@ from analysis.capture.records import NO_TIME, Interface
 
 __all__ = ["Capture", "CaptureError", "Counts", "open_capture"]
 
-_SMALL_BATCH: Final = 1 << 15
+_SMALL_BATCH: Final = 1 << 14
 """Packets: smaller batches are joined up to this."""
 
 
