@@ -168,13 +168,17 @@ class KernelLedger:
         self._records.writelines(ring.take())
 
 
-@functools.cache
 def kernel_offsets() -> Offsets:
-    """Where the running kernel keeps what is recorded, looked up once. Raises Unsupported."""
+    """Where the running kernel keeps what is recorded. Raises Unsupported, also where nobody may look."""
     if struct.calcsize("P") != 8:
         raise Unsupported(f"the kernel's ledger is read on 64-bit machines only, and this is {platform.machine()}")
     if os.geteuid() != 0:
         raise Unsupported("BPF needs root")
+    return _looked_up()
+
+
+@functools.cache
+def _looked_up() -> Offsets:
     try:
         return segment_program.find_offsets(Btf.of_kernel())
     except BtfError as error:

@@ -124,3 +124,11 @@ def test_a_scheduler_or_path_manager_that_the_kernel_lacks_is_unsupported(what: 
     with namespaces.inside(fds[0]), pytest.raises(Unsupported, match=rf"no-such.*only {available}"):
         sysctl.write(f"net.mptcp.{what}", "no-such")
     namespaces.close_all(fds)
+
+
+def test_the_kernel_ledger_says_in_one_line_why_it_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    feature = features.kernel_ledger()
+    assert not feature.available
+    assert feature.detail == "BPF needs root"
+    assert "ledger" in feature.needed_by and feature.remedy
