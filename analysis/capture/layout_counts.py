@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from analysis.capture.batch import CUT_HEADER, CUT_OPTIONS, MALFORMED_OPTIONS, Batch, Layout
 from analysis.capture.sums import KeyedSums
 from analysis.capture.survey import ACK, FIN, RST, SYN
+from testbed.record.parquet import arrow_table
 from testbed.record.schema import Column, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from analysis.capture.merged import MergedCapture
+    from analysis.capture.reader import Capture
+    from analysis.capture.resolution import Resolution
 
 SEGMENTS: Final = ("syn", "syn-ack", "rst", "data", "fin", "ack")
 """Kinds of segments, the words of the table ``segments``; the first that fits holds."""
@@ -58,6 +66,10 @@ class LayoutCounts:
         np.add.at(octets, where, payload)
         self._sums.take(keys, {"segments": np.bincount(where, minlength=len(keys)), "payload": octets})
 
+    def finish(self) -> Mapping[str, pa.Table]:
+        """The table, by its name."""
+        return {LAYOUTS.name: arrow_table(LAYOUTS, self.rows())}
+
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the table ``layouts``."""
         found = []
@@ -84,6 +96,11 @@ class LayoutCounts:
                 }
             )
         return found
+
+
+def layout_counts(capture: Capture | MergedCapture, resolution: Resolution) -> LayoutCounts:
+    """For ``analyze(accumulators=...)``."""
+    return LayoutCounts(capture.layouts, [subflow.connection for subflow in resolution.subflows])
 
 
 def kinds_of(flags: NDArray[np.uint16], payload: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -29,6 +29,11 @@ class MergedCapture:
         self._layout_maps: list[NDArray[np.uint16]] = [np.empty(0, np.uint16) for _ in captures]
 
     @property
+    def captures(self) -> tuple[Capture, ...]:
+        """The files one by one."""
+        return tuple(self._captures)
+
+    @property
     def name(self) -> str:
         """Of all files."""
         return " + ".join(capture.name for capture in self._captures)

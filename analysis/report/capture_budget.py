@@ -28,7 +28,7 @@ WORDS = {
     "free": "free",
 }
 SEGMENTS = {"data": "data", "ack": "ACKs"}
-"""Kinds of segments that the figure shows, and their words."""
+"""Kinds of segments that the figure shows, and their words, in the order of the figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +123,12 @@ def grouped(
     layouts: Iterable[Mapping[str, Any]], label: Mapping[tuple[int, int], str]
 ) -> dict[str, list[Mapping[str, Any]]]:
     """Rows of ``layouts`` by label and kind of segment; ``label``: (subflow, direction) -> its group."""
-    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    found: dict[tuple[str, int], list[Mapping[str, Any]]] = defaultdict(list)
+    kinds = list(SEGMENTS)
     for row in layouts:
         if row["segment"] in SEGMENTS:
-            found[f"{label[row['subflow'], row['direction']]}, {SEGMENTS[row['segment']]}"].append(row)
-    return dict(sorted(found.items()))
+            found[label[row["subflow"], row["direction"]], kinds.index(row["segment"])].append(row)
+    return {f"{group}, {SEGMENTS[kinds[kind]]}": rows for (group, kind), rows in sorted(found.items())}
 
 
 def _octets(value: float) -> str:

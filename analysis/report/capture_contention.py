@@ -21,7 +21,10 @@ MEANINGS = {
     "policy": "would fit if what can wait were left out besides, or fitted as it was",
     "hard": "would fit with none of these",
 }
-KINDS = {"data": "data", "ack": "ACKs"}
+KINDS = {"data": "data", "pure ACK": "ACKs"}
+"""Kinds of segments that are told apart, and their words."""
+ALL = "all"
+"""Rows of all kinds, which carry the delays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,15 @@ _SUMS = (
 
 def contention_lines(rows: Iterable[Mapping[str, Any]], label: Mapping[tuple[int, int], str]) -> list[ContentionLine]:
     """Rows of ``contention`` added up by group, kind of segment and source, never over sources."""
-    found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    found: dict[tuple[str, int, str], Counter[str]] = defaultdict(Counter)
+    kinds = list(KINDS)
     for row in rows:
         if row["segment"] in KINDS:
-            key = (f"{label[row['subflow'], row['direction']]}, {KINDS[row['segment']]}", row["source"])
+            key = (label[row["subflow"], row["direction"]], kinds.index(row["segment"]), row["source"])
             found[key].update({name: row[name] or 0 for name in _SUMS})
     return [
-        ContentionLine(name, source, {sum_: counts[sum_] for sum_ in _SUMS})
-        for (name, source), counts in sorted(found.items())
+        ContentionLine(f"{group}, {KINDS[kinds[kind]]}", source, {name: counts[name] for name in _SUMS})
+        for (group, kind, source), counts in sorted(found.items())
     ]
 
 
@@ -129,6 +133,8 @@ def policy_lines(rows: Iterable[Mapping[str, Any]]) -> list[PolicyLine]:
     wanted: Counter[str] = Counter()
     displaced: Counter[str] = Counter()
     for row in rows:
+        if row["segment"] == ALL:
+            continue
         wanted[row["policy"]] += row["sack_wanted"] or 0
         displaced[row["policy"]] += row["sack_displaced"] or 0
     return [PolicyLine(policy, wanted[policy], displaced[policy]) for policy in wanted]

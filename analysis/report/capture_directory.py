@@ -54,6 +54,11 @@ class AnalysisDirectory:
         yield from scanner.to_batches()
 
 
+def place_name(number: int) -> str:
+    """Directory within that of the first place for another one (from 2 on) that the same traffic was captured at."""
+    return f"place-{number}"
+
+
 def is_analysis(path: Path) -> bool:
     """Whether a directory is one that ``testbed analyze`` wrote."""
     try:

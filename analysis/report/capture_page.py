@@ -19,20 +19,24 @@ from analysis.report.capture_contention import (
     policy_figure,
     policy_lines,
 )
-from analysis.report.capture_directory import AnalysisDirectory
+from analysis.report.capture_directory import AnalysisDirectory, place_name
 from analysis.report.capture_sequence import SequenceFigure, sequence_figure, span_axis
 from analysis.report.capture_tables import (
+    PLACES,
     SHORT_WAYS,
     WAYS,
     Connection,
     Row,
     TextTable,
+    address_table,
     connection_table,
     connections_of,
+    delay_table,
     gather_facts,
     group_labels,
     headline,
     layout_table,
+    one_way_table,
     subflow_name,
     subflow_table,
 )
@@ -82,11 +86,18 @@ class CapturePage:
     budget: BudgetFigure | None
     contention: tuple[ContentionLine, ...]
     displacement: BarFigure | None
+    delays: TextTable
+    addresses: TextTable
     policies: tuple[PolicyLine, ...]
     what_if: BarFigure | None
     connections: TextTable
     subflows: TextTable
     layouts: TextTable
+    one_way: TextTable
+    at: str
+    """Where it was captured, in words; empty: not known."""
+    places: tuple[tuple[str, str], ...]
+    """(directory, files) of the other places."""
     tables: tuple[str, ...]
     """Names of the Parquet files beside the page."""
 
@@ -109,7 +120,8 @@ def gather(directory: AnalysisDirectory) -> CapturePage:
     layouts = directory.rows("layouts")
     label = group_labels(connections, subflows)
     budget = budget_rows(grouped(layouts, label))
-    lines = contention_lines(directory.rows("contention"), label)
+    contention = directory.rows("contention")
+    lines = contention_lines(contention, label)
     policies = policy_lines(directory.rows("what_if"))
     drawn = _drawn(directory, connections, subflows)
     return CapturePage(
@@ -123,11 +135,16 @@ def gather(directory: AnalysisDirectory) -> CapturePage:
         budget=budget_figure(budget) if budget else None,
         contention=tuple(lines),
         displacement=displacement_figure(lines),
+        delays=delay_table(contention),
+        addresses=address_table(directory.rows("add_addr")),
         policies=tuple(policies),
         what_if=policy_figure(policies),
         connections=connection_table(connections),
         subflows=subflow_table(subflows),
         layouts=layout_table(layouts),
+        one_way=one_way_table(directory.rows("one_way")),
+        at=PLACES.get(manifest["at"], ""),
+        places=tuple((place_name(number), name) for number, name in enumerate(manifest["others"], start=2)),
         tables=tuple(sorted(path.name for path in directory.path.glob("*.parquet"))),
     )
 

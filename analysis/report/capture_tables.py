@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.report.capture_budget import parts_of
-from analysis.report.capture_contention import ContentionLine
+from analysis.report.capture_contention import ALL, ContentionLine
 from analysis.report.capture_contention import grouped as in_groups
 from analysis.report.wording import NOT_MEASURED, count, interval, quantity, share
 
@@ -121,13 +121,18 @@ def gather_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     for item in manifest["files"]:
         counts = item["counts"]
         others = ", ".join(f"{word} {in_groups(number)}" for word, number in counts["not_tcp"].items())
-        words = f"{count(counts['packets'], 'packet')}, {in_groups(counts['tcp'])} of TCP"
+        words = f"{in_groups(counts['packets'])} packets, {in_groups(counts['tcp'])} of TCP"
         words += f"; not TCP: {others}" if others else ""
         words += f"; {in_groups(counts['incomplete'])} with incomplete headers" if counts["incomplete"] else ""
         if counts["first_time_ns"] is not None:
             words += f"; {quantity(counts['last_time_ns'] - counts['first_time_ns'], 'ns')}"
         facts.append((item["name"], words))
+    facts += [(name, "the same traffic at another place") for name in manifest["others"]]
     return facts
+
+
+PLACES = {"opener": "the client", "listener": "the server", "between": "a place between the ends"}
+"""Where a capture stands -> words."""
 
 
 def subflow_name(row: Row) -> str:
@@ -184,13 +189,94 @@ def subflow_table(rows: Sequence[Row]) -> TextTable:
             quantity(row["retransmitted_octets"], "bytes"),
             quantity(row["reinjected_octets"], "bytes"),
             interval(row["rtt_min_ns"], row["rtt_p95_ns"], "ns"),
-            NOT_MEASURED if row["mss"] is None else in_groups(row["mss"]),
+            _number(row["mss"]),
             share(row["header_tax"]),
         )
         for row in sorted(rows, key=lambda row: (row["subflow"], row["direction"]))
     ]
     numeric = frozenset(heads) - {"sender > receiver", "opened"}
     return _cut("Subflows, one row for each direction", heads, numeric, texts, "subflows.parquet")
+
+
+def one_way_table(rows: Sequence[Row]) -> TextTable:
+    """Delays between two places that were both captured."""
+    heads = (
+        "subflow", "direction", "from", "to", "paired", "lost", "least", "median", "95 %", "largest",
+    )  # fmt: skip
+    texts = [
+        (
+            str(row["subflow"]),
+            SHORT_WAYS[row["direction"]],
+            short_names(row["near"]),
+            short_names(row["far"]),
+            in_groups(row["paired"]),
+            f"{in_groups(row['lost'])} ({share(row['lost'] / (row['paired'] + row['lost']))})"
+            if row["paired"] + row["lost"]
+            else NOT_MEASURED,
+            *(quantity(row[f"delay_{name}_ns"], "ns") for name in ("min", "p50", "p95", "max")),
+        )
+        for row in rows
+    ]
+    numeric = frozenset(heads) - {"direction", "from", "to"}
+    caption = "One-way delay of the packets found at both places; the clocks are taken as they are"
+    return _cut(caption, heads, numeric, texts, "one_way.parquet")
+
+
+def short_names(files: str) -> str:
+    """``/a/x.pcap + /a/y.pcap`` -> ``x.pcap + y.pcap``."""
+    return " + ".join(name.rpartition("/")[2] for name in files.split(" + "))
+
+
+def delay_table(rows: Sequence[Row]) -> TextTable:
+    """What the contention of each subflow and direction cost, from the rows of ``contention`` of all segments."""
+    heads = (
+        "subflow", "segments of", "pressure, median – 95 %", "SACK ranges", "reported after, median", "95 %",
+        "never reported", "mapping after, 95 %", "MSS loss", "source",
+    )  # fmt: skip
+    texts = [
+        (
+            str(row["subflow"]),
+            row["side"],
+            interval(row["pressure_p50"], row["pressure_p95"], "ratio"),
+            _number(row["sack_ranges"]),
+            quantity(row["information_delay_p50_ns"], "ns"),
+            quantity(row["information_delay_p95_ns"], "ns"),
+            _number(row["never_reported"]),
+            quantity(row["map_delay_p95_ns"], "ns"),
+            share(row["mss_loss"]),
+            row["source"],
+        )
+        for row in rows
+        if row["segment"] == ALL
+    ]
+    numeric = frozenset(heads) - {"segments of", "source"}
+    return _cut("What it cost: delays of what could not be said at once", heads, numeric, texts, "contention.parquet")
+
+
+def address_table(rows: Sequence[Row]) -> TextTable:
+    """Addresses that were announced."""
+    heads = ("connection", "announced to", "address", "times seen", "echo after", "subflow over it after")
+    texts = [
+        (
+            str(row["connection"]),
+            SHORT_WAYS[row["direction"]].removeprefix("to "),
+            f"{row['address']}{'' if row['port'] is None else ', port ' + str(row['port'])} (ID {row['address_id']})",
+            str(row["transmissions"]),
+            quantity(_after(row["echoed_ns"], row["sent_ns"]), "ns"),
+            quantity(row["join_delay_ns"], "ns"),
+        )
+        for row in rows
+    ]
+    numeric = frozenset(("times seen", "echo after", "subflow over it after"))
+    return _cut("Addresses announced by ADD_ADDR", heads, numeric, texts, "add_addr.parquet")
+
+
+def _after(later: int | None, earlier: int | None) -> int | None:
+    return None if later is None or earlier is None else later - earlier
+
+
+def _number(value: int | None) -> str:
+    return NOT_MEASURED if value is None else in_groups(value)
 
 
 def layout_table(rows: Sequence[Row]) -> TextTable:

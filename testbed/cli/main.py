@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+from testbed.cli.analyze import analyze
 from testbed.cli.build import build
 from testbed.cli.clean import clean
 from testbed.cli.doctor import doctor
@@ -32,6 +33,7 @@ app.command("run")(run)
 app.command("list")(list_names)
 app.command("show")(show)
 app.command("report")(report)
+app.command("analyze")(analyze)
 app.command("options")(options)
 app.command("doctor")(doctor)
 app.command("clean")(clean)

@@ -24,25 +24,26 @@ def may_replace(target: Path, is_own: Callable[[Path], bool]) -> bool:
 
 
 @contextmanager
-def made_whole(target: Path) -> Iterator[Path]:
+def made_whole(target: Path, before: Callable[[], object] = lambda: None) -> Iterator[Path]:
     """A temporary directory that becomes ``target`` when the block ends well, and vanishes when it does not.
 
-    What was at ``target`` is replaced. SIGTERM ends the block like SIGINT. Raises RecordError where nothing can be
-    written.
+    What was at ``target`` is replaced; ``before`` is called when all is ready to take its place. SIGTERM ends the block
+    like SIGINT. Raises RecordError where nothing can be written.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    before = signal.signal(signal.SIGTERM, _end)
+    handler = signal.signal(signal.SIGTERM, _end)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         yield temporary
+        before()
         _put(temporary, target)
     except OSError as error:
         why = error.strerror or str(error)
         raise RecordError(f"{target} cannot be written: {why}; nothing half-written was kept") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _put(temporary: Path, target: Path) -> None:

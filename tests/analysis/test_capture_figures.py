@@ -238,8 +238,13 @@ def test_without_wants_there_is_no_figure() -> None:
 
 def test_policies_are_added_up_over_subflows_in_their_order() -> None:
     rows = [
-        {"policy": policy, "sack_wanted": 10, "sack_displaced": displaced}
-        for policy, displaced in (("linux", 8), ("dense", 4), ("linux", 6))
+        {"policy": policy, "segment": segment, "sack_wanted": 10, "sack_displaced": displaced}
+        for policy, segment, displaced in (
+            ("linux", "data", 8),
+            ("linux", "all", 8),
+            ("dense", "data", 4),
+            ("linux", "pure ACK", 6),
+        )
     ]
     lines = policy_lines(rows)
 

@@ -53,7 +53,13 @@ def make(
         "packets": 1000, "tcp": 990, "not_tcp": {"ARP": 10}, "truncated": 0, "incomplete": 0, "fragments": 0,
         "first_time_ns": START, "last_time_ns": START + 1000 * MS,
     }  # fmt: skip
-    manifest = {"format": FORMAT, "files": [{"name": "made.pcap", "counts": counts}], "warnings": list(warnings)}
+    manifest = {
+        "format": FORMAT,
+        "files": [{"name": "made.pcap", "counts": counts}],
+        "at": "opener",
+        "others": [],
+        "warnings": list(warnings),
+    }
     (directory / MANIFEST).write_text(json.dumps(manifest))
     return directory
 
