@@ -5,9 +5,11 @@ The file is there whole or not at all: it is written under a temporary name and 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 Mask = NDArray[np.bool_]
 
-ROWS_IN_GROUP: Final = 1 << 18
+ROWS_IN_GROUP: Final = 1 << 17
 _ACK: Final = 0x10
 _DSS_FLAGS: Final = 0x1F
 _DIFFERENT: Final = frozenset(
@@ -38,6 +40,11 @@ _DIFFERENT: Final = frozenset(
     )
 )
 """Columns whose values hardly repeat: a dictionary of them costs time and gains nothing."""
+_NEARLY_CONSTANT: Final = frozenset(("interface", "ttl", "traffic_class", "sack_blocks"))
+"""Columns that compress to nothing as they are."""
+_RISING: Final = ("frame", "time_ns")
+"""Columns of which the differences are small."""
+_VALUES_AT_ONCE: Final = 1 << 14
 _LOOKED_FOR: Final = ("frame", "time_ns", "connection", "subflow", "direction", "position")
 """Columns by which row groups are passed over: they carry their least and greatest values."""
 
@@ -75,12 +82,17 @@ class PacketsFile:
         self._schema = arrow_schema(PACKETS, encoded=True)
         self._waiting: list[tuple[Batch, Resolved | None]] = []
         self._waiting_rows = 0
+        # a row group is encoded while the packets of the next are read
+        self._encoder = ThreadPoolExecutor(1, "parquet")
+        self._encoding: Future[None] | None = None
         with space_needed_for(path.name, path.parent):
             self._writer = pq.ParquetWriter(
                 self._temporary,
                 self._schema,
                 compression="zstd",
-                use_dictionary=[name for name in self._schema.names if name not in _DIFFERENT],
+                use_dictionary=[name for name in self._schema.names if name not in _DIFFERENT | _NEARLY_CONSTANT],
+                column_encoding=dict.fromkeys(_RISING, "DELTA_BINARY_PACKED"),
+                write_batch_size=_VALUES_AT_ONCE,
                 write_statistics=list(_LOOKED_FOR),
             )
 
@@ -92,19 +104,29 @@ class PacketsFile:
             self._write()
 
     def close(self) -> None:
-        """Write what waits and put the file in its place."""
-        self._write()
-        with space_needed_for(self.path.name, self.path.parent):
-            self._writer.close()
-            with self._temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            self._temporary.replace(self.path)
-            sync_directory(self.path.parent)
+        """Write what waits and put the file in its place; raises RecordError, and leaves nothing then."""
+        try:
+            self._write()
+            self._encoded()
+            self._encoder.shutdown()
+            with space_needed_for(self.path.name, self.path.parent):
+                self._writer.close()
+                with self._temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                self._temporary.replace(self.path)
+                sync_directory(self.path.parent)
+        except BaseException:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self._writer.close()
-        self._temporary.unlink(missing_ok=True)
+        self._encoder.shutdown()
+        try:
+            with contextlib.suppress(OSError):  # of a full disk, again
+                self._writer.close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def __enter__(self) -> PacketsFile:
         return self
@@ -127,10 +149,20 @@ class PacketsFile:
                 pa.record_batch(self._columns(batch, resolved, shared), schema=self._schema)
                 for batch, resolved in waiting
             ]
-            with space_needed_for(self.path.name, self.path.parent):
-                table = pa.Table.from_batches(pieces, self._schema)
-                self._writer.write_table(table, row_group_size=table.num_rows)
+            table = pa.Table.from_batches(pieces, self._schema)
             self.rows += table.num_rows
+            self._encoded()
+            self._encoding = self._encoder.submit(self._encode, table)
+
+    def _encode(self, table: pa.Table) -> None:
+        with space_needed_for(self.path.name, self.path.parent):
+            self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def _encoded(self) -> None:
+        """Wait for the row group before; raises what went wrong with it."""
+        if self._encoding is not None:
+            encoding, self._encoding = self._encoding, None
+            encoding.result()
 
     def _columns(self, batch: Batch, resolved: Resolved | None, shared: _Shared) -> list[pa.Array]:
         import pyarrow as pa

@@ -183,7 +183,7 @@ def test_more_layouts_than_are_kept_change_no_column(given_frames: list[Frame], 
     flows = Flows()
     for _ in range(2):
         check(given_frames, layouts, flows)
-    assert len({(layout.octets, layout.padding) for layout in layouts.layouts[limit:]}) == len(layouts.layouts[limit:])
+    assert len(set(layouts.layouts[limit:])) == len(layouts.layouts[limit:])
 
 
 @SLOW

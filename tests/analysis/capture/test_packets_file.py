@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from analysis.capture.batch import CUT_HEADER, DSS_CHECKSUM
 from analysis.capture.packet_tables import PACKETS, REPEATS, STATUS_WORDS
 from analysis.capture.packets_file import PacketsFile, Resolved, write_packets
 from analysis.capture.reader import CaptureError, open_capture
+from testbed.record.errors import RecordError
 from testbed.record.parquet import arrow_schema
 from testbed.wire import pcap
 from testbed.wire.codec import encode
@@ -187,3 +189,24 @@ def test_every_column_of_the_batch_has_its_place() -> None:
         "data_ack_octets": "options",
     }
     assert {elsewhere.get(name, name) for name in DENSE} <= kept
+
+
+def test_a_full_disk_leaves_nothing_and_is_said(capture: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full")
+    target = capture.parent / "target"
+    target.mkdir()
+    with open_capture(capture) as opened:
+        file = PacketsFile(target / "packets.parquet", opened)
+        for batch in opened.batches():
+            file.take(batch)
+        # what is written from here on meets a disk without room
+        descriptor = os.open(full, os.O_WRONLY)
+        for entry in list(Path("/proc/self/fd").iterdir()):
+            if os.path.realpath(entry).endswith(".partial"):
+                os.dup2(descriptor, int(entry.name))
+        os.close(descriptor)
+        with pytest.raises(RecordError, match="no space left"):
+            file.close()
+    assert list(target.iterdir()) == []
