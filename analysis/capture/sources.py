@@ -101,7 +101,7 @@ class _GzipStream(Stream):
                 self._end("its gzip data ends too early")
                 break
             piece = self._waiting[: self._feed]
-            before = self._unpacker.copy()
+            before = self._unpacker.copy() if self._feed > 1 else self._unpacker
             try:
                 data = self._unpacker.decompress(piece, len(room))
             except zlib.error as error:

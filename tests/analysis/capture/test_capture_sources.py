@@ -117,7 +117,7 @@ def test_what_comes_behind_packed_data_is_told() -> None:
         assert warning.endswith("after 3000 packets: behind its gzip data comes something else")
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(cut=st.integers(100, len(gzip.compress(CONTENT)) - 1), octets=st.sampled_from((None, 700)))
 def test_packed_data_that_is_cut_gives_the_packets_before_the_cut_and_one_warning(cut: int, octets: int | None) -> None:
     packets, (warning,) = read(gzip.compress(CONTENT)[:cut], octets)
@@ -125,7 +125,7 @@ def test_packed_data_that_is_cut_gives_the_packets_before_the_cut_and_one_warnin
     assert warning.endswith(f" after {len(packets)} packets: its gzip data ends too early")
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(place=st.integers(0, len(gzip.compress(CONTENT)) - 1), value=st.integers(0, 255))
 def test_packed_data_that_is_damaged_is_read_up_to_it_or_refused(place: int, value: int) -> None:
     packed = bytearray(gzip.compress(CONTENT, mtime=0))

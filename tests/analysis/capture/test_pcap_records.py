@@ -27,6 +27,7 @@ PACKETS = st.lists(
 LONGEST = 1 << 20
 
 
+@settings(deadline=None)
 @given(packets=PACKETS, order=ORDERS, nanoseconds=st.booleans(), octets=CHUNKS)
 def test_packets_come_back_as_written(
     packets: list[Packet], order: Order, nanoseconds: bool, octets: int | None
@@ -36,6 +37,7 @@ def test_packets_come_back_as_written(
     assert warnings == []
 
 
+@settings(deadline=None)
 @given(packets=PACKETS)
 def test_the_testbeds_own_writer_and_reader_agree(packets: list[Packet]) -> None:
     content = wire_pcap.file_header(ETHERNET) + b"".join(
@@ -47,6 +49,7 @@ def test_the_testbeds_own_writer_and_reader_agree(packets: list[Packet]) -> None
     ]
 
 
+@settings(deadline=None)
 @given(packets=PACKETS, order=ORDERS, octets=CHUNKS, data=st.data())
 def test_a_file_cut_anywhere_gives_the_whole_packets_before_the_cut_and_one_warning(
     packets: list[Packet], order: Order, octets: int | None, data: st.DataObject
@@ -99,6 +102,7 @@ def test_bits_above_the_link_type_are_not_part_of_it() -> None:
     assert read(content)[0] == [Packet(7, b"12", 2, link=276)]
 
 
+@settings(deadline=None)
 @given(packets=PACKETS, order=ORDERS, octets=CHUNKS)
 def test_before_version_2_4_lengths_come_in_either_order(
     packets: list[Packet], order: Order, octets: int | None
@@ -124,7 +128,7 @@ def test_another_version_is_refused() -> None:
         read(struct.pack("<IHHiIII", 0xA1B2C3D4, 3, 0, 0, 0, 65535, 1))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     beginning=st.sampled_from((b"", *(pcap_header(order, unit) for order in ("<", ">") for unit in (True, False)))),
     content=st.binary(max_size=400),
@@ -155,7 +159,7 @@ def test_a_file_may_be_gone_over_again_and_by_two_at_once(tmp_path) -> None:  # 
             assert one.buffer is not two.buffer
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(packets=PACKETS, changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_whatever_octets_are_changed_the_result_is_the_same_for_any_chunks(
     packets: list[Packet], changes: list[tuple[float, int]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ def nanoseconds(ticks: int, resolution: int | None, offset_s: int | None) -> int
     return time_ns if -(2**63) <= time_ns < 2**63 else NO_TIME
 
 
+@settings(deadline=None)
 @given(ticks=st.lists(TICKS, min_size=1, max_size=5), resolution=RESOLUTIONS, offset_s=OFFSETS)
 def test_ticks_become_nanoseconds_exactly_or_not_at_all(
     ticks: list[int], resolution: int | None, offset_s: int | None
@@ -97,7 +99,7 @@ def captures(draw: st.DrawFn) -> Written:
     return Written(content, packets, ends)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(written=captures(), octets=CHUNKS)
 def test_packets_come_back_as_written(written: Written, octets: int | None) -> None:
     found, warnings = read(written.content, octets)
@@ -106,7 +108,7 @@ def test_packets_come_back_as_written(written: Written, octets: int | None) -> N
     assert warnings == ([f"{untimed} of {len(found)} packets have no time that can be told"] if untimed else [])
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(written=captures(), octets=CHUNKS, data=st.data())
 def test_a_file_cut_anywhere_gives_the_whole_packets_before_the_cut_and_one_warning(
     written: Written, octets: int | None, data: st.DataObject
@@ -123,7 +125,7 @@ def test_a_file_cut_anywhere_gives_the_whole_packets_before_the_cut_and_one_warn
         assert warning.startswith(f"damaged at octet {end} after {whole} packets: the file ends within a block")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(written=captures(), changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_whatever_octets_are_changed_the_result_is_the_same_for_any_chunks(
     written: Written, changes: list[tuple[float, int]]
@@ -140,7 +142,7 @@ def test_whatever_octets_are_changed_the_result_is_the_same_for_any_chunks(
     assert results[0] == results[1] == results[2]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(order=ORDERS, content=st.binary(max_size=400), octets=CHUNKS)
 def test_any_octets_behind_a_section_header_are_read_or_refused(
     order: Order, content: bytes, octets: int | None
@@ -154,6 +156,7 @@ def test_any_octets_behind_a_section_header_are_read_or_refused(
             assert "\n" not in str(error)
 
 
+@settings(deadline=None)
 @given(packets=st.lists(st.tuples(TICKS, st.binary(max_size=50)), max_size=10), order=ORDERS)
 def test_the_testbeds_own_reader_agrees(packets: list[tuple[int, bytes]], order: Order) -> None:
     writer = PcapngWriter(order)
@@ -224,7 +227,8 @@ def test_a_long_block_of_no_matter_is_passed_over(octets: int | None) -> None:
     writer = PcapngWriter()
     content = writer.section() + writer.interface() + writer.enhanced(0, 1, b"one", 3)
     content += writer.block(10, bytes(3 << 20)) + writer.enhanced(0, 2, b"two", 3)
-    assert read(content, octets) == ([Packet(1000, b"one", 3), Packet(2000, b"two", 3)], [])
+    for form in (content, gzip.compress(content, 1)):
+        assert read(form, octets) == ([Packet(1000, b"one", 3), Packet(2000, b"two", 3)], [])
 
 
 def test_a_length_that_is_no_multiple_of_four_is_rounded() -> None:

@@ -44,7 +44,7 @@ def block_walk(order: Order = "<", longest: int = 1000) -> RecordWalk:
     return RecordWalk(order, header=12, field=4, added=0, multiple=4, shortest=12, longest=longest)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 60), min_size=10, max_size=120),
     words=st.booleans(),
@@ -124,7 +124,7 @@ def hostile_packets(rng: random.Random, count: int, order: Order) -> list[Packet
     return packets
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(10, 300),
@@ -141,7 +141,7 @@ def test_packets_full_of_records_do_not_mislead(seed: int, count: int, order: Or
         assert read(ng, octets) == (packets, [])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), order=ORDERS, ng=st.booleans(), octets=st.sampled_from((None, 3000)))
 def test_damage_among_chains_is_found_where_the_plain_loop_finds_it(
     seed: int, order: Order, ng: bool, octets: int | None
