@@ -8,6 +8,7 @@ a segment always leaves with it, so none is ever wanted and left out.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -304,4 +305,4 @@ def _unwrapped(number: int, near: int) -> int:
 
 
 def _text(sizes: Sequence[tuple[str, int]]) -> str:
-    return " ".join(f"{name}:{size}" for name, size in sizes)
+    return sys.intern(" ".join(f"{name}:{size}" for name, size in sizes))  # few of them differ, rows are many
