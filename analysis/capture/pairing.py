@@ -2,8 +2,8 @@
 
 A packet is found again by what no router changes: its flow, sequence and acknowledgment numbers, flags, window,
 payload length, timestamps, option layout and DSS, not by anything of the IP header but the addresses. Packets that are
-alike in all of it are paired in their order. Assumed is that nothing on the way rewrites addresses, ports or TCP: behind
-a NAT nothing is found.
+alike in all of it are paired in their order. Assumed is that nothing on the way rewrites addresses, ports or TCP:
+behind a NAT nothing is found.
 
 Memory: what is on its way between the places, and what is lost for as long as it might still come.
 """
