@@ -129,7 +129,6 @@ def test_packed_data_that_is_cut_gives_the_packets_before_the_cut_and_one_warnin
 @given(place=st.integers(0, len(gzip.compress(CONTENT)) - 1), value=st.integers(0, 255))
 def test_packed_data_that_is_damaged_is_read_up_to_it_or_refused(place: int, value: int) -> None:
     packed = bytearray(gzip.compress(CONTENT, mtime=0))
-    same = packed[place] == value
     packed[place] = value
     try:
         packets, warnings = read(bytes(packed))
@@ -137,8 +136,7 @@ def test_packed_data_that_is_damaged_is_read_up_to_it_or_refused(place: int, val
         assert place < 100
         return
     assert len(warnings) <= 1
-    assert warnings or packets == PACKETS
-    assert same or warnings or place in range(3, 10), "only name, time and system may change unnoticed"
+    assert warnings or packets == PACKETS, "there is a check sum, so what changes nothing may pass, and nothing else"
 
 
 @pytest.mark.parametrize("content", [CONTENT, gzip.compress(CONTENT)], ids=["plain", "packed"])
