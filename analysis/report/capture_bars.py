@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from analysis.report import svg
+from analysis.report.panel import LAST_LABEL_SHARE
 from analysis.report.scale import Axis
 
 ROW = 40
@@ -81,7 +82,7 @@ def _ticks(axis: Axis, height: int) -> Markup:
     texts = []
     last = len(axis.ticks) - 1
     for index, (share, label) in enumerate(axis.shown_ticks()):
-        anchor = "start" if index == 0 else "end" if index == last else "middle"
+        anchor = "start" if index == 0 else "end" if share > LAST_LABEL_SHARE else "middle"
         text = f"{label} {axis.unit.name}".rstrip() if index == last else label
         texts.append(svg.element("text", text, x=svg.percent(share), y=height + 18, text_anchor=anchor))
     return svg.element("g", *texts, class_="tick", aria_hidden="true")

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from analysis.contention.what_if import WORDS
 from analysis.report.capture_bars import Bar, Part, bars
 from analysis.report.scale import linear_axis
 from analysis.report.wording import NOT_MEASURED, THIN_SPACE, quantity, share
@@ -96,7 +97,7 @@ def displacement_figure(lines: Sequence[ContentionLine]) -> BarFigure | None:
     shown = [line for line in lines if line.sums["sack_wanted"]]
     if not shown:
         return None
-    axis = linear_axis([line.sums["sack_wanted"] for line in shown], "blocks", count=4)
+    axis = linear_axis([0.0, *(line.sums["sack_wanted"] for line in shown)], "blocks", count=4, tight=True)
     drawn = [
         Bar(
             line.label,
@@ -140,12 +141,23 @@ def policy_lines(rows: Iterable[Mapping[str, Any]]) -> list[PolicyLine]:
     return [PolicyLine(policy, wanted[policy], displaced[policy]) for policy in wanted]
 
 
+def policy_in_words(policy: str) -> str:
+    """What the words of a policy mean, as far as they are known."""
+    known = {word.partition("=")[0]: meaning for word, meaning in WORDS.items()}
+    parts = []
+    for word in policy.split(","):
+        name, _, number = word.partition("=")
+        meaning = known.get(name, word)
+        parts.append(meaning.replace("K-th", f"{number}th").replace("N SACK", f"{number} SACK") if number else meaning)
+    return "; ".join(parts)
+
+
 def policy_figure(lines: Sequence[PolicyLine]) -> BarFigure | None:
     """Share of the SACK blocks displaced under each policy."""
     shown = [line for line in lines if line.rate is not None]
     if not shown:
         return None
-    axis = linear_axis([1.0], "probability", count=4)
+    axis = linear_axis([1.0], "probability", count=5)
     drawn = [
         Bar(line.policy, f"{share(line.rate)}: {grouped(line.displaced)} blocks", (Part("", line.rate or 0.0, "c-if"),))
         for line in shown

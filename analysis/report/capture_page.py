@@ -17,6 +17,7 @@ from analysis.report.capture_contention import (
     contention_lines,
     displacement_figure,
     policy_figure,
+    policy_in_words,
     policy_lines,
 )
 from analysis.report.capture_directory import AnalysisDirectory, place_name
@@ -48,6 +49,8 @@ from analysis.report.wording import count, quantity, share
 MOST_DRAWN = 6
 """Connections with figures, those that carried most; the first of them stand open."""
 MOST_OPEN = 2
+MOST_BINS = 120
+"""Of a curve of throughput."""
 SMALL_PART = 0.02
 """A direction with a smaller part of its connection's octets is not drawn: requests of a download."""
 
@@ -88,7 +91,8 @@ class CapturePage:
     displacement: BarFigure | None
     delays: TextTable
     addresses: TextTable
-    policies: tuple[PolicyLine, ...]
+    policies: tuple[tuple[PolicyLine, str], ...]
+    """With what they mean."""
     what_if: BarFigure | None
     connections: TextTable
     subflows: TextTable
@@ -137,7 +141,7 @@ def gather(directory: AnalysisDirectory) -> CapturePage:
         displacement=displacement_figure(lines),
         delays=delay_table(contention),
         addresses=address_table(directory.rows("add_addr")),
-        policies=tuple(policies),
+        policies=tuple((line, policy_in_words(line.policy)) for line in policies),
         what_if=policy_figure(policies),
         connections=connection_table(connections),
         subflows=subflow_table(subflows),
@@ -167,7 +171,7 @@ def _summary(
     best = min((line for line in policies if line.rate is not None), key=lambda line: line.rate or 0.0, default=None)
     wanted = sum(line.sums["sack_wanted"] for line in lines)
     if best is not None and wanted and (best.rate or 0.0) < sum(line.displaced for line in lines) / wanted:
-        found.append(f"packed as {best.policy}, the same segments would have left out {share(best.rate)}")
+        found.append(f"the same segments packed under the policy {best.policy} would have left out {share(best.rate)}")
     return found
 
 
@@ -228,16 +232,15 @@ def rate_figure(title: str, connection: Connection, rows: Sequence[Row], names: 
     }  # fmt: skip
     if not by_subflow:
         return None
-    width = rows[0]["bin_ns"]
     everything = [time for bins in by_subflow.values() for time in bins]
-    times = range(min(everything), max(everything) + 1, width)
-    x = (np.array(times, dtype=np.int64) - connection.first_ns + width / 2).astype(np.float64)
+    grid = _Grid.over(everything, rows[0]["bin_ns"])
+    x = grid.middles() - connection.first_ns
     curves, cells = [], []
-    new = np.zeros(len(times))
+    new = np.zeros(grid.count)
     for subflow, bins in by_subflow.items():
         label = names.get(subflow, f"subflow {subflow}")
-        curves.append(_rates(label, x, times, bins, "payload_octets", width, 1 + subflow))
-        new += _rates("", x, times, bins, "new_octets", width).y
+        curves.append(Curve(label, x, grid.rates(bins, "payload_octets"), 1 + subflow, unbroken=True))
+        new += grid.rates(bins, "new_octets")
         sums = [sum(row[name] for row in bins.values()) for name in _CARRIED]
         cells.append((label, *(quantity(total, "bytes") for total in sums)))
     if len(curves) > 1:
@@ -246,15 +249,35 @@ def rate_figure(title: str, connection: Connection, rows: Sequence[Row], names: 
     y_axis = linear_axis([0.0, *(float(curve.y.max()) for curve in curves)], "bit/s", count=4)
     described = "; ".join(f"{curve.label}: mean {quantity(float(curve.y.mean()), 'bit/s')}" for curve in curves)
     drawing = panel(f"Throughput over time: {title}", described, curves, x_axis, y_axis, 120)
-    heading = f"Throughput, {y_axis.unit.name}, in steps of {quantity(width, 'ns')}"
+    heading = f"Throughput, {y_axis.unit.name}, in steps of {quantity(grid.width, 'ns')}"
     return RateFigure(heading, drawing, tuple((curve.css, curve.label) for curve in curves), tuple(cells))
 
 
 _CARRIED = ("payload_octets", "new_octets", "retransmitted_octets", "reinjected_octets")
 
 
-def _rates(
-    label: str, x: FloatArray, times: range, bins: Mapping[int, Row], name: str, width: int, style: int = 0
-) -> Curve:
-    octets = np.array([bins[time][name] if time in bins else 0 for time in times], dtype=np.float64)
-    return Curve(label, x, octets * 8e9 / width, style, unbroken=True)
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Bins of the figure: whole multiples of those of the table, few enough to be told apart."""
+
+    first: int
+    width: int
+    count: int
+
+    @classmethod
+    def over(cls, times: Sequence[int], bin_ns: int) -> _Grid:
+        first, last = min(times), max(times)
+        steps = (factor * 10**power for power in range(12) for factor in (1, 2, 5))
+        width = bin_ns * next(step for step in steps if (last - first) // (bin_ns * step) < MOST_BINS)
+        return cls(first, width, (last - first) // width + 1)
+
+    def middles(self) -> FloatArray:
+        """Times of the bins."""
+        return np.asarray(self.first + self.width * (np.arange(self.count) + 0.5), dtype=np.float64)
+
+    def rates(self, bins: Mapping[int, Row], name: str) -> FloatArray:
+        """bit/s of a column of octets."""
+        octets = np.zeros(self.count, dtype=np.float64)
+        for time, row in bins.items():
+            octets[(time - self.first) // self.width] += row[name]
+        return np.asarray(octets * 8e9 / self.width, dtype=np.float64)

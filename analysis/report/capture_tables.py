@@ -144,7 +144,7 @@ def connection_table(connections: Sequence[Connection]) -> TextTable:
     """One row for each direction that carried data."""
     heads = (
         "connection", "client > server", "subflows", "time", "direction", "data", "goodput", "retransmitted",
-        "reinjected", "out of order", "waited for holes, 95 %",
+        "reinjected", "out of order", "held back, 95 %",
     )  # fmt: skip
     texts = []
     for connection in connections:
