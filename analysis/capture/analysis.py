@@ -11,10 +11,12 @@ called.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Literal, Protocol
 
 import numpy as np
@@ -29,6 +31,8 @@ from analysis.capture.long_tables import DsnWidth, MappingRuns, sack_rows
 from analysis.capture.measuring import Measures
 from analysis.capture.merged import MergedCapture
 from analysis.capture.one_way import one_way_table
+from analysis.capture.packets_file import PacketsFile
+from analysis.capture.placing import Places
 from analysis.capture.reader import Capture, open_capture
 from analysis.capture.resolution import Resolution, resolve
 from analysis.capture.summary import connection_table, series_table, subflow_table
@@ -92,29 +96,44 @@ class CaptureAnalysis:
             paths += other.write(below)
         return paths
 
+    def close(self) -> None:
+        """Give the files back."""
+        for analysis in (self, *self.others):
+            analysis.capture.close()
+
+    def __enter__(self) -> CaptureAnalysis:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def _write_long(self, directory: Path) -> list[Path]:
         writers: list[TableWriter] = []
         try:
-            mappings = TableWriter(directory, tables.MAPPINGS)
-            writers.append(mappings)
-            sack = TableWriter(directory, tables.SACK)
-            writers.append(sack)
-            measures = Measures(self.capture, self.resolution)
-            runs = MappingRuns(DsnWidth(self.resolution))
-            for batch in self.capture.batches():
-                stretch = measures.stretcher.take(batch)
-                mappings.add(runs.take(stretch))
-                sack.add(sack_rows(stretch))
-            rest = runs.finish()
-            if rest is not None:
-                mappings.add(rest)
+            with PacketsFile(directory / "packets.parquet", self.capture) as packets:
+                mappings = TableWriter(directory, tables.MAPPINGS)
+                writers.append(mappings)
+                sack = TableWriter(directory, tables.SACK)
+                writers.append(sack)
+                places = Places(self.capture, self.resolution)
+                runs = MappingRuns(DsnWidth(self.resolution))
+                for batch in self.capture.batches():
+                    stretch, resolved = places.take(batch)
+                    packets.take(batch, resolved)
+                    mappings.add(runs.take(stretch))
+                    sack.add(sack_rows(stretch))
+                rest = runs.finish()
+                if rest is not None:
+                    mappings.add(rest)
             for writer in writers:
                 writer.close()
         except BaseException:
             for writer in writers:
                 writer.abandon()
             raise
-        return [writer.path for writer in writers]
+        return [packets.path, *(writer.path for writer in writers)]
 
 
 def analyze(
@@ -132,16 +151,18 @@ def analyze(
     TCP packets read so far, over all passes. Raises CaptureError for what is no capture, empty, or without TCP.
     """
     several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    captures = [open_capture(path) for path in several]
-    seen = _Progress(progress)
-    places = _places(captures, seen)
-    found = [
-        _measured(place, side if number == 0 else None, list(accumulators), seen) for number, place in enumerate(places)
-    ]
-    first = found[0]
-    first.others = found[1:]
-    if first.others:
-        first.tables["one_way"] = one_way_table(first, first.others)
+    factories, seen = list(accumulators), _Progress(progress)
+    with contextlib.ExitStack() as open_files:
+        captures = [open_files.enter_context(open_capture(path)) for path in several]
+        places = _places(captures, seen)
+        found = [
+            _measured(place, side if number == 0 else None, factories, seen) for number, place in enumerate(places)
+        ]
+        first = found[0]
+        first.others = found[1:]
+        if first.others:
+            first.tables["one_way"] = one_way_table(first, first.others)
+        open_files.pop_all()
     return first
 
 

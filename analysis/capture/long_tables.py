@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from analysis.capture.batch import DSS_CHECKSUM
 from analysis.capture.intervals import Int64s
 from analysis.capture.resolution import Resolution
 from analysis.capture.stretch import INFINITE, Stretch
@@ -67,9 +66,7 @@ class MappingRuns:
             "map_length": stretch.map_length[rows],
             "data_fin": stretch.data_fin[rows].astype(np.int64),
             "octets": np.where(stretch.has_dsn[rows], stretch.batch.dsn_octets[rows], 0).astype(np.int64),
-            "checksum": np.where(
-                (stretch.batch.dss_bits[rows] & DSS_CHECKSUM) != 0, stretch.batch.dss_checksum[rows], -1
-            ).astype(np.int64),
+            "checksum": stretch.map_checksum[rows],
             "segments": np.ones(len(rows), np.int64),
         }
         if self._open:

@@ -13,14 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.capture.batch import CUT_HEADER, DSS_CHECKSUM, DSS_PRESENT, Batch, Flow, Layout
 from analysis.capture.packet_tables import PACKETS, REPEATS, STATUS_WORDS
-from analysis.capture.reader import Capture, open_capture
+from analysis.capture.reader import open_capture
 from analysis.capture.records import NO_TIME
 from testbed.record.files import space_needed_for, sync_directory
 from testbed.record.parquet import arrow_schema
@@ -67,10 +67,22 @@ class Resolved:
     """0: none, 1: retransmission, 2: reinjection."""
 
 
+class Source(Protocol):
+    """Where batches come from: an open capture."""
+
+    @property
+    def flows(self) -> Sequence[Flow]:
+        """By the numbers in ``Batch.flow``."""
+
+    @property
+    def layouts(self) -> Sequence[Layout]:
+        """By the numbers in ``Batch.layout``."""
+
+
 class PacketsFile:
     """Takes batches, in order; ``close`` puts the file in its place, leaving the block by an error leaves none."""
 
-    def __init__(self, path: Path, capture: Capture) -> None:
+    def __init__(self, path: Path, capture: Source) -> None:
         """``capture``: where the batches come from."""
         import pyarrow.parquet as pq
 

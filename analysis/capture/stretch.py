@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.capture import handshake
-from analysis.capture.batch import CUT_HEADER, DSS_DATA_FIN, DSS_PRESENT, Batch, Layout
+from analysis.capture.batch import CUT_HEADER, DSS_CHECKSUM, DSS_DATA_FIN, DSS_PRESENT, Batch, Layout
 from analysis.capture.intervals import MAX_SLOTS
 from analysis.capture.resolution import Resolution
 from analysis.capture.survey import ACK, FIN, RST, SYN
@@ -59,6 +59,8 @@ class Stretch:
     map_ssn: Int64s
     map_length: Int64s
     """Octets of data, the DATA_FIN not counted; :data:`INFINITE`."""
+    map_checksum: Int64s
+    """-1: none."""
     data_fin: Bools
     fin_dsn: Int64s
     """Of the DATA_FIN."""
@@ -138,6 +140,7 @@ class Stretcher:
             map_dsn=dsn,
             map_ssn=start + near,
             map_length=map_length,
+            map_checksum=np.where(dss & ((bits & DSS_CHECKSUM) != 0), batch.dss_checksum.astype(np.int64), -1),
             data_fin=data_fin,
             fin_dsn=dsn + length,
             has_data_ack=has_data_ack,
@@ -204,3 +207,5 @@ class Stretcher:
         stretch.map_dsn[rows] = 1
         stretch.map_ssn[rows] = 1
         stretch.map_length[rows] = rare.octets[found, 20].astype(np.int64) * 256 + rare.octets[found, 21]
+        checksum = rare.octets[found, 22].astype(np.int64) * 256 + rare.octets[found, 23]
+        stretch.map_checksum[rows] = np.where(rare.size[found] == 24, checksum, -1)

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.capture.batch import DENSE, DSS_DATA_FIN, DSS_PRESENT, Batch, Flow, Layout, RareOptions, SackBlocks
 
 SYN, FIN, RST, ACK = 0x02, 0x01, 0x04, 0x10
-TYPES = {name: getattr(Batch, "__annotations__")[name] for name in DENSE}
+TYPES = {name: Batch.__annotations__[name] for name in DENSE}
 _DTYPES = {
     "Int64s": np.int64,
     "Int32s": np.int32,

@@ -1,8 +1,9 @@
-"""One MPTCP connection made packet by packet, and everything that is measured of it by sets of octets: slow and plain."""
+"""One MPTCP connection made packet by packet, and all that is measured of it by sets of octets: slow and plain."""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -54,8 +55,6 @@ def handshake(subflow: int, start_ns: int) -> list[Made]:
 
 
 def _hmac(own: bytes, peer: bytes, first: bytes, second: bytes) -> bytes:
-    import hmac
-
     return hmac.new(own + peer, first + second, "sha256").digest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import made_connection as made
@@ -18,7 +19,7 @@ IDSN = made.idsn(made.CLIENT_KEY)
 
 @st.composite
 def transfers(draw, late: bool = False) -> tuple[list[Made], int]:
-    """A client's data on up to three subflows: new, cut again, reinjected, thinly or lately mapped; (packets, subflows).
+    """A client's data on up to three subflows: new, cut again, reinjected, thinly or lately mapped.
 
     Thin mappings stay in front of what they map unless ``late``.
     """
@@ -48,7 +49,7 @@ def transfers(draw, late: bool = False) -> tuple[list[Made], int]:
             cuts = sorted({0, length, *draw(st.lists(st.integers(0, length), max_size=2))})
             styles = ("each", "whole", "thin", "late") if late else ("each", "whole" if shuffled else "thin")
             style = draw(st.sampled_from(styles))
-            for number, (low, high) in enumerate(zip(cuts, cuts[1:], strict=False)):
+            for number, (low, high) in enumerate(itertools.pairwise(cuts)):
                 mapping = (IDSN + first, start, length)
                 if style == "each":
                     mapping = (IDSN + first + low, start + low, high - low)
@@ -159,10 +160,16 @@ def test_sums_over_time_add_up_to_those_of_the_whole() -> None:
         start = 1 + 10 * number
         packets.append(
             Made(
-                made.end(1, 0), made.end(2, 0), 30 * made.MS + number * made.MS, made.ISN + start, made.ISN + 8, ACK, 10,
+                made.end(1, 0),
+                made.end(2, 0),
+                (30 + number) * made.MS,
+                made.ISN + start,
+                made.ISN + 8,
+                ACK,
+                10,
                 mapping=(IDSN + start, start, 10),
             )
-        )  # fmt: skip
+        )
     measures = measures_of([*packets, replace(packets[-1], time_ns=packets[-1].time_ns + 5)], 64)
     sums = measures.series.sums
     assert measures.series.bin_ns == made.MS
