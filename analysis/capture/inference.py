@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from analysis.capture.joining import Group
 
 _CHANCE: Final = 2.0**-20
+_WEAK: Final = 2.0**-6
+"""What is less likely than this by chance is worth a note."""
 _WIDE_SLACK: Final = 1 << 30
 """How far apart two subflows may be: the largest receive window (RFC 7323 section 2.3)."""
 _NARROW_SLACK: Final = 1 << 22
@@ -30,17 +32,25 @@ def join_by_ranges(survey: Survey, groups: list[Group], orphans: list[Group], no
         groups.remove(group)
     waiting = sorted([*orphans, *strangers], key=lambda group: min(number for number, _ in group.members))
     for group in waiting:
-        fits = [(other, turn) for other in settled for turn in (False, True) if _fit(survey, other, group, turn)]
+        likely = [(other, turn, _fit(survey, other, group, turn)) for other in settled for turn in (False, True)]
+        fits = [(other, turn) for other, turn, chance in likely if chance < _CHANCE]
         if len(fits) == 1:
             _merge(fits[0][0], group, fits[0][1])
             continue
+        numbers = ", ".join(str(number) for number, _ in group.members)
         if fits:
-            numbers = ", ".join(str(number) for number, _ in group.members)
-            text = f"subflow {numbers}: its DSNs fit {len(fits)} connections, it was kept apart"
-            notes.append(text)
-            group.inferred.append(text)
+            _note(group, notes, f"subflow {numbers}: its DSNs fit {len(fits)} connections, it was kept apart")
+        elif any(chance < _WEAK for _, _, chance in likely):
+            weak = next(other for other, _, chance in likely if chance < _WEAK)
+            text = f"its DSNs would fit those of subflow {weak.members[0][0]}, but so may others by chance"
+            _note(group, notes, f"subflow {numbers}: {text}; it was kept apart")
         settled.append(group)
         groups.append(group)
+
+
+def _note(group: Group, notes: list[str], text: str) -> None:
+    notes.append(text)
+    group.inferred.append(text)
 
 
 def base(survey: Survey, group: Group, end: int) -> tuple[int | None, bool]:
@@ -68,13 +78,16 @@ def _space(survey: Survey, member: tuple[int, int], end: int) -> list[DsnRange]:
     return [item for item in found if item is not None]
 
 
-def _fit(survey: Survey, group: Group, other: Group, turn: bool) -> bool:
-    """Whether ``other`` is of the connection ``group``, with its ends exchanged if ``turn``."""
+def _fit(survey: Survey, group: Group, other: Group, turn: bool) -> float:
+    """How likely it is by chance that ``other`` fits the connection ``group``, with its ends exchanged if ``turn``.
+
+    1: it does not fit, or nothing can be told.
+    """
     for end in (0, 1):
         theirs = other.tokens[1 - end if turn else end]
         ours = group.tokens[end]
         if ours is not None and theirs is not None and ours != theirs:
-            return False
+            return _FREE
     chance = _FREE
     narrow = True
     for end in (0, 1):
@@ -85,12 +98,12 @@ def _fit(survey: Survey, group: Group, other: Group, turn: bool) -> bool:
             ours_all.append(DsnRange(idsn, (idsn + 1) % (1 << 64), True))
         likely = _chance(ours_all, theirs_all)
         if likely is None:
-            return False
+            return _FREE
         chance *= likely
         narrow &= not any(item.wide for item in theirs_all)
     if narrow and not _addresses(survey, group) & _addresses(survey, other):
-        return False
-    return chance < _CHANCE
+        return _FREE
+    return chance
 
 
 def _chance(ours: list[DsnRange], theirs: list[DsnRange]) -> float | None:
