@@ -9,6 +9,7 @@ throughout, with the same result.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ _TEMPLATES: Final = 24
 """Compared with the packets of one group before they are walked; the least used give way."""
 _SAMPLES: Final = (32, 512)
 """How many unmatched packets are walked to find the layouts that the others may have."""
+_WALKED_AT_ONCE: Final = 1 << 13
+"""Each takes a kilobyte or two while it is walked."""
 _GROUPS: Final = (AREA // 4 + 1) * (AREA + 1)
 
 Words = NDArray[np.uint64]
@@ -80,6 +83,24 @@ class _Columns:
 
 
 @dataclass(slots=True)
+class _Beyond:
+    """What was found in areas whose layouts have no number of their own."""
+
+    rows: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
+    rare: NDArray[np.int8]
+    """(rows, MOST_OPTIONS): places of the rare options."""
+
+    @classmethod
+    def of(cls, walked: Walked, rows: NDArray[np.int64], over: NDArray[np.intp]) -> _Beyond:
+        """``rows`` were walked, and of them ``over`` are meant."""
+        start = np.cumsum(walked.rare_count, dtype=np.int64) - walked.rare_count
+        rare = np.full((len(rows), MOST_OPTIONS), -1, dtype=np.int8)
+        rare[walked.rare_row, np.arange(len(walked.rare_row)) - start[walked.rare_row]] = walked.rare_at
+        return cls(rows[over], {name: getattr(walked, name)[over] for name, _ in COLUMNS}, rare[over])
+
+
+@dataclass(slots=True)
 class _Template:
     number: int
     words: list[tuple[int, np.uint64, np.uint64]]
@@ -109,23 +130,21 @@ class Layouts:
         for one in present:
             rows = None if len(present) == 1 else (group == one).nonzero()[0]
             self._match(int(one), columns, rows, number)
-        overflowed: list[tuple[NDArray[np.int64], Walked]] = []
-        for size in (*_SAMPLES, len(words)):
+        beyond: list[_Beyond] = []
+        for size in itertools.chain(_SAMPLES, itertools.repeat(_WALKED_AT_ONCE)):
             unmatched = (number < 0).nonzero()[0]
             if not len(unmatched):
                 break
             rows = unmatched[:size]
             walked = walk(words[rows], octets[rows], known[rows])
             number[rows] = self._number(walked, group[rows])
-            beyond = number[rows] >= self._limit
-            if beyond.any():
-                overflowed.append((rows, walked))
-            if len(unmatched) > len(rows):
-                rest = unmatched[len(rows) :]
-                for one in np.unique(group[rows]):
-                    here = rest[group[rest] == one]
-                    self._match(int(one), columns, here, number)
-        return self._placed(number, overflowed)
+            over = (number[rows] >= self._limit).nonzero()[0]
+            if len(over):
+                beyond.append(_Beyond.of(walked, rows, over))
+            rest = unmatched[size:]
+            for one in np.unique(group[rows]):
+                self._match(int(one), columns, rest[group[rest] == one], number)
+        return self._placed(number, beyond)
 
     def _match(self, group: int, columns: _Columns, rows: NDArray[np.int64] | None, number: NDArray[np.intp]) -> None:
         """Tell the packets of one group (``rows``; None: all) by its templates."""
@@ -158,7 +177,7 @@ class Layouts:
         keys[:, :AREA] = walked.image
         keys[:, AREA:] = group.view(np.uint8).reshape(-1, 2)
         raw = keys.view(np.dtype((np.void, AREA + 2)))[:, 0]
-        different, first, inverse = np.unique(raw, return_index=True, return_inverse=True)
+        different, first, inverse, packets = np.unique(raw, return_index=True, return_inverse=True, return_counts=True)
         numbers = np.empty(len(different), dtype=np.intp)
         for which in np.argsort(first, kind="stable"):
             row = int(first[which])
@@ -170,9 +189,11 @@ class Layouts:
                     if len(self._numbers) >= self._limit
                     else self._add(key, walked, row)
                 )
-            if number < self._limit:
-                self._use_template(int(group[row]), number, walked, row)
             numbers[which] = number
+        for which in np.argsort(-packets, kind="stable")[: self._most_templates]:
+            if numbers[which] < self._limit:
+                row = int(first[which])
+                self._use_template(int(group[row]), int(numbers[which]), walked, row)
         return numbers[inverse.reshape(-1)]
 
     def _add(self, key: bytes, walked: Walked, row: int) -> int:
@@ -185,7 +206,7 @@ class Layouts:
             self._rare = np.concatenate((self._rare, np.zeros_like(self._rare)))
         for name, table in self._tables.items():
             table[number] = getattr(walked, name)[row]
-        places = walked.rare_at[walked.rare_row == row]
+        places = walked.rare_places(row)
         self._rare[number, : len(places)] = places
         return number
 
@@ -209,28 +230,26 @@ class Layouts:
             return
         mask, value = in_words(walked.mask[row]), in_words(walked.image[row])
         words = [(index, mask[index], value[index]) for index in range(5) if mask[index]]
-        del templates[self._most_templates - 1 :]
+        if len(templates) >= self._most_templates:
+            # they are in the order of their use
+            del templates[self._most_templates // 2 :]
         templates.append(_Template(number, words))
 
-    def _placed(self, number: NDArray[np.intp], overflowed: list[tuple[NDArray[np.int64], Walked]]) -> Options:
+    def _placed(self, number: NDArray[np.intp], beyond: list[_Beyond]) -> Options:
         columns: dict[str, Any] = {name: table.take(number, mode="clip") for name, table in self._tables.items()}
-        for rows, walked in overflowed:
-            beyond = np.flatnonzero(number[rows] >= self._limit)
+        for part in beyond:
             for name, column in columns.items():
-                column[rows[beyond]] = getattr(walked, name)[beyond]
-        rare_row = np.empty(0, dtype=np.int64)
-        rare_at = np.empty(0, dtype=np.int8)
+                column[part.rows] = part.columns[name]
         counts = columns["rare_count"]
-        with_rare = np.flatnonzero(counts)
-        if len(with_rare):
-            count = counts[with_rare].astype(np.int64)
-            rare_row = np.repeat(with_rare, count)
-            start = np.cumsum(count) - count
-            index = np.arange(len(rare_row)) - np.repeat(start, count)
-            rare_at = self._rare[np.minimum(number[rare_row], len(self._rare) - 1), index]
-            for rows, walked in overflowed:
-                # the rows of the walk are in the order of packets: so are the rare options of those beyond the limit
-                of_walk = number[rows[walked.rare_row]] >= self._limit
-                here = np.isin(rare_row, rows) & (number[rare_row] >= self._limit)
-                rare_at[here] = walked.rare_at[of_walk]
+        with_rare = counts.nonzero()[0]
+        count = counts[with_rare].astype(np.int64)
+        rare_row = np.repeat(with_rare, count)
+        index = np.arange(len(rare_row)) - np.repeat(np.cumsum(count) - count, count)
+        rare_at = self._rare[np.minimum(number[rare_row], len(self._rare) - 1), index]
+        if beyond:
+            places = np.full((len(number), MOST_OPTIONS), -1, dtype=np.int8)
+            for part in beyond:
+                places[part.rows] = part.rare
+            own = number[rare_row] >= self._limit
+            rare_at[own] = places[rare_row[own], index[own]]
         return Options(number.astype(np.uint16), rare_row=rare_row, rare_at=rare_at, **columns)

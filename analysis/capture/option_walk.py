@@ -6,6 +6,7 @@ that cannot be stands, a known kind of a length that it cannot have is passed ov
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from analysis.capture.batch import (
     BAD_OPTION,
     CUT_OPTIONS,
     DSS_CHECKSUM,
+    DSS_DATA_FIN,
     DSS_PRESENT,
     DSS_REPEATED,
     MALFORMED_OPTIONS,
@@ -172,46 +174,63 @@ class Walked:
 
     def layout(self, row: int) -> Layout:
         """For people, of one packet."""
+        first, last = self.item_row.searchsorted((row, row + 1))
+        image = self.image[row].tobytes()
         items = []
         words = []
-        for item in range(*np.searchsorted(self.item_row, (row, row + 1))):
-            at, size = int(self.item_at[item]), int(self.item_size[item])
-            name = _name(self.image[row], at, size)
-            items.append((name, size))
-            words.append(_word(self.image[row], at, size, name) + ("(bad)" if self.item_bad[item] else ""))
+        for at, size, bad in zip(
+            self.item_at[first:last].tolist(),
+            self.item_size[first:last].tolist(),
+            self.item_bad[first:last].tolist(),
+            strict=True,
+        ):
+            mptcp = image[at] == KIND_MPTCP and size >= 3
+            subtype = image[at + 2] >> 4 if mptcp else NO_SUBTYPE
+            flags = image[at + 3] if subtype == SUBTYPE_DSS and size >= 4 else 0
+            item, word = _in_words(image[at], subtype, flags, size, bad)
+            items.append(item)
+            words.append(word)
         if self.status[row] & CUT_OPTIONS:
             words.append("cut")
         if self.status[row] & MALFORMED_OPTIONS:
             words.append("malformed")
         return Layout(tuple(items), int(self.octets[row]), int(self.padding[row]), " ".join(words))
 
+    def rare_places(self, row: int) -> NDArray[np.int8]:
+        """Of the rare options of one packet."""
+        first, last = self.rare_row.searchsorted((row, row + 1))
+        return self.rare_at[first:last]
 
-def _name(image: NDArray[np.uint8], at: int, size: int) -> str:
-    kind = int(image[at])
+
+@functools.cache
+def _in_words(kind: int, subtype: int, flags: int, size: int, bad: bool) -> tuple[tuple[str, int], str]:
+    """(name, octets) of an item, and the word for it in the text of a layout."""
     if kind == KIND_EOL:
-        return "eol"
-    if kind == KIND_NOP:
-        return "nop"
-    if kind == KIND_MPTCP and size >= 3:
-        subtype = int(image[at + 2]) >> 4
-        return SUBTYPE_NAMES.get(subtype, f"mptcp-{subtype}")
-    return KIND_NAMES.get(kind, f"kind-{kind}")
+        name = "eol"
+    elif kind == KIND_NOP:
+        name = "nop"
+    elif subtype != NO_SUBTYPE:
+        name = SUBTYPE_NAMES.get(subtype, f"mptcp-{subtype}")
+    else:
+        name = KIND_NAMES.get(kind, f"kind-{kind}")
+    word = name if size == 1 else f"{name}:{size}"
+    if subtype == SUBTYPE_DSS and size >= 4:
+        word += f"({_dss_members(flags, size)})"
+    return (name, size), word + ("(bad)" if bad else "")
 
 
-def _word(image: NDArray[np.uint8], at: int, size: int, name: str) -> str:
-    if name == "dss" and size >= 4:
-        flags = int(image[at + 3])
-        members = ""
-        if flags & _DSS_ACK:
-            members += "A8" if flags & _DSS_ACK_8 else "A4"
-        if flags & _DSS_MAPPING:
-            members += "M8" if flags & _DSS_DSN_8 else "M4"
-            if size == 4 + _DSS_ACK_OCTETS[flags & 0x0F] + _DSS_DSN_OCTETS[flags & 0x0F] + 8:
-                members += "C"
-        if flags & 0x10:
-            members += "F"
-        return f"dss:{size}({members})"
-    return name if size == 1 else f"{name}:{size}"
+def _dss_members(flags: int, size: int) -> str:
+    low = flags & 0x0F
+    members = ""
+    if flags & _DSS_ACK:
+        members += "A8" if flags & _DSS_ACK_8 else "A4"
+    if flags & _DSS_MAPPING:
+        members += "M8" if flags & _DSS_DSN_8 else "M4"
+        if size == 4 + int(_DSS_ACK_OCTETS[low]) + int(_DSS_DSN_OCTETS[low]) + 8:
+            members += "C"
+    if flags & DSS_DATA_FIN:
+        members += "F"
+    return members
 
 
 def in_words(octets: NDArray[np.uint8]) -> NDArray[np.uint64]:
