@@ -1,7 +1,8 @@
 """The first pass: which subflows there are, what their handshakes said, which DSNs they carried.
 
-An *incarnation* is one life of a pair of ends: a SYN with another sequence number, or after a FIN or RST, begins the
-next (as tshark's ``tcp.stream``). Everything here is kept by incarnation and side (side 0 sent its first packet); which
+An *incarnation* is one life of a pair of ends: a SYN with another sequence number begins the next (as tshark's
+``tcp.stream``), as does one with the same number behind a FIN, and a SYN/ACK that answers another SYN (which tshark
+takes for one stream). Everything here is kept by incarnation and side (side 0 sent its first packet); which
 side opened the connection, and which connection it is, is decided behind it, in ``resolution.py``.
 """
 
@@ -66,7 +67,9 @@ class Incarnation:
     third_mptcp: bool | None = None
     """Whether the third ACK carried MP_CAPABLE or MP_JOIN; None: not seen."""
     closed: bool = False
-    """A FIN or RST was seen."""
+    """A FIN was seen."""
+    front: tuple[int, int] | None = None
+    """(side, what is in front of its sequence number) of a first packet that is no SYN."""
     reset: bool = False
 
 
@@ -212,6 +215,8 @@ class Survey:
             return
         flags = int(batch.flags[row])
         side = int(self._side_of[batch.flow[row]])
+        if life.first_frame == frame and not flags & (SYN | RST):
+            life.front = (side, (int(batch.seq[row]) - 1) % _WRAP)
         if flags & SYN:
             seq = int(batch.seq[row])
             ack = int(batch.ack[row]) if flags & ACK else None
@@ -219,7 +224,7 @@ class Survey:
                 life = self._begin(pair, frame)
             self._syn(life, side, seq, ack, int(batch.time_ns[row]), batch, row)
         if flags & (FIN | RST):
-            life.closed = True
+            life.closed |= bool(flags & FIN)
             life.reset |= bool(flags & RST)
 
     def _syn(self, life: Incarnation, side: int, seq: int, ack: int | None, now: int, batch: Batch, row: int) -> None:
@@ -334,6 +339,8 @@ def _is_another(life: Incarnation, side: int, seq: int, ack: int | None) -> bool
     this, other = life.sides[side], life.sides[1 - side]
     if ack is not None:
         return other.isn is not None and (ack - 1) % _WRAP != other.isn
+    if this.isn is None and life.front == (side, seq):
+        return False  # it was overtaken by what it opened
     if this.isn is None:
         return not (other.syn and life.opener == 1 - side and life.syn_acks == 0)  # else opened from both ends
     return this.isn != seq or (life.closed and this.syn)
