@@ -15,7 +15,7 @@ import dsn_oracle
 import pytest
 import tshark
 from capture_lab import Transfer, lossy_scenario
-from userspace_lab import MS
+from userspace_lab import MS, SECOND
 
 from analysis.capture.analysis import CaptureAnalysis, analyze
 from testbed.endpoint.parameters import Endpoint, ShortFlows
@@ -166,7 +166,7 @@ def test_reinjections_are_those_of_tshark_where_it_finds_all() -> None:
 def test_subflows_are_joined_into_connections_as_tshark_joins_them(tmp_path: Path) -> None:
     """Three at a time, twenty in all, of two subflows each or, when they end before, of one."""
     application = ShortFlows(size_bytes=150_000, count=20, concurrency=3, direction="upload")
-    scenario = dataclasses.replace(lossy_scenario(seed=5), application=application)
+    scenario = dataclasses.replace(lossy_scenario(seed=5), application=application, duration_ns=8 * SECOND)
     made = capture_lab.transfer(scenario, tmp_path, whole=False)
     path = made.merged("client", tmp_path / "many.pcap")
     analysis = analysis_of_file(path)
@@ -203,7 +203,7 @@ def test_plain_tcp_is_measured_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["v4", "v6"])
 def test_a_capture_that_begins_in_the_middle_is_joined_by_its_numbers_and_says_so(name: str, tmp_path: Path) -> None:
     whole = capture_of(name, "client")
-    path = capture_lab.cut(whole, tmp_path / "middle.pcap", 3000, 10_000)
+    path = capture_lab.cut(whole, tmp_path / "middle.pcap", 3000, 8000)
     analysis = analysis_of_file(path)
     forth, back = connections(analysis)
     assert forth["inferred"] != "" and forth["mptcp"]

@@ -64,7 +64,7 @@ class Transfer:
 
 def lossy_scenario(
     family: Literal[4, 6] = 4,
-    size: int = 12_000_000,
+    size: int = 8_000_000,
     direction: Literal["upload", "download", "both"] = "both",
     paths: Sequence[LinkProfile] = (LOSSY, LOSSY),
     seed: int = 7,
