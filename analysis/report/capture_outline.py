@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 COLUMNS = 360
 """Steps of time over the width of a figure: more could hardly be told apart."""
-ROWS = 44
-"""Steps of its height within which marks share a place."""
-MOST_MARKS = 260
+MARK_COLUMNS, MARK_ROWS = 72, 30
+"""Steps of time and height within which marks of one kind and subflow share a place, or they would hide the lines."""
+MOST_MARKS = 150
 """Of one kind and subflow in a figure."""
 
 Int64s = NDArray[np.int64]
@@ -83,7 +83,7 @@ class Outline:
             taken: set[tuple[int, int]] = set()
             for time_ns, position in marks:
                 x, y = self.share(time_ns), position / max(1, self.top)
-                cell = (int(x * COLUMNS / 2), int(y * ROWS))
+                cell = (int(x * MARK_COLUMNS), int(y * MARK_ROWS))
                 if 0 <= y <= 1 and cell not in taken and len(taken) < MOST_MARKS:
                     taken.add(cell)
                     found.append((kind, subflow, x, y))

@@ -14,7 +14,7 @@ from analysis.report import svg
 from analysis.report.capture_outline import COLUMNS, KINDS, Lane, Outline
 from analysis.report.panel import STYLES, grid, tick_labels
 from analysis.report.scale import Axis, linear_axis
-from analysis.report.wording import count, quantity
+from analysis.report.wording import THIN_SPACE, count, quantity
 
 HEIGHT = 250
 CLOSE_HEIGHT = 210
@@ -89,7 +89,7 @@ def sequence_figure(
         close_heading,
         close,
         (*legend, *([("acked", "acknowledged")] if steps else [])),
-        tuple((kind, f"{count(outline.counts[kind], kind)}") for kind in KINDS if outline.counts[kind]),
+        tuple((kind, _counted(outline.counts[kind], kind)) for kind in KINDS if outline.counts[kind]),
     )
 
 
@@ -142,6 +142,10 @@ def _ack_line(steps: Sequence[tuple[int, int]], y_axis: Axis) -> str:
     return "".join(path)
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", THIN_SPACE)
+
+
 def _y(position: int, y_axis: Axis, height: int = HEIGHT) -> float:
     return round(height * (1 - y_axis.share(position)), 1)
 
@@ -151,16 +155,18 @@ def _mark(kind: str, subflow: int, x: str, y: float) -> Markup:
 
 
 def _close_up(title: str, packets: Sequence[Packet], scope: tuple[int, int], offset_ns: int) -> tuple[str, Markup]:
-    """Each packet by itself: a stroke from its first octet to its last."""
+    """Each packet by itself: a stroke from its first octet to its last. Both axes begin at 0, or their numbers would be
+    too long to tell apart."""
     first, last = scope
-    x_axis = span_axis(first - offset_ns, last - offset_ns)
-    low, high = min(packet.start for packet in packets), max(packet.end for packet in packets)
-    y_axis = linear_axis([low, high], "bytes", from_zero=False, count=4)
+    x_axis = span_axis(0, last - first)
+    low = min(packet.start for packet in packets)
+    y_axis = linear_axis([0, max(packet.end for packet in packets) - low], "bytes", count=4)
     strokes: dict[int, list[str]] = {}
     marks = []
     for packet in packets:
-        x = x_axis.share(packet.time_ns - offset_ns)
-        bottom, top = (round(CLOSE_HEIGHT * (1 - y_axis.share(value)), 1) for value in (packet.start, packet.end))
+        x = x_axis.share(packet.time_ns - first)
+        ends = (packet.start - low, packet.end - low)
+        bottom, top = (round(CLOSE_HEIGHT * (1 - y_axis.share(value)), 1) for value in ends)
         top = min(top, bottom - _THIN)
         path = f"M{svg.number(svg.WIDTH * x)} {svg.number(bottom)}V{svg.number(top)}"
         strokes.setdefault(packet.subflow, []).append(path)
@@ -173,5 +179,7 @@ def _close_up(title: str, packets: Sequence[Packet], scope: tuple[int, int], off
     repeats = sum(bool(packet.repeat) for packet in packets)
     described = f"{count(len(packets), 'segment')}, {repeats} of them sent again"
     drawing = framed(f"Close-up: {title}", described, curves, marks, x_axis, y_axis, CLOSE_HEIGHT)
-    span = quantity(last - first, "ns")
-    return f"Close-up of {span} where most was sent again, {y_axis.unit.name}: each stroke is a segment", drawing
+    where = f"{quantity(last - first, 'ns')} at {quantity(max(0, first - offset_ns), 'ns', digits=4)}"
+    why = ", where most was sent again" if repeats else ""
+    above = f"{y_axis.unit.name} above {quantity(low, 'bytes', digits=5)}"
+    return f"Close-up: {where}{why}; {above}; each stroke is a segment", drawing

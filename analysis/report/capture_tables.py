@@ -143,7 +143,7 @@ def subflow_name(row: Row) -> str:
 def connection_table(connections: Sequence[Connection]) -> TextTable:
     """One row for each direction that carried data."""
     heads = (
-        "connection", "client > server", "subflows", "time", "direction", "data", "goodput", "retransmitted",
+        "connection", "client > server", "subflows", "direction", "data", "goodput", "retransmitted",
         "reinjected", "out of order", "held back, 95 %",
     )  # fmt: skip
     texts = []
@@ -152,7 +152,6 @@ def connection_table(connections: Sequence[Connection]) -> TextTable:
             f"{connection.number} {connection.protocol}{', inferred' if connection.inferred else ''}",
             connection.ends,
             str(connection.ways[0]["subflows"]),
-            quantity(connection.span_ns, "ns"),
         )
         shown = [row for row in connection.ways if row["goodput_octets"]] or connection.ways[:1]
         texts += [

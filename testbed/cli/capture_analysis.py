@@ -105,30 +105,30 @@ def carry_out(
     Raises CaptureError for a file that cannot be read, RecordError where nothing can be written.
     """
     with made_whole(target, before=lambda: _make_way(target, request.force)) as partial:
-        analysis = analyze(
+        with analyze(
             [str(file) for file in files],
             side=SIDES[request.side] if request.side else None,
             accumulators=_accumulators(request),
             progress=lambda packets: progress("reading", packets),
-        )
-        progress("writing tables", None)
-        analysis.write(partial)
-        places = [analysis, *analysis.others]
-        for number, place in enumerate(places, start=1):
-            below = partial if number == 1 else partial / place_name(number)
-            manifest = _manifest(place, [_name(other) for other in analysis.others] if number == 1 else [])
-            if request.segments:
-                write_segments(place.capture, place.resolution, below, side=_side(request, number), stack=request.stack)
-            (below / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-            if request.report:
-                progress("drawing", None)
-                from analysis.report.capture_write import write_capture_report
+        ) as analysis:
+            progress("writing tables", None)
+            analysis.write(partial)
+            places = [analysis, *analysis.others]
+            for number, place in enumerate(places, start=1):
+                below = partial if number == 1 else partial / place_name(number)
+                if request.segments:
+                    side = _side(request, number)
+                    write_segments(place.capture, place.resolution, below, side=side, stack=request.stack)
+                manifest = _manifest(place, [_name(other) for other in analysis.others] if number == 1 else [])
+                (below / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+            warnings = dict.fromkeys(warning for place in places for warning in place.capture.warnings)
+            made = Made(target, tuple(warnings), any(place.capture.damaged for place in places))
+        if request.report:
+            from analysis.report.capture_write import write_capture_report
 
-                write_capture_report(below)
-        warnings = dict.fromkeys(warning for place in places for warning in place.capture.warnings)
-        made = Made(target, tuple(warnings), any(place.capture.damaged for place in places))
-        for place in places:
-            place.capture.close()
+            for number in range(1, len(places) + 1):
+                progress("drawing", None)
+                write_capture_report(partial if number == 1 else partial / place_name(number))
     return made
 
 

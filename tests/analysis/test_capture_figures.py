@@ -76,7 +76,7 @@ def test_marks_that_cannot_be_told_apart_share_a_place_and_are_all_counted() -> 
     marks = outline.thinned()
 
     assert sum(kind == "reinjection" for kind, *_ in marks) == 1
-    assert 40 < sum(kind == "retransmission" for kind, *_ in marks) <= MOST_MARKS
+    assert 30 <= sum(kind == "retransmission" for kind, *_ in marks) <= MOST_MARKS
     assert outline.counts == {"reinjection": 500, "retransmission": 10_000}
 
 
@@ -129,7 +129,7 @@ def test_a_close_up_shows_each_segment() -> None:
     assert path.count("M") == 6
     assert str(figure.close).count("<use") == 1
     assert "6 segments, 1 of them sent again" in figure.close
-    assert "30" in figure.close_heading
+    assert "30.0\u202fµs at" in figure.close_heading or "30\u202fµs at" in figure.close_heading
 
 
 def test_more_subflows_than_styles_begin_again() -> None:

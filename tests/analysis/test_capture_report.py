@@ -149,7 +149,7 @@ def test_protocol_and_ends_are_said(directory: Path) -> None:
 
     assert page.connections.rows[0][:2] == ("0 MPTCP v1", "10.0.1.1:4000 > 10.0.2.1:80")
     assert page.connections.rows[1][0] == "1 TCP"
-    assert page.connections.rows[1][4] == "to client"
+    assert page.connections.rows[1][3] == "to client"
     assert page.headline.startswith("1 MPTCP connection and 1 TCP connection")
 
 
