@@ -19,6 +19,7 @@ import tshark_view
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analysis.capture.analysis import analyze
 from analysis.capture.errors import CaptureError
 from analysis.capture.reader import open_capture
 
@@ -128,6 +129,29 @@ def test_any_mutation_is_read_or_refused_and_what_was_before_it_is_the_same(form
             assert first < whole.ends[0], (error, first)
             return
     assert [*rows[:sound]] == [*whole.rows[:sound]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_any_mutation_is_measured_or_refused(form: str, data: st.DataObject) -> None:
+    """Whatever the numbers in it have become: connections, sums, delays and every table."""
+    octets, _ = data.draw(mutations(form))
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "mutated.pcap"
+        path.write_bytes(octets)
+        try:
+            analysis = analyze(path)
+        except CaptureError as error:
+            assert "\n" not in str(error)
+            return
+        try:
+            analysis.write(Path(directory))
+        finally:
+            analysis.capture.close()
+        rows = analysis.tables["connections"].to_pylist()
+        assert sum(row["packets"] for row in rows) <= analysis.capture.counts.tcp
+        assert all(0 <= row["goodput_octets"] <= row["payload_octets"] for row in rows)
 
 
 @pytest.mark.parametrize("form", FORMS)
