@@ -24,7 +24,7 @@ from analysis.contention.segment_table import SIDE_NAMES, SOURCE, segment_table
 from analysis.contention.segments import DATA, MAPPINGS, NOT_KNOWN, Inference, Segments
 from analysis.contention.sums import GROUPS, Sums
 from analysis.contention.tables import ALL, CONTENTION, KIND_GROUPS, WHAT_IF
-from analysis.contention.vantage import Side, subflows_of
+from analysis.contention.vantage import Side, beginning, subflows_of
 from analysis.contention.what_if import WHAT_IF as USUAL_POLICIES
 from analysis.contention.what_if import Policy, policies
 from testbed.record.parquet import arrow_table
@@ -69,7 +69,7 @@ class Contention:
         side: Side | None = None,
         stack: str = "linux",
     ) -> None:
-        first = None if side is not None else next(iter(capture.batches()), None)
+        first = None if side is not None else beginning(capture.batches())
         self.subflows = subflows_of(resolution, first, side)
         self.policies = tuple(what_if)
         rhythms = sorted({each.map_every for each in what_if if each.map_every is not None})

@@ -51,7 +51,7 @@ class Distribution:
 class InformationDelay:
     """Of one subflow, as one side sends on it."""
 
-    __slots__ = ("_reported", "_waiting", "delays", "never")
+    __slots__ = ("_ack", "_known", "_reported", "_waiting", "delays", "never")
 
     def __init__(self) -> None:
         self.delays = Distribution()
@@ -59,6 +59,9 @@ class InformationDelay:
         self.never = 0
         self._waiting: list[tuple[int, int, int]] = []
         self._reported: list[Range] = []
+        self._ack: int | None = None
+        self._known: dict[int, int] = {}
+        """First number of a range that was wanted -> its end then."""
 
     @property
     def ranges(self) -> int:
@@ -67,13 +70,23 @@ class InformationDelay:
 
     def take(self, time_ns: int, ack: int, wanted: Sequence[Range], sent: int) -> None:
         """A segment that wants to report ``wanted`` and reports the first ``sent`` of them."""
-        self._acknowledge(ack)
+        if ack != self._ack:
+            self._ack = ack
+            self._acknowledge(ack)
         skipped = 1 if is_duplicate(ack, wanted) else 0
+        known = self._known
         for start, end in wanted[skipped:]:
+            until = known.get(start)
+            if until == end:
+                continue
+            known[start] = end
+            if until is not None and until < end:
+                start = until  # it has grown at its end, as ranges mostly do
             for low, high in without((start, end), [*self._reported, *((a, b) for a, b, _ in self._waiting)]):
                 self._waiting.append((low, high, time_ns))
         for start, end in wanted[skipped:sent]:
-            self._report(time_ns, start, end)
+            if self._waiting:
+                self._report(time_ns, start, end)
 
     def finish(self) -> None:
         """Nothing more comes."""
@@ -91,6 +104,8 @@ class InformationDelay:
             self._waiting = kept
         if self._reported:
             self._reported = [each for each in self._reported if each[1] > ack]
+        if self._known:
+            self._known = {start: end for start, end in self._known.items() if end > ack}
 
     def _report(self, time_ns: int, start: int, end: int) -> None:
         kept = []

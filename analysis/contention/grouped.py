@@ -31,7 +31,7 @@ class Groups:
     @property
     def last(self) -> Int64s:
         """Of each group, its last row."""
-        return np.append(self.first[1:], len(self.place)) - 1
+        return np.append(self.first[1:], len(self.place))[: len(self.first)] - 1
 
 
 def groups_of(keys: NDArray[Any]) -> Groups:

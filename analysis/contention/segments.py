@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,13 @@ _ALIGNED, _DENSE = 1, 2
 _MSS_OPTION, _MPTCP = 2, 30
 _CAPABLE_WITH_DATA = 22
 """Octets of an MP_CAPABLE that has a data-level length."""
-_PACKETS_AHEAD = 2000
+_LEAST_AHEAD, _MOST_AHEAD = 32, 1024
 """Packets of one subflow that are looked at together."""
+
+_Packet = tuple[int, bool, int, int, bool, int, int, int]
+"""What a replay needs of a packet: place in the view, whether it leaves, offset in the peer's stream (of the first
+octet, or of the acknowledgment), octets, whether a segment has room for a block more, the peer's timestamp, its time,
+and the time by which it was built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,51 +371,51 @@ class _SackReplay:
         self.wanted = np.zeros(len(view.rows), dtype=np.uint8)
         self.ranges: dict[int, tuple[Range, ...]] = {}
         flags = view.flags[view.far_rows]
-        self._at = view.far_rows[~(view.leaves[view.far_rows] & (flags & SYN != 0))]
+        self.at = view.far_rows[~(view.leaves[view.far_rows] & (flags & SYN != 0))]
         """Packets that matter, as places in the view."""
-        self.groups = groups_of(view.subflow[self._at])
-        flags = view.flags[self._at]
-        self._leaves = view.leaves[self._at]
-        self._start = view.far[self._at]
-        octets = view.column("payload")[self._at].astype(np.int64)
+        self.groups = groups_of(view.subflow[self.at])
+        flags = view.flags[self.at]
+        self.leaves = view.leaves[self.at]
+        self.start = view.far[self.at]
+        octets = view.column("payload")[self.at].astype(np.int64)
         if receiver.holds_fin:
             octets += flags & FIN
-        self._octets = np.where(self._leaves, 0, octets)
-        self._has_room = self._leaves & view.layouts.has_room[view.layout[self._at]]
-        self._reports = self._leaves & (view.column("sack_count")[self._at] > 0)
-        stamps = np.where(self._leaves, view.column("tsecr")[self._at], view.column("tsval")[self._at]).astype(np.int64)
-        self._stamps = np.where(view.layouts.has_timestamps[view.layout[self._at]], stamps, NO_STAMP)
+        self.octets = np.where(self.leaves, 0, octets)
+        self.has_room = self.leaves & view.layouts.has_room[view.layout[self.at]]
+        self.reports = self.leaves & (view.column("sack_count")[self.at] > 0)
+        stamps = np.where(self.leaves, view.column("tsecr")[self.at], view.column("tsval")[self.at]).astype(np.int64)
+        self.stamps = np.where(view.layouts.has_timestamps[view.layout[self.at]], stamps, NO_STAMP)
         """Of the peer: on an arrival, or echoed."""
-        self._times = view.column("time_ns")[self._at]
-        self._built = self._built_by() if receiver.works_in_rounds else None
+        self.times = view.column("time_ns")[self.at]
+        self.built = self._built_by() if receiver.works_in_rounds else None
 
     def _built_by(self) -> Int64s:
         """Of each segment that leaves: it was not built later."""
-        view, leaving = self.view, np.flatnonzero(self._leaves)
-        at = self._at[leaving]
+        view, leaving = self.view, np.flatnonzero(self.leaves)
+        at = self.at[leaving]
         has = view.layouts.has_timestamps[view.layout[at]]
         stamps = np.where(has, view.column("tsval")[at].astype(np.int64), NO_STAMP)
-        built: Int64s = self._times.copy()
-        built[leaving] = built_by(self._times[leaving], stamps, groups_of(view.subflow[at]))
+        built: Int64s = self.times.copy()
+        built[leaving] = built_by(self.times[leaving], stamps, groups_of(view.subflow[at]))
         return built
 
     def run(self) -> tuple[NDArray[np.uint8], dict[int, tuple[Range, ...]]]:
         """(blocks wanted, by place in the view; ranges of those that want any)."""
         state = self.state
-        end = self._start + self._octets
-        arrivals = np.flatnonzero(self._octets > 0)
-        arrival_groups = groups_of(self.view.subflow[self._at[arrivals]])
+        end = self.start + self.octets
+        arrivals = np.flatnonzero(self.octets > 0)
+        arrival_groups = groups_of(self.view.subflow[self.at[arrivals]])
         before = value_before(end[arrivals], arrival_groups, state.edge[arrival_groups.key])
-        odd = np.zeros(len(self._at), dtype=bool)
-        odd[arrivals] = (self._start[arrivals] != before) & (before != LOWEST)
-        odd |= self._reports
+        odd = np.zeros(len(self.at), dtype=bool)
+        odd[arrivals] = (self.start[arrivals] != before) & (before != LOWEST)
+        odd |= self.reports
         state.edge[arrival_groups.key] = end[arrivals[arrival_groups.last]]
-        edge_before = np.full(len(self._at), LOWEST, dtype=np.int64)
+        edge_before = np.full(len(self.at), LOWEST, dtype=np.int64)
         edge_before[arrivals] = before
         self._replay(np.flatnonzero(odd), end, edge_before)
-        departures = np.flatnonzero(self._leaves)
-        departure_groups = groups_of(self.view.subflow[self._at[departures]])
-        state.acked[departure_groups.key] = self._start[departures[departure_groups.last]]
+        departures = np.flatnonzero(self.leaves)
+        departure_groups = groups_of(self.view.subflow[self.at[departures]])
+        state.acked[departure_groups.key] = self.start[departures[departure_groups.last]]
         return self.wanted, self.ranges
 
     def _replay(self, odd: Int64s, end: Int64s, edge_before: Int64s) -> None:
@@ -425,6 +430,12 @@ class _SackReplay:
                 continue
             mine = odd[np.searchsorted(of_group, group) : np.searchsorted(of_group, group, "right")]
             _Stretch(self, number, int(groups.first[group]), int(lasts[group]) + 1, mine, end, edge_before).run()
+
+    def packets(self, first: int, after: int) -> list[_Packet]:
+        """What the replay needs of some of them."""
+        built = self.times if self.built is None else self.built
+        columns = (self.at, self.leaves, self.start, self.octets, self.has_room, self.stamps, self.times, built)
+        return list(zip(*(column[first:after].tolist() for column in columns), strict=True))
 
     def sent_blocks(self, at: Int64s) -> dict[int, tuple[Range, ...]]:
         """Place in the view -> the blocks on the segment, as offsets."""
@@ -450,21 +461,6 @@ class _SackReplay:
         return found
 
 
-class _Packet(NamedTuple):
-    """What a replay needs of one packet."""
-
-    place: int
-    """In the view."""
-    leaves: bool
-    start: int
-    """Offset in the peer's stream: of the first octet, or of the acknowledgment."""
-    octets: int
-    has_room: bool
-    stamp: int
-    time: int
-    built: int
-
-
 class _Stretch:
     """The packets of one subflow in one batch, while the receiver holds something."""
 
@@ -473,9 +469,10 @@ class _Stretch:
     ) -> None:
         self.replay, self.number, self.first, self.after = replay, number, first, after
         self.odd, self.end, self.edge_before = odd, end, edge_before
-        self.start = replay._start
-        self.leaves = replay._leaves
-        reporting = replay._at[first + np.flatnonzero(replay._reports[first:after])]
+        self.start = replay.start
+        self.leaving = first + np.flatnonzero(replay.leaves[first:after])
+        self.arriving = first + np.flatnonzero(replay.octets[first:after])
+        reporting = replay.at[first + np.flatnonzero(replay.reports[first:after])]
         self.sent = replay.sent_blocks(reporting)
 
     def run(self) -> None:
@@ -492,7 +489,8 @@ class _Stretch:
                 break
             following = self._next_odd(position, live.edge)
             if following >= self.after:
-                self._leave_in_order(position, live.edge)
+                last = self._last_before(self.arriving, self.after)
+                state.edge[self.number] = self.end[last] if last >= position else live.edge
                 return
             live = self._begin(following, live.edge)
             position = following
@@ -501,100 +499,89 @@ class _Stretch:
         else:
             state.replays[self.number] = live
 
+    def _last_before(self, places: Int64s, position: int) -> int:
+        """The last of the places before ``position``; -1: none."""
+        index = int(np.searchsorted(places, position))
+        return int(places[index - 1]) if index else -1
+
     def _begin(self, position: int, edge: int | None = None) -> Replay:
         """The receiver before the packet at ``position``: all that came before is in order, and what the last segment
         has not acknowledged may not have been handled."""
         replay, state, start, end = self.replay, self.replay.state, self.start, self.end
-        before = self.first + np.flatnonzero(self.leaves[self.first : position])
-        acked = int(start[before[-1]]) if len(before) else int(state.acked[self.number])
-        arrived = self.first + np.flatnonzero(replay._octets[self.first : position])
-        if not len(arrived) and edge is None:
+        before = self._last_before(self.leaving, position)
+        acked = int(start[before]) if before >= 0 else int(state.acked[self.number])
+        index = int(np.searchsorted(self.arriving, position))
+        if not index and edge is None:
             # the state's edge has moved on to the end of this batch: the first arrival knows what it was
-            later = self.first + np.flatnonzero(replay._octets[self.first : self.after])
-            edge = int(self.edge_before[later[0]]) if len(later) else int(state.edge[self.number])
+            has = len(self.arriving) > 0
+            edge = int(self.edge_before[self.arriving[0]]) if has else int(state.edge[self.number])
         if acked == LOWEST:
             acked = edge if edge is not None and edge != LOWEST else int(start[position])
-        waiting = arrived[end[arrived] > acked]
-        waits_from = int(start[waiting[0]]) if len(waiting) else acked if edge is None else edge
+        waiting: list[int] = []
+        while index and end[self.arriving[index - 1]] > acked:
+            index -= 1
+            waiting.insert(0, int(self.arriving[index]))
+        waits_from = int(start[waiting[0]]) if waiting else acked if edge is None else edge
         live = Replay(acked, max(waits_from, acked), replay.receiver)
-        for each in waiting.tolist():
-            live.arrives(int(start[each]), int(end[each]), int(replay._stamps[each]), int(replay._times[each]))
-        if len(before):
-            live.ts_recent = int(replay._stamps[before[-1]])
+        for each in waiting:
+            live.arrives(int(start[each]), int(end[each]), int(replay.stamps[each]), int(replay.times[each]))
+        if before >= 0:
+            live.ts_recent = int(replay.stamps[before])
         return live
 
     def _until_quiet(self, position: int, live: Replay) -> int:
         """Replay from ``position``; the place behind the segment after which nothing is held, or the end."""
         wanted, ranges = self.replay.wanted, self.replay.ranges
+        ahead = _LEAST_AHEAD
         while position < self.after:
-            packets = self._packets(position)
+            packets = self.replay.packets(position, min(position + ahead, self.after))
+            ahead = min(2 * ahead, _MOST_AHEAD)
             bounds = self._bounds(packets, live.copy())
-            for packet, bound in zip(packets, bounds, strict=False):
+            for (place, leaves, start, octets, has_room, stamp, time, _), bound in zip(packets, bounds, strict=False):
                 position += 1
-                if not packet.leaves:
-                    if packet.octets:
-                        live.arrives(packet.start, packet.start + packet.octets, packet.stamp, packet.time)
+                if not leaves:
+                    if octets:
+                        live.arrives(start, start + octets, stamp, time)
                     continue
-                sent = self.sent.get(packet.place, ())
-                found = live.leaves(packet.start, sent, packet.has_room, packet.stamp, bound)
+                found = live.leaves(start, self.sent.get(place, ()), has_room, stamp, bound)
                 if found:
-                    wanted[packet.place] = len(found)
-                    ranges[packet.place] = found
+                    wanted[place] = len(found)
+                    ranges[place] = found
                 elif live.is_quiet:
                     return position
         return position
-
-    def _packets(self, position: int) -> list[_Packet]:
-        """Those from ``position`` on, a limited number."""
-        replay, to = self.replay, min(position + _PACKETS_AHEAD, self.after)
-        built = replay._times if replay._built is None else replay._built
-        columns = (
-            replay._at,
-            replay._leaves,
-            replay._start,
-            replay._octets,
-            replay._has_room,
-            replay._stamps,
-            replay._times,
-            built,
-        )
-        return [_Packet(*values) for values in zip(*(column[position:to].tolist() for column in columns), strict=True)]
 
     def _bounds(self, packets: list[_Packet], scout: Replay) -> list[int]:
         """Of each packet that leaves: arrivals later than this were not known when it was built, for a later one shows
         by what it reports that it did not know them either. As far as that is settled."""
         bounds: list[int] = []
-        for index, packet in enumerate(packets):
-            if not packet.leaves:
-                if packet.octets:
-                    scout.arrives(packet.start, packet.start + packet.octets, packet.stamp, packet.time)
+        for index, (place, leaves, start, octets, has_room, stamp, time, built) in enumerate(packets):
+            if not leaves:
+                if octets:
+                    scout.arrives(start, start + octets, stamp, time)
                 continue
-            sent = self.sent.get(packet.place, ())
-            if sent or packet.has_room:
-                scout.leaves(packet.start, sent, packet.has_room, packet.stamp, packet.built)
+            sent = self.sent.get(place, ())
+            if sent or has_room:
+                scout.leaves(start, sent, has_room, stamp, built)
                 bound = scout.not_handled_ns - 1
-                bounds += [min(each.built, bound) for each in packets[len(bounds) : index + 1]]
+                bounds += [min(each[-1], bound) for each in packets[len(bounds) : index + 1]]
                 if bound == EVER - 1 and scout.is_quiet:
                     return bounds
-        bounds += [each.built for each in packets[len(bounds) :]]
+        bounds += [each[-1] for each in packets[len(bounds) :]]
         return bounds
 
     def _next_odd(self, position: int, edge: int) -> int:
         """The next packet that is not in order after ``edge``."""
-        octets = self.replay._octets
-        arrivals = position + np.flatnonzero(octets[position : self.after])
         rest = self.odd[np.searchsorted(self.odd, position) :]
         following = int(rest[0]) if len(rest) else self.after
-        if len(arrivals) and arrivals[0] <= following and self.start[arrivals[0]] != edge:
-            return int(arrivals[0])
-        if len(arrivals) and arrivals[0] == following and not self.replay._reports[following]:
+        index = int(np.searchsorted(self.arriving, position))
+        arrival = int(self.arriving[index]) if index < len(self.arriving) else self.after
+        if arrival <= following and arrival < self.after and self.start[arrival] != edge:
+            return arrival
+        if arrival == following and arrival < self.after:
             # it was odd only after what came before it, which has been joined since
             return int(rest[1]) if len(rest) > 1 else self.after
         return following
-
-    def _leave_in_order(self, position: int, edge: int) -> None:
-        arrivals = position + np.flatnonzero(self.replay._octets[position : self.after])
-        self.replay.state.edge[self.number] = self.end[arrivals[-1]] if len(arrivals) else edge
 
 
 class _Leaving:
@@ -766,7 +753,7 @@ class _Leaving:
         return repeats
 
     def _lacks_dss(self) -> Int64s:
-        """An ACK that carries a signal and no DSS, though there is data to acknowledge: the signal took its place."""
+        """An ACK that carries a signal and no DSS with its DATA_ACK: the signal took its place."""
         state, octets = self.state, self.column("data_ack_octets").astype(np.int64)
         lacks = np.zeros(len(self.at), dtype=np.int64)
         candidates = self.view.layouts.signals[self.column("layout")] & (self.kind == PURE_ACK)
@@ -776,9 +763,7 @@ class _Leaving:
             earlier = octets[first:index]
             used = earlier[earlier > 0]
             last = int(used[-1]) if len(used) else int(state.data_ack_octets[self.subflow[index]])
-            if not last and self.view.far[self.at[index]] > 1:
-                last = 8 if self.peer_is_wide[index] else 4
-            lacks[index] = 4 + last if last else 0
+            lacks[index] = 4 + (last or (8 if self.peer_is_wide[index] else 4))
         has = np.flatnonzero(octets)
         groups = groups_of(self.subflow[has])
         state.data_ack_octets[groups.key] = octets[has][groups.last]

@@ -11,7 +11,7 @@ delay) nothing is inferred; whoever knows better says so (``side``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -27,8 +27,8 @@ Side = Literal["client", "server", "both"]
 SIDES: Mapping[str, int] = {"client": 0, "server": 1, "both": 2}
 _CLEAR = 4
 """One wait of the handshake is so many times the other, or it says nothing."""
-_LEAST_NS = 200_000
-"""The longer one is at least this, or there is no round trip to speak of."""
+_LEAST_NS = 1_000_000
+"""The longer one is at least this, or there is no round trip to speak of: handling may take as long."""
 _MOST_ASKED = 1000
 """Subflows whose answers are looked at; the others have hop counts."""
 _FIRST_HOP_LIMITS = (64, 128, 255)
@@ -74,6 +74,15 @@ def sides_of(resolution: Resolution, first: Batch | None = None) -> list[int]:
             votes = near[_address(subflow, 0)] - near[_address(subflow, 1)]
             sides[number] = (0 if votes > 0 else 1) if votes else seen.get(number, -1)
     return sides
+
+
+def beginning(batches: Iterable[Batch]) -> Batch | None:
+    """The first batch of a pass, which ends here."""
+    passing = iter(batches)
+    first = next(passing, None)
+    if isinstance(passing, Generator):
+        passing.close()
+    return first
 
 
 def by_handshake(subflow: Subflow) -> int:

@@ -15,6 +15,8 @@ from testbed.endpoint.protocol import (
     Connected,
     Event,
     FlowResult,
+    LedgerRow,
+    LedgerRows,
     Listening,
     Ready,
     SampleRow,
@@ -83,6 +85,9 @@ class RunningEndpoint:
 
     def rows(self) -> list[SampleRow]:
         return [row for event in self.events if isinstance(event, Samples) for row in event.rows]
+
+    def ledger_rows(self) -> list[LedgerRow]:
+        return [row for event in self.events if isinstance(event, LedgerRows) for row in event.rows]
 
     def subflow_events(self) -> list[SubflowSeen]:
         return [event for event in self.events if isinstance(event, SubflowSeen)]

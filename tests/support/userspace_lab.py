@@ -18,7 +18,7 @@ from typing import Any, Literal
 from endpoint_pair import RunningEndpoint, StartIn, flow, start
 
 from testbed.endpoint.parameters import Application, Bulk, Endpoint, PathManagerSettings
-from testbed.endpoint.protocol import Configuration, FlowResult
+from testbed.endpoint.protocol import Configuration, FlowResult, LedgerRow
 from testbed.orchestrator.backends.base import NetworkSettings, plan_network
 from testbed.orchestrator.backends.mininet import MininetLab
 from testbed.orchestrator.collectors.capture import CaptureCollector
@@ -50,6 +50,8 @@ class Scenario:
     family: Literal[4, 6] = 4
     offloads: Literal["on", "off"] = "off"
     super_segments: bool = False
+    ledger: bool = False
+    """Userspace ends keep theirs."""
     seed: int = 1
     duration_ns: int = 20 * SECOND
 
@@ -63,6 +65,8 @@ class Report:
     kernel: dict[str, dict[str, int]]
     """Host -> MPTcpExt* and some Tcp* counters of its kernel."""
     captures: list[Path]
+    ledgers: dict[str, list[LedgerRow]] = field(default_factory=dict)
+    """End -> rows of its ledger."""
 
     def count(self, end: str, name: str) -> int:
         """A counter ``MPTcpExt<name>`` of the stack that is in force at that end (client or server)."""
@@ -90,7 +94,10 @@ class Report:
 
 
 def carry_out(
-    scenario: Scenario, captures: Path | None = None, during: Sequence[tuple[float, str, Sequence[str]]] = ()
+    scenario: Scenario,
+    captures: Path | None = None,
+    during: Sequence[tuple[float, str, Sequence[str]]] = (),
+    capture_at: Sequence[str] = ("client",),
 ) -> Report:
     """Build the network, run the flow, read everything back. ``during``: commands (seconds after the start, host, argv)
     that are run in the hosts, in this order."""
@@ -99,7 +106,13 @@ def carry_out(
         capture = None
         if captures is not None:
             numbers = range(1, len(scenario.paths) + 1)
-            interfaces = [("client", lab.interface("client", f"access{number}")) for number in numbers]
+            hosts = {"client": "access", "server": "path"}
+            interfaces = [
+                (host, lab.interface(host, f"{link}{number}"))
+                for host, link in hosts.items()
+                if host in capture_at
+                for number in numbers
+            ]
             capture = CaptureCollector(interfaces, captures, lab.start)
             capture.start(0)
         with endpoints(lab, scenario) as (client, server):
@@ -111,9 +124,10 @@ def carry_out(
                 time.sleep(max(0.0, begun_s + at_s - time.monotonic()))
                 lab.run(host, argv)
             results = client.result(), server.result()
+            ledgers = {"client": client.ledger_rows(), "server": server.ledger_rows()}
             kernel = {host: kernel_counters(lab, host) for host in ("client", "server")}
         files = [each.path for each in capture.stop()] if capture is not None else []
-    return Report(*results, kernel, files)
+    return Report(*results, kernel, files, ledgers)
 
 
 def build(scenario: Scenario) -> MininetLab:
@@ -153,6 +167,7 @@ def endpoints(lab: MininetLab, scenario: Scenario) -> Any:
         "sample_interval_ns": 50 * MS,
         "seed": scenario.seed,
         "super_segments": scenario.super_segments,
+        "ledger": scenario.ledger,
     }
     serving = Configuration(
         role="server",
