@@ -255,7 +255,7 @@ def _status_in_words(bits: int) -> str:
 def _nullable(values: NDArray[Any], there: Mask) -> pa.Array:
     import pyarrow as pa
 
-    return pa.array(values, mask=~there)
+    return pa.array(values) if there.all() else pa.array(values, mask=~there)
 
 
 def _resolved_columns(resolved: Resolved | None, rows: int, shared: _Shared) -> dict[str, pa.Array]:
