@@ -97,12 +97,14 @@ class DsnRanges:
         if not len(rows):
             return
         where = stream[rows]
-        names, first = np.unique(where, return_index=True)
-        new = ~self.started[names]
-        self.first_seq[names[new]] = batch.seq[rows[first[new]]]
-        self.first_ns[names[new]] = batch.time_ns[rows[first[new]]]
-        self.last_ns[names[new]] = self.first_ns[names[new]]
-        self.started[names] = True
+        new = np.flatnonzero(~self.started[where])
+        if len(new):
+            names, first = np.unique(where[new], return_index=True)
+            first = rows[new[first]]
+            self.first_seq[names] = batch.seq[first]
+            self.first_ns[names] = batch.time_ns[first]
+            self.last_ns[names] = batch.time_ns[first]
+            self.started[names] = True
         self.packets += np.bincount(where, minlength=streams)
         np.add.at(self.payload, where, batch.payload[rows].astype(np.int64))
         np.minimum.at(self.first_ns, where, batch.time_ns[rows])

@@ -100,10 +100,14 @@ def _running_maximum(group: Int64s, value: Int64s, floor: Int64s) -> Int64s:
     begin = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
     raised = value.copy()
     raised[begin] = np.maximum(raised[begin], floor[group[begin]])
-    # Ranks instead of values, so that one running maximum serves all groups.
-    _, rank = np.unique(raised, return_inverse=True)
-    sizes = np.diff(np.append(begin, len(group)))
-    shift = np.repeat(np.arange(len(begin)), sizes) * (len(group) + 1)
-    reached = np.maximum.accumulate(rank + shift) - shift
-    result: Int64s = np.unique(raised)[reached]
-    return result
+    low = int(raised.min())
+    span = int(raised.max()) - low + 1
+    number = np.repeat(np.arange(len(begin)), np.diff(np.append(begin, len(group))))
+    if span * len(begin) < 1 << 62:
+        # Each group above the one before it, so that one running maximum serves all.
+        shift = number * span - low
+        result: Int64s = np.maximum.accumulate(raised + shift) - shift
+        return result
+    values, rank = np.unique(raised, return_inverse=True)
+    shift = number * len(values)
+    return values[np.maximum.accumulate(rank + shift) - shift]

@@ -107,15 +107,13 @@ def expand(first: Int64s, last: Int64s) -> tuple[Int64s, Int64s]:
 
 
 def first_covering(start: Int64s, end: Int64s, rank: Int64s, point: Int64s, none: int) -> Int64s:
-    """The smallest ``rank`` of the intervals that hold each point; ``none`` where none does."""
+    """The smallest ``rank`` of the intervals that hold each point (sorted); ``none`` where none does."""
     found = np.full(len(point), none, np.int64)
     if not len(start) or not len(point):
         return found
-    points = np.unique(point)
-    row, cell = expand(np.searchsorted(points, start), np.searchsorted(points, end))
-    least = np.full(len(points), none, np.int64)
-    np.minimum.at(least, cell, rank[row])
-    return least[np.searchsorted(points, point)]
+    row, place = expand(np.searchsorted(point, start), np.searchsorted(point, end))
+    np.minimum.at(found, place, rank[row])
+    return found
 
 
 class History:

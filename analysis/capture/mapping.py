@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.capture.intervals import Int64s, Line, expand, union
+from analysis.capture.ordering import stable_order
 from analysis.capture.stretch import Stretch, Stretcher
 
 _KEEP: Final = 1024
@@ -22,7 +23,7 @@ _KEEP: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """Octets of payload with their DSNs, in the order in which they count as sent."""
+    """Octets of payload with their DSNs, by flux, and within one in the order in which they count as sent."""
 
     row: Int64s
     """Of the segment; -1: sent in an earlier batch."""
@@ -51,13 +52,16 @@ class Mapper:
     def __init__(self, stretcher: Stretcher, line: Line) -> None:
         self._line = line
         self._mptcp = stretcher.mptcp
+        self._flux, self._fluxes = stretcher.flux_of_stream, stretcher.fluxes
+        self._several = stretcher.streams != stretcher.fluxes
+        """Some connection has several subflows: what is sorted by stream is not in the order of its flux."""
         none = np.empty(0, np.int64)
         self._known = _Maps(none, none, none, none)
         self._waiting: tuple[Int64s, Int64s] = (none, none)
 
     def take(self, stretch: Stretch) -> Pieces:
         """The payload of a batch."""
-        rows = np.flatnonzero(stretch.payload > 0)
+        rows = stretch.rows[stretch.payload[stretch.rows] > 0]
         start = stretch.start[rows]
         end = start + stretch.payload[rows]
         mptcp = self._mptcp[stretch.flux[rows]] if len(rows) else np.empty(0, bool)
@@ -74,8 +78,10 @@ class Mapper:
             parts.append(self._looked_up(stretch, slow, maps))
         self._remember(maps)
         row, at, low, high, stream = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        if len(parts) > 1:
+        if len(parts) > 1 or self._several:
+            # By flux, and within one by the segment from which they count.
             order = np.argsort(at, kind="stable")
+            order = order[stable_order(self._flux[stream[order]], self._fluxes)]
             row, at, low, high, stream = row[order], at[order], low[order], high[order], stream[order]
         return Pieces(row, at, stream, low, high)
 
@@ -87,8 +93,7 @@ class Mapper:
 
     def _maps(self, stretch: Stretch) -> _Maps:
         """The mappings of a batch, repetitions in sequence left out, by row."""
-        rows = np.flatnonzero(stretch.has_map)
-        order = rows[np.argsort(stretch.stream[rows], kind="stable")]
+        order = stretch.rows[stretch.has_map[stretch.rows]]
         stream, ssn = stretch.stream[order], stretch.map_ssn[order]
         delta, length = stretch.map_dsn[order] - ssn, stretch.map_length[order]
         new = np.ones(len(order), bool)

@@ -22,19 +22,17 @@ class NextExpected:
         self._highest: Int64s = line.place(np.arange(streams), np.full(streams, -line.half + 1))
 
     def take(self, stream: Int64s, start: Int64s, end: Int64s) -> Int64s:
-        """How far below the next expected position each interval begins; 0 or less: in order."""
+        """How far below the next expected position each interval begins, sorted by stream; 0 or less: in order."""
         if not len(stream):
             return start
-        order = np.argsort(stream, kind="stable")
-        names = stream[order]
-        reach = np.maximum.accumulate(end[order])
-        before = np.empty(len(order), np.int64)
-        before[0] = self._highest[names[0]]
+        reach = np.maximum.accumulate(end)
+        before = np.empty(len(start), np.int64)
+        before[0] = self._highest[stream[0]]
         # Positions of a later stream are all higher, so what an earlier one has reached does no harm.
-        before[1:] = np.maximum(reach[:-1], self._highest[names[1:]])
-        np.maximum.at(self._highest, stream, end)
-        extent = np.empty(len(order), np.int64)
-        extent[order] = before - start[order]
+        before[1:] = np.maximum(reach[:-1], self._highest[stream[1:]])
+        last = np.flatnonzero(np.append(stream[1:] != stream[:-1], True))
+        self._highest[stream[last]] = np.maximum(reach[last], self._highest[stream[last]])
+        extent: Int64s = before - start
         return extent
 
 

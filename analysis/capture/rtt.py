@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.capture.intervals import Int64s, Line, first_covering
+from analysis.capture.ordering import stable_order
 from analysis.capture.sending import Sent
 from analysis.capture.stretch import Stretch
 from analysis.capture.sums import Distributions
@@ -45,9 +46,10 @@ class RoundTrips:
 
     def _advances(self, stretch: Stretch) -> tuple[Int64s, Int64s]:
         """(rows whose ACK is above all before it, the position that they acknowledge), by acknowledged stream."""
-        rows = np.flatnonzero(stretch.has_ack & ~stretch.rst)
+        rows = stretch.rows[(stretch.has_ack & ~stretch.rst)[stretch.rows]]
+        # Sorted by stream; by its partner it is when the two of a pair change places.
         acked = stretch.stream[rows] ^ 1
-        order = np.argsort(acked, kind="stable")
+        order = stable_order(acked, len(self._acked))
         rows, acked = rows[order], acked[order]
         position = self._line.place(acked, stretch.ack[rows])
         reach = np.maximum.accumulate(position)
@@ -65,9 +67,7 @@ class RoundTrips:
         order = np.argsort(ends, kind="stable")
         ends, times, order_in = ends[order], times[order], order_in[order]
         repeated = ~once
-        again = first_covering(
-            sent.start[repeated], sent.end[repeated], sent.rows[repeated], np.append(ends - 1, -1), _NEVER
-        )[:-1]
+        again = first_covering(sent.start[repeated], sent.end[repeated], sent.rows[repeated], ends - 1, _NEVER)
         if len(ends) and len(rows):
             index = np.minimum(np.searchsorted(ends, positions), len(ends) - 1)
             good = (ends[index] == positions) & (order_in[index] < rows) & (again[index] > rows)
@@ -84,20 +84,21 @@ class RoundTrips:
         places = np.concatenate((np.full(len(self._keys), -1, np.int64), places))
         order = np.argsort(keys, kind="stable")
         keys, times, places = keys[order], times[order], places[order]
-        rows = np.sort(rows[stretch.has_timestamps[rows]])
+        rows = rows[stretch.has_timestamps[rows]]
         if not len(keys) or not len(rows):
             self._keys, self._key_times = keys, times
             return
         stream = stretch.stream[rows] ^ 1
         echo = (stream.astype(np.uint64) << np.uint64(32)) | stretch.batch.tsecr[rows].astype(np.uint64)
-        echo, first = np.unique(echo, return_index=True)
+        newest = echo[_last(stream)]
+        echo, first = _first_of_each(echo)
         rows, stream = rows[first], stream[first]
         index = np.minimum(np.searchsorted(keys, echo), len(keys) - 1)
         found = (keys[index] == echo) & (places[index] < rows)
         value = stretch.time_ns[rows] - times[index]
         good = found & (value >= 0)
         self.by_timestamp.take(stream[good], value[good])
-        self._keys, self._key_times = self._left_over(keys, times, index[found], echo)
+        self._keys, self._key_times = self._left_over(keys, times, index[found], newest)
 
     def _new_tsvals(self, stretch: Stretch, sent: Sent) -> tuple[NDArray[np.uint64], Int64s, Int64s]:
         """TSvals of segments with data that are above all before them in their stream: (key, time, row)."""
@@ -105,7 +106,7 @@ class RoundTrips:
         stream = stretch.stream[rows]
         tsval = stretch.batch.tsval[rows].astype(np.int64)
         key = (stream.astype(np.uint64) << np.uint64(32)) | tsval.astype(np.uint64)
-        key, first = np.unique(key, return_index=True)
+        key, first = _first_of_each(key)
         rows, stream, tsval = rows[first], stream[first], tsval[first]
         newest = self._newest[stream]
         ahead = (tsval - newest).astype(np.uint32).view(np.int32) > 0
@@ -118,15 +119,28 @@ class RoundTrips:
 
     @staticmethod
     def _left_over(
-        keys: NDArray[np.uint64], times: Int64s, used: Int64s, echo: NDArray[np.uint64]
+        keys: NDArray[np.uint64], times: Int64s, used: Int64s, newest: NDArray[np.uint64]
     ) -> tuple[NDArray[np.uint64], Int64s]:
-        """Without those that were echoed and those below the newest echo of their stream, which will not be."""
+        """Without those that were echoed and those not above the ``newest`` echo of their stream, which will not be."""
         kept = np.ones(len(keys), bool)
         kept[used] = False
-        streams, last = np.unique((echo >> np.uint64(32))[::-1], return_index=True)
-        newest = echo[::-1][last]
+        streams = newest >> np.uint64(32)
         mine = np.minimum(np.searchsorted(streams, keys >> np.uint64(32)), len(streams) - 1)
         same = streams[mine] == keys >> np.uint64(32)
         behind = (keys.astype(np.uint32) - newest[mine].astype(np.uint32)).view(np.int32) <= 0
         kept &= ~(same & behind)
         return keys[kept], times[kept]
+
+
+def _first_of_each(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], Int64s]:
+    """(the different keys in order, index of the first of each); quick when equal keys stand together."""
+    if not len(keys):
+        return keys, np.empty(0, np.int64)
+    changes = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+    found, first = np.unique(keys[changes], return_index=True)
+    return found, changes[first]
+
+
+def _last(stream: Int64s) -> Int64s:
+    """Where each run of a stream ends."""
+    return np.flatnonzero(np.append(stream[1:] != stream[:-1], True))

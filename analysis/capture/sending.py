@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.capture.intervals import Earlier, History, Int64s, Line
 from analysis.capture.mapping import Pieces, flags_of
+from analysis.capture.ordering import added
 from analysis.capture.stretch import Stretch, Stretcher
 
 Bools = NDArray[np.bool_]
@@ -25,7 +26,7 @@ class Sent:
     """What became of the data of a stretch."""
 
     rows: Int64s
-    """Segments with payload, in order."""
+    """Segments with payload, by stream, within one in order."""
     start: Int64s
     end: Int64s
     """Their octets in sequence space, as positions on the line of streams."""
@@ -67,7 +68,7 @@ class Sending:
 
     def take(self, stretch: Stretch, pieces: Pieces) -> Sent:
         """The next stretch."""
-        rows = np.flatnonzero(stretch.payload > 0)
+        rows = stretch.rows[stretch.payload[stretch.rows] > 0]
         stream = stretch.stream[rows]
         start = self.streams.place(stream, stretch.start[rows])
         end = start + stretch.payload[rows]
@@ -100,13 +101,16 @@ class Sending:
 
     def _add(self, stretch: Stretch, sent: Sent) -> None:
         stream, pieces, before = stretch.stream[sent.rows], sent.pieces, sent.dsn_earlier
-        np.add.at(self.data_segments, stream, 1)
-        np.add.at(self.sums["retransmitted_segments"], stream, sent.earlier.any > 0)
-        np.add.at(self.sums["retransmitted_octets"], stream, sent.earlier.any)
+        sums = self.sums
+        added(self.data_segments, stream, np.ones(len(stream), np.int64))
+        again = np.flatnonzero(sent.earlier.any)
+        added(sums["retransmitted_segments"], stream[again], np.ones(len(again), np.int64))
+        added(sums["retransmitted_octets"], stream[again], sent.earlier.any[again])
         length = pieces.end - pieces.start
-        np.add.at(self.sums["goodput_octets"], pieces.stream, length - before.any)
-        np.add.at(self.sums["mapped_octets"], pieces.stream, length - before.own)
-        np.add.at(self.sums["reinjected_octets"], pieces.stream, before.any - before.own)
+        added(sums["goodput_octets"], pieces.stream, length - before.any)
+        added(sums["mapped_octets"], pieces.stream, length - before.own)
+        again = np.flatnonzero(before.any)
+        added(sums["reinjected_octets"], pieces.stream[again], (before.any - before.own)[again])
         again = np.flatnonzero(sent.reinjection)
         np.add.at(self.sums["reinjected_segments"], stretch.stream[again], 1)
         # Of segments whose mapping came in a later batch only the mapping is still there to count.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from analysis.capture import handshake
 from analysis.capture.batch import CUT_HEADER, DSS_CHECKSUM, DSS_DATA_FIN, DSS_PRESENT, Batch, Layout
 from analysis.capture.intervals import MAX_SLOTS
+from analysis.capture.ordering import stable_order
 from analysis.capture.resolution import Resolution
 from analysis.capture.survey import ACK, FIN, RST, SYN
 from analysis.capture.widening import Unwrapper, offsets_of
@@ -35,7 +36,8 @@ class Stretch:
 
     batch: Batch
     rows: Int64s
-    """Packets that belong to a subflow and whose TCP header is whole: the others take part in nothing."""
+    """Packets that belong to a subflow and whose TCP header is whole, sorted by stream (within one in their order):
+    the others take part in nothing."""
     subflow: NDArray[np.int32]
     direction: NDArray[np.int8]
     stream: Int64s
@@ -100,8 +102,9 @@ class Stretcher:
         """The next batch."""
         subflow, direction = self.resolution.both(batch)
         whole = (subflow >= 0) & ((batch.status & CUT_HEADER) == 0)
-        rows = np.flatnonzero(whole)
         stream = np.where(whole, subflow.astype(np.int64) * 2 + direction, -1)
+        rows = np.flatnonzero(whole)
+        rows = rows[stable_order(stream[rows], self.streams)]
         flux = np.where(whole, self.flux_of_stream[stream], -1) if self.streams else stream
         slot = self.slot_of_stream[stream] if self.streams else stream
         syn = whole & ((batch.flags & SYN) != 0)
@@ -154,11 +157,9 @@ class Stretcher:
     def _sequence(self, batch: Batch, rows: Int64s, stream: Int64s, has_ack: Bools) -> tuple[Int64s, Int64s]:
         seq = np.zeros(len(batch), np.int64)
         ack = np.zeros(len(batch), np.int64)
-        # A RST without ACK has a sequence number that says nothing of where its sender is (RFC 9293 section 3.5.2).
-        ordered = rows[np.argsort(stream[rows], kind="stable")]
-        names = stream[ordered]
-        seq[ordered] = self._seq.take(names, (batch.seq[ordered] - self._base[names]).astype(np.int64))
-        ordered = ordered[has_ack[ordered]]
+        names = stream[rows]
+        seq[rows] = self._seq.take(names, (batch.seq[rows] - self._base[names]).astype(np.int64))
+        ordered = rows[has_ack[rows]]
         names = stream[ordered]
         ack[ordered] = self._ack.take(names, (batch.ack[ordered] - self._base[names ^ 1]).astype(np.int64))
         return seq, ack
@@ -176,7 +177,7 @@ class Stretcher:
         rows = np.flatnonzero(there)
         if not len(rows):
             return result
-        ordered = rows[np.argsort(flux[rows], kind="stable")]
+        ordered = rows[stable_order(flux[rows], self.fluxes)]
         names = flux[ordered]
         base = self.idsn[names ^ turn]
         exact = octets[ordered] == 8

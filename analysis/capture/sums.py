@@ -8,11 +8,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.capture.ordering import grouped, stable_order
+from analysis.capture.widening import group_starts
+
 Int64s = NDArray[np.int64]
 
 _STEP_BITS: Final = 8
 """Steps in each doubling: 256, so that a quantile is exact to 0.2 %."""
 _BUCKETS: Final = 64 << _STEP_BITS
+_DENSE: Final = 32
 
 
 class KeyedSums:
@@ -25,11 +29,19 @@ class KeyedSums:
         self.sums: dict[str, Int64s] = {name: np.empty(0, np.int64) for name in names}
 
     def take(self, keys: Int64s, values: Mapping[str, NDArray[Any] | int]) -> None:
-        """Add one row for each key; columns that are not named get nothing."""
+        """Add a row for each key; columns that are not named get nothing."""
         if not len(keys):
             return
-        merged, where = np.unique(np.concatenate((self.keys, keys)), return_inverse=True)
-        old, new = where[: len(self.keys)], where[len(self.keys) :]
+        place = np.searchsorted(self.keys, keys)
+        missing = np.ones(len(keys), bool)
+        inside = place < len(self.keys)
+        missing[inside] = self.keys[place[inside]] != keys[inside]
+        if not missing.any():
+            for name, column in values.items():
+                np.add.at(self.sums[name], place, column)
+            return
+        merged = np.union1d(self.keys, keys[missing])
+        old, new = np.searchsorted(merged, self.keys), np.searchsorted(merged, keys)
         for name, column in self.sums.items():
             fresh = np.zeros(len(merged), np.int64)
             fresh[old] = column
@@ -56,15 +68,28 @@ class Distributions:
         if not len(stream):
             return
         weight = np.ones(len(stream), np.int64) if weight is None else weight
-        np.add.at(self.count, stream, weight)
-        np.minimum.at(self.low, stream, value)
-        np.maximum.at(self.high, stream, value)
-        for name in np.unique(stream).tolist():
-            mine = stream == name
-            # Python's integers: octets times nanoseconds leave 64 bits soon.
-            whole, rest = np.divmod(value[mine], 1 << 20)
-            self.total[name] += (int(whole @ weight[mine]) << 20) + int(rest @ weight[mine])
-        self._buckets.take(stream.astype(np.int64) * _BUCKETS + _bucket(value), {"weight": weight})
+        order = stable_order(stream, len(self.count))
+        stream, value, weight = stream[order], value[order], weight[order]
+        begin = group_starts(stream)
+        names = stream[begin]
+        self.count[names] += np.add.reduceat(weight, begin)
+        self.low[names] = np.minimum(self.low[names], np.minimum.reduceat(value, begin))
+        self.high[names] = np.maximum(self.high[names], np.maximum.reduceat(value, begin))
+        # Python's integers: octets times nanoseconds leave 64 bits soon.
+        whole = np.add.reduceat((value >> 20) * weight, begin).tolist()
+        rest = np.add.reduceat((value & ((1 << 20) - 1)) * weight, begin).tolist()
+        for name, high, low in zip(names.tolist(), whole, rest, strict=True):
+            self.total[name] += (high << 20) + low
+        bucket = _bucket(value)
+        if len(begin) > _DENSE:
+            self._buckets.take(*grouped(stream * _BUCKETS + bucket, {"weight": weight}))
+            return
+        # Few streams: a place for each of their buckets, which saves sorting.
+        local = np.repeat(np.arange(len(begin)), np.diff(np.append(begin, len(stream))))
+        dense = np.zeros(len(begin) * _BUCKETS, np.int64)
+        np.add.at(dense, local * _BUCKETS + bucket, weight)
+        used = np.flatnonzero(dense)
+        self._buckets.take(names[used // _BUCKETS] * _BUCKETS + used % _BUCKETS, {"weight": dense[used]})
 
     def mean(self, stream: int) -> int | None:
         """Rounded down; None without values."""

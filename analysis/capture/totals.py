@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.capture.batch import Layout
 from analysis.capture.intervals import Int64s
+from analysis.capture.ordering import grouped
 from analysis.capture.sending import Sent
 from analysis.capture.stretch import Stretch, Stretcher
 from analysis.capture.sums import KeyedSums
+from analysis.capture.widening import group_starts
 
 _NONE: Final = -(1 << 62)
 
@@ -43,7 +45,6 @@ class Totals:
         """Offset of the FIN."""
         self.data_acked: Int64s = np.full(fluxes, _NONE)
         self.data_fin: Int64s = np.full(fluxes, _NONE)
-        self.option_octets_of_data: Int64s = np.zeros(streams, np.int64)
 
     def take(self, stretch: Stretch) -> None:
         """The next stretch."""
@@ -52,8 +53,8 @@ class Totals:
         options = np.maximum(batch.tcp_header_octets[rows].astype(np.int64) - 20, 0)
         payload = stretch.payload[rows]
         bare = stretch.has_ack[rows] & (payload == 0) & ~(stretch.syn | stretch.fin | stretch.rst)[rows]
-        columns: dict[str, NDArray[np.signedinteger] | NDArray[np.bool_] | int] = {
-            "packets": 1,
+        columns: dict[str, NDArray[Any]] = {
+            "packets": np.ones(len(rows), np.int64),
             "wire_octets": batch.wire_octets[rows].astype(np.int64),
             "payload_octets": payload,
             "option_octets": options,
@@ -63,10 +64,15 @@ class Totals:
             "resets": stretch.rst[rows],
             "pure_acks": bare,
         }
+        begin = group_starts(stream)
+        if not len(begin):
+            return
         for name, values in columns.items():
-            np.add.at(self.sums[name], stream, values)
-        data = payload > 0
-        np.add.at(self.option_octets_of_data, stream[data], options[data])
+            self.sums[name][stream[begin]] += np.add.reduceat(values, begin, dtype=np.int64)
+        self._acknowledge(stretch)
+
+    def _acknowledge(self, stretch: Stretch) -> None:
+        rows = stretch.rows
         acks = rows[stretch.has_ack[rows] & ~stretch.rst[rows]]
         np.maximum.at(self.acked, stretch.stream[acks] ^ 1, stretch.ack[acks])
         fins = rows[stretch.fin[rows]]
@@ -131,7 +137,9 @@ class Series:
                 "payload_octets": stretch.payload[rows],
             },
         )
-        self._add(stretch, sent.rows, stretch.stream[sent.rows], {"retransmitted_octets": sent.earlier.any})
+        again = np.flatnonzero(sent.earlier.any)
+        rows = sent.rows[again]
+        self._add(stretch, rows, stretch.stream[rows], {"retransmitted_octets": sent.earlier.any[again]})
         pieces, before = sent.pieces, sent.dsn_earlier
         self._add(
             stretch,
@@ -145,14 +153,7 @@ class Series:
 
     def _add(self, stretch: Stretch, rows: Int64s, stream: Int64s, values: dict[str, Int64s]) -> None:
         number = np.clip((stretch.time_ns[rows] - self.first_ns) // self.bin_ns, 0, 2 * _BINS)
-        key = stream * (1 << 20) + number
-        names, where = np.unique(key, return_inverse=True)
-        sums = {}
-        for name, column in values.items():
-            total = np.zeros(len(names), np.int64)
-            np.add.at(total, where, column)
-            sums[name] = total
-        self.sums.take(names, sums)
+        self.sums.take(*grouped(stream * (1 << 20) + number, values))
 
 
 def bin_width(duration_ns: int) -> int:

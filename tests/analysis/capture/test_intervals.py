@@ -102,6 +102,7 @@ def test_union_and_cover_are_those_of_sets(spans, point) -> None:
     st.lists(st.integers(0, 60), max_size=10),
 )
 def test_first_covering_is_the_least_rank_of_the_intervals_that_hold_a_point(spans, points) -> None:
+    points.sort()
     start = int64s(a for a, _, _ in spans)
     found = intervals.first_covering(
         start, start + int64s(n for _, n, _ in spans), int64s(rank for _, _, rank in spans), int64s(points), 1000
