@@ -20,6 +20,7 @@ SECOND = 10**9
 LONGEST = 1 << 20
 ORDERS = st.sampled_from(("<", ">"))
 CHUNKS = st.one_of(st.none(), st.integers(1, 3000))
+UNKNOWN = st.integers(7, 2**31).filter(lambda kind: kind != 0x0A0D0D0A)
 TICKS = st.integers(0, 2**64 - 1)
 RESOLUTIONS = st.one_of(st.none(), st.integers(0, 255), st.sampled_from((3, 6, 9, 12, 0x80 + 10, 0x80 + 32)))
 OFFSETS = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(-(10**10), 10**10))
@@ -74,7 +75,7 @@ def captures(draw: st.DrawFn) -> Written:
                 interfaces.append(given_to)
                 number += 1
             elif kind == "U":
-                content += writer.block(draw(st.integers(7, 2**31)), draw(st.binary(max_size=100)))
+                content += writer.block(draw(UNKNOWN), draw(st.binary(max_size=100)))
             else:
                 data = draw(st.binary(max_size=60))
                 wire = draw(st.integers(0, 2**32 - 1))
