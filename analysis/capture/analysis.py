@@ -37,7 +37,7 @@ from analysis.capture.reader import Capture, open_capture
 from analysis.capture.resolution import Resolution, resolve
 from analysis.capture.summary import connection_table, series_table, subflow_table
 from analysis.capture.vantage import At, vantage
-from analysis.capture.writing import TableWriter
+from analysis.capture.writing import TableWriter, save_memory
 from testbed.record.files import write_atomically
 from testbed.record.parquet import arrow_table, to_parquet
 from testbed.record.schema import Table
@@ -84,6 +84,7 @@ class CaptureAnalysis:
 
         Those of other places go into ``place-2`` and so on within it. Raises RecordError when there is no room.
         """
+        save_memory()
         paths = []
         for name, table in self.tables.items():
             path = directory / f"{name}.parquet"

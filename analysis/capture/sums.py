@@ -29,7 +29,7 @@ class KeyedSums:
         self.sums: dict[str, Int64s] = {name: np.empty(0, np.int64) for name in names}
 
     def take(self, keys: Int64s, values: Mapping[str, NDArray[Any] | int]) -> None:
-        """Add a row for each key; columns that are not named get nothing."""
+        """Add a row for each key, all different; columns that are not named get nothing."""
         if not len(keys):
             return
         place = np.searchsorted(self.keys, keys)
@@ -40,7 +40,7 @@ class KeyedSums:
             for name, column in values.items():
                 np.add.at(self.sums[name], place, column)
             return
-        merged = np.union1d(self.keys, keys[missing])
+        merged = np.sort(np.concatenate((self.keys, keys[missing])), kind="stable")
         old, new = np.searchsorted(merged, self.keys), np.searchsorted(merged, keys)
         for name, column in self.sums.items():
             fresh = np.zeros(len(merged), np.int64)

@@ -17,7 +17,7 @@ from testbed.record.files import space_needed_for, sync_directory
 from testbed.record.parquet import arrow_schema
 from testbed.record.schema import Table
 
-_GROUP: Final = 1 << 18
+_GROUP: Final = 1 << 16
 """Rows of a row group."""
 
 
@@ -64,6 +64,11 @@ class TableWriter:
             with space_needed_for(self.path.name, self.path.parent):
                 self._writer.write_table(pa.Table.from_batches(self._waiting))
             self._waiting, self._rows = [], 0
+
+
+def save_memory() -> None:
+    """Let Arrow give back what it does not need any more: its own pools keep as much again."""
+    pa.set_memory_pool(pa.system_memory_pool())
 
 
 def nullable(values: NDArray[Any], there: NDArray[np.bool_]) -> pa.Array:
