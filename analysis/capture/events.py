@@ -31,6 +31,7 @@ def events(stretch: Stretch) -> Iterator[dict[str, Any]]:
     """Rows of the table ``mptcp_events``, in the order of packets."""
     batch, rare = stretch.batch, stretch.batch.rare
     chosen = (rare.kind == handshake.KIND_MPTCP) & (rare.subtype != _DSS) & (stretch.stream[rare.row] >= 0)
+    chosen &= rare.size > 2  # a damaged one may end before its subtype
     for number in np.flatnonzero(chosen).tolist():
         row = int(rare.row[number])
         octets = rare.octets[number, : rare.size[number]].tobytes()

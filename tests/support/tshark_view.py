@@ -209,7 +209,7 @@ def of_option(option: bytes) -> Iterator[tuple[str, int | bytes]]:
         yield "tcp.options.timestamp.tsecr", _int(body[4:])
     elif kind == 34 and body:
         yield "tcp.options.tfo.cookie", body
-    elif kind == 30:
+    elif kind == 30 and body:
         reader = _SUBTYPES.get(body[0] >> 4)
         if reader is not None:
             for name, value in reader(body):
