@@ -2,9 +2,10 @@
 
 An endpoint that reads all that has come, builds all that may leave and then sends it, one segment after the other, has
 segments on the line that know nothing of what came since the round began: for a stack in Python that may be some
-milliseconds. Two things on record bound the time of building: segments of one round carry one timestamp and follow each
-other closely, so none was built after the first of them left; and a timestamp is a clock of known rate, whose offset
-is the least difference between it and the time at which a segment passed the interface.
+milliseconds. Three things on record say when a round was built: its segments carry one timestamp and follow each other
+closely, so none was built after the first of them left; building takes its time for each; and a timestamp is a clock of
+known rate, whose offset is the least difference between it and the time at which a segment passed the interface: it
+names the tick in which the segment was built.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ TICK_NS = 1_000_000
 """Of the timestamp clock (testbed.tcp.control_block; Linux likewise)."""
 CLOSE_NS = 250_000
 """Segments of one round follow each other faster than this, mostly."""
+BUILDING_NS = 100_000
+"""Of one segment, by a stack in Python that keeps a ledger."""
 _STRETCH_NS = 2_000_000_000
 """The offset of the clock is told anew so often: the two clocks may drift apart by 500 ppm, 1 ms in this time."""
 
@@ -36,9 +39,11 @@ def built_by(time: Int64s, stamp: Int64s, groups: Groups) -> Int64s:
     turns = is_first | (has & (stamp != np.roll(stamp, 1)))
     since = time - _carried(time, turns)
     begins = turns | ((gap > CLOSE_NS) & (~has | (since < TICK_NS)))
-    bound = _carried(time, begins)
-    built: Int64s = np.where(has, np.minimum(bound, _by_clock(time, stamp, groups)), bound)
-    return built
+    starts = np.flatnonzero(begins)
+    size = np.diff(np.append(starts, len(time)))[np.cumsum(begins) - 1]
+    built: Int64s = _carried(time, begins) - BUILDING_NS * size
+    tick = _by_clock(time, stamp, groups)
+    return np.where(has, np.clip(built, tick, tick + TICK_NS), built)
 
 
 def _carried(values: Int64s, begins: NDArray[np.bool_]) -> Int64s:
@@ -49,11 +54,10 @@ def _carried(values: Int64s, begins: NDArray[np.bool_]) -> Int64s:
 
 
 def _by_clock(time: Int64s, stamp: Int64s, groups: Groups) -> Int64s:
-    """The end of the tick that a timestamp names."""
+    """The beginning of the tick that a timestamp names."""
     offset = time - stamp * TICK_NS
     stretch = groups.place * (1 << 32) + (time - time.min()) // _STRETCH_NS
-    starts = np.flatnonzero(np.append(True, stretch[1:] != stretch[:-1]))
-    least = np.minimum.reduceat(offset, starts)
-    place = np.cumsum(np.append(False, stretch[1:] != stretch[:-1]))
-    ends: Int64s = least[place] + (stamp + 1) * TICK_NS
-    return ends
+    is_new = np.append(True, stretch[1:] != stretch[:-1])
+    least = np.minimum.reduceat(offset, np.flatnonzero(is_new))
+    begins: Int64s = least[np.cumsum(is_new) - 1] + stamp * TICK_NS
+    return begins
