@@ -68,8 +68,8 @@ class _Subflow:
     answered: bool = False
     """Whether a SYN+ACK has left."""
     data_ack: int | None = None
-    data_ack_octets: int = 0
-    """Of the last one sent; 0: none yet."""
+    data_ack_octets: int = 4
+    """Of the last one sent. Linux begins with 4, until a 64-bit DSN has come (mptcp_established_options_dss())."""
 
 
 @dataclass(slots=True)
@@ -231,7 +231,7 @@ def _besides_sack(seen: Seen, sent: list[Option], subflow: _Subflow) -> tuple[li
         else:
             wanted.append(Want(name_of(option), option.size))
     took_the_place = any(isinstance(option, AddAddr) for option in sent) and not seen.payload
-    if took_the_place and subflow.data_ack_octets and not any(isinstance(option, Dss) for option in sent):
+    if took_the_place and not any(isinstance(option, Dss) for option in sent):
         wanted.append(Want("dss", 4 + subflow.data_ack_octets, 8))
         omitted.append(("dss", 4 + subflow.data_ack_octets))
     if not seen.flags & SYN:

@@ -254,11 +254,12 @@ def test_an_address_that_waits_is_wanted_and_omitted(waiting: tuple[tuple[str, i
     assert found["omitted"] == omitted
 
 
-def test_a_data_ack_whose_place_an_address_took_was_wanted() -> None:
+@pytest.mark.parametrize(("before", "size"), [(ACK_8, 12), (Dss(data_ack=5, ack_octets=4), 8), (None, 8)])
+def test_a_data_ack_whose_place_an_address_took_was_wanted(before: Dss | None, size: int) -> None:
     address = AddAddr(address_id=1, address=SERVER, hmac=bytes(8))
-    acknowledged = seen((*STAMPS, ACK_8), level=SUBFLOW)
+    acknowledged = seen((*STAMPS, before) if before is not None else STAMPS, level=SUBFLOW)
     found = row(seen(), acknowledged, seen((*STAMPS, address), level=SUBFLOW))
-    assert found["wanted"] == "timestamps:10 dss:12 add_addr:16"
+    assert found["wanted"] == f"timestamps:10 dss:{size} add_addr:16"
     assert found["sent"] == "timestamps:10 add_addr:16"
     assert found["omitted"] == "dss:policy"
 
