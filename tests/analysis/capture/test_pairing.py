@@ -13,13 +13,14 @@ from analysis.capture.pairing import Pairs, pair
 from analysis.capture.resolution import resolve
 
 DELAY = 7 * MS
+START = 10_000_000 * MS
 
 
 def transfer(count: int = 400) -> list[Made]:
     """Both ways at the client: (data there, acknowledgment with data back) every millisecond."""
-    packets = handshake(0, 0)
+    packets = handshake(0, START)
     for number in range(count):
-        now = 100 * MS + number * MS
+        now = START + (100 + number) * MS
         stamp = (1000 + number, 2000 + number)
         client, server = end(1, 0), end(2, 0)
         packets.append(Made(client, server, now, ISN + 1 + 10 * number, ISN + 8, ACK, 10, timestamps=stamp))
@@ -73,7 +74,7 @@ def test_delays_and_losses_are_found_whatever_the_clocks(size, clock) -> None:
 def test_a_packet_that_came_without_having_left_is_extra() -> None:
     packets = transfer(100)
     other, _ = elsewhere(packets, set(), 0, random.Random(1))
-    middle = next(packet for packet in other if packet.payload == 10 and packet.time_ns > 150 * MS)
+    middle = next(packet for packet in other if packet.payload == 10 and packet.time_ns > START + 150 * MS)
     other.append(replace(middle, time_ns=middle.time_ns + 20 * MS))
     other.sort(key=lambda packet: packet.time_ns)
     pairs = paired(packets, other, 37)
