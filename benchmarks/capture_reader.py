@@ -380,6 +380,7 @@ def main() -> int:
         worker(arguments.worker, arguments.directory)
         return 0
     if arguments.quick:
+        print("start-up weighs in so small a file: the targets are for the million")
         arguments.rounds = 1
     path = capture_of(arguments.directory, QUICK_PACKETS if arguments.quick else PACKETS)
     if arguments.profile:

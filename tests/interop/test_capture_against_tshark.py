@@ -121,6 +121,54 @@ def test_packets_are_counted_as_capinfos_counts_them() -> None:
 
 
 @pytest.mark.needs_root
+@pytest.mark.needs_mptcp
+def test_a_kernel_that_aborts(tmp_path: Path) -> None:
+    """SO_LINGER of 0: MP_FASTCLOSE with the peer's key, on a reset."""
+    path = tmp_path / "aborted.pcap"
+    with loopback_namespace() as namespace:
+        begin = start_in(namespace)
+        tcpdump = begin(
+            ["tcpdump", "-i", "lo", "-n", "-U", "--immediate-mode", "-Z", "root", "-w", str(path), "-c", "24"]
+        )
+        abort = begin([sys.executable, "-c", ABORTS])
+        try:
+            assert abort.wait(20) == 0, abort.stderr
+            assert tcpdump.wait(10) == 0, tcpdump.stderr
+        finally:
+            abort.stop()
+            tcpdump.stop()
+    assert_agrees(path)
+    assert "mp_fastclose" in {name for layout in batches(path)[0].layouts for name, _ in layout.items}
+
+
+ABORTS = """
+import socket, struct, time
+def listens():
+    return len(open("/proc/net/packet").read().splitlines()) > 1
+deadline = time.monotonic() + 10
+while not listens() and time.monotonic() < deadline:
+    time.sleep(0.01)
+time.sleep(0.2)
+for _ in range(6):
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    client.connect(listener.getsockname())
+    server = listener.accept()[0]
+    client.sendall(b"one way")
+    server.recv(100)
+    server.sendall(b"and back")
+    client.recv(100)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    time.sleep(0.05)
+    server.close()
+    listener.close()
+"""
+
+
+@pytest.mark.needs_root
 @pytest.mark.parametrize("words", [["-P"], ["-n"]], ids=["pcap", "pcapng"])
 def test_a_capture_by_dumpcap(words: Sequence[str], tmp_path: Path) -> None:
     """On a loopback interface: super-segments of 64 KiB, longer than a packet's length field in some."""

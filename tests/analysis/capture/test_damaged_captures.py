@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 from analysis.capture.analysis import analyze
 from analysis.capture.batch import DENSE, Batch
 from analysis.capture.errors import CaptureError
+from analysis.capture.layout_counts import layout_counts
 from analysis.capture.reader import Capture, open_capture
+from analysis.contention.capture_contention import of_capture
 
 ROOT = Path(__file__).parents[3]
 FILE_HEADER_OCTETS = 24
@@ -160,13 +162,13 @@ def test_any_mutation_is_read_or_refused_and_what_was_before_it_is_the_same(form
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutations)
 def test_any_mutation_is_measured_or_refused(form: str, recipe: list[Change]) -> None:
-    """Whatever the numbers in it have become: connections, sums, delays and every table."""
+    """Whatever the numbers in it have become: connections, sums, delays, contention and every table."""
     octets, _ = mutated(original(form).octets, recipe)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "mutated.pcap"
         path.write_bytes(octets)
         try:
-            analysis = analyze(path)
+            analysis = analyze(path, accumulators=[layout_counts, of_capture(side="both")])
         except CaptureError as error:
             assert "\n" not in str(error)
             return
