@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from analysis.capture import tables
 from analysis.capture.batch import Batch, Flow
 from analysis.capture.errors import CaptureError
-from analysis.capture.events import events
+from analysis.capture.events import Signals
 from analysis.capture.long_tables import DsnWidth, MappingRuns, sack_rows
 from analysis.capture.measuring import Measures
 from analysis.capture.merged import MergedCapture
@@ -39,7 +39,7 @@ from analysis.capture.summary import connection_table, series_table, subflow_tab
 from analysis.capture.vantage import At, vantage
 from analysis.capture.writing import TableWriter, save_memory
 from testbed.record.files import write_atomically
-from testbed.record.parquet import arrow_table, to_parquet
+from testbed.record.parquet import to_parquet
 from testbed.record.schema import Table
 
 Side = Literal["opener", "listener", "between"]
@@ -202,10 +202,10 @@ def _measured(
     at = side if side is not None else vantage(resolution.subflows)
     measures = Measures(capture, resolution)
     others = [factory(capture, resolution) for factory in accumulators]
-    rows = []
+    signals = Signals()
     for batch in seen.batches():
         stretch, _ = measures.take(batch)
-        rows += list(events(stretch))
+        signals.take(stretch)
         for other in others:
             other.take(batch, stretch.subflow, stretch.direction)
     measures.finish()
@@ -213,7 +213,7 @@ def _measured(
         "connections": connection_table(measures, at),
         "subflows": subflow_table(measures),
         "series": series_table(measures),
-        "mptcp_events": arrow_table(tables.MPTCP_EVENTS, rows),
+        "mptcp_events": signals.table(),
     }
     for other in others:
         found |= other.finish()

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
-from analysis.capture import handshake
+from analysis.capture import handshake, tables
 from analysis.capture.stretch import Stretch
+from analysis.capture.writing import table_of
 
 NAMES: Final = {
     0: "MP_CAPABLE",
@@ -25,6 +27,23 @@ NAMES: Final = {
 _DSS: Final = 2
 _ADDRESSES: Final = {4: 4, 6: 16}
 _HMAC: Final = 8
+
+
+class Signals:
+    """The table ``mptcp_events``, as it grows."""
+
+    def __init__(self) -> None:
+        self._parts: list[pa.Table] = []
+
+    def take(self, stretch: Stretch) -> None:
+        """The next stretch."""
+        part = table_of(tables.MPTCP_EVENTS, events(stretch))
+        if part.num_rows:
+            self._parts.append(part)
+
+    def table(self) -> pa.Table:
+        """All of them."""
+        return pa.concat_tables(self._parts or [table_of(tables.MPTCP_EVENTS, ())])
 
 
 def events(stretch: Stretch) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,8 @@ from analysis.capture.resolution import Connection, End, Subflow
 from analysis.capture.sums import Distributions
 from analysis.capture.totals import SERIES
 from analysis.capture.vantage import At
-from testbed.record.parquet import arrow_schema, arrow_table
+from analysis.capture.writing import table_of
+from testbed.record.parquet import arrow_schema
 
 
 def text_of(end: End) -> str:
@@ -26,14 +27,18 @@ def text_of(end: End) -> str:
 
 def subflow_table(measures: Measures) -> pa.Table:
     """``subflows``."""
-    rows = [_subflow(measures, subflow, way) for subflow in measures.resolution.subflows for way in (0, 1)]
-    return arrow_table(tables.SUBFLOWS, rows)
+    columns = _Columns(measures)
+    subflows = measures.resolution.subflows
+    return table_of(tables.SUBFLOWS, (_subflow(measures, columns, item, way) for item in subflows for way in (0, 1)))
 
 
 def connection_table(measures: Measures, at: At | None) -> pa.Table:
     """``connections``."""
-    rows = [_connection(measures, item, way, at) for item in measures.resolution.connections for way in (0, 1)]
-    return arrow_table(tables.CONNECTIONS, rows)
+    columns = _Columns(measures)
+    connections = measures.resolution.connections
+    return table_of(
+        tables.CONNECTIONS, (_connection(measures, columns, item, way, at) for item in connections for way in (0, 1))
+    )
 
 
 def series_table(measures: Measures) -> pa.Table:
@@ -52,15 +57,35 @@ def series_table(measures: Measures) -> pa.Table:
     return pa.table(columns, schema=arrow_schema(tables.SERIES))
 
 
-def _subflow(measures: Measures, subflow: Subflow, way: int) -> dict[str, Any]:
+class _Columns:
+    """The sums by stream as lists: taking numbers one by one out of arrays is slow."""
+
+    def __init__(self, measures: Measures) -> None:
+        self.totals = {name: column.tolist() for name, column in measures.totals.sums.items()}
+        self.sending = {name: column.tolist() for name, column in measures.sending.sums.items()}
+        self.sending["data_segments"] = measures.sending.data_segments.tolist()
+        self.sending["sequence_octets"] = measures.sequence_octets.tolist()
+        self.unmapped: list[int] = measures.unmapped.tolist()
+        order = measures.reordering
+        self.order = {
+            "out_of_order_segments": order.segments.tolist(),
+            "out_of_order_octets": order.octets.tolist(),
+            "out_of_order_extent_octets": order.extent.tolist(),
+            "dsn_out_of_order_segments": order.dsn_segments.tolist(),
+            "dsn_out_of_order_octets": order.dsn_octets.tolist(),
+        }
+        self.dsn_extent: list[int] = order.dsn_extent.tolist()
+
+
+def _subflow(measures: Measures, columns: _Columns, subflow: Subflow, way: int) -> dict[str, Any]:
     stream = 2 * subflow.number + way
     ends = (subflow.opener, subflow.listener)
-    sums = {name: int(column[stream]) for name, column in measures.totals.sums.items()}
-    sums |= {name: int(column[stream]) for name, column in measures.sending.sums.items()}
-    unmapped = int(measures.unmapped[stream])
+    sums = {name: column[stream] for name, column in columns.totals.items()}
+    sums |= {name: column[stream] for name, column in columns.sending.items()}
+    sums |= {name: column[stream] for name, column in columns.order.items()}
+    unmapped = columns.unmapped[stream]
     goodput = sums["goodput_octets"] + (unmapped if measures.fell_back(subflow.connection) else 0)
     opened = None if subflow.opened_by is None else (subflow.opened_by == "opener") == (way == 0)
-    reordering = measures.reordering
     return {
         "connection": subflow.connection,
         "subflow": subflow.number,
@@ -83,34 +108,28 @@ def _subflow(measures: Measures, subflow: Subflow, way: int) -> dict[str, Any]:
         "syn_rtt_ns": subflow.syn_rtt_ns,
         "third_rtt_ns": subflow.third_rtt_ns,
         **sums,
-        "data_segments": int(measures.sending.data_segments[stream]),
-        "sequence_octets": int(measures.sequence_octets[stream]),
         "goodput_octets": goodput,
         "unmapped_octets": unmapped,
         "acked_octets": measures.totals.acknowledged(stream) if subflow.isn[way] is not None else None,
-        "out_of_order_segments": int(reordering.segments[stream]),
-        "out_of_order_octets": int(reordering.octets[stream]),
-        "out_of_order_extent_octets": int(reordering.extent[stream]),
-        "dsn_out_of_order_segments": int(reordering.dsn_segments[stream]),
-        "dsn_out_of_order_octets": int(reordering.dsn_octets[stream]),
         **_spread("rtt", measures.rtt.by_ack, stream),
         **_spread("rtt_timestamp", measures.rtt.by_timestamp, stream),
         **_ratios(sums["option_octets"], sums["payload_octets"], goodput, subflow.last_ns - subflow.first_ns),
     }
 
 
-def _connection(measures: Measures, connection: Connection, way: int, at: At | None) -> dict[str, Any]:
+def _connection(
+    measures: Measures, columns: _Columns, connection: Connection, way: int, at: At | None
+) -> dict[str, Any]:
     members = [measures.resolution.subflows[number] for number in connection.subflows]
     streams = [2 * member.number + way for member in members]
     flux = 2 * connection.number + way
-    unmapped = _sum(measures.unmapped, streams)
+    unmapped = _sum(columns.unmapped, streams)
     fell_back = measures.fell_back(connection.number)
-    goodput = _sum(measures.sending.sums["goodput_octets"], streams) + (unmapped if fell_back else 0)
+    goodput = _sum(columns.sending["goodput_octets"], streams) + (unmapped if fell_back else 0)
     first, last = min(member.first_ns for member in members), max(member.last_ns for member in members)
     ends = (members[0].opener, members[0].listener)
-    payload = _sum(measures.totals.sums["payload_octets"], streams)
-    options = _sum(measures.totals.sums["option_octets"], streams)
-    reordering = measures.reordering
+    payload = _sum(columns.totals["payload_octets"], streams)
+    options = _sum(columns.totals["option_octets"], streams)
     place = capture_at(at, way)
     return {
         "connection": connection.number,
@@ -121,27 +140,27 @@ def _connection(measures: Measures, connection: Connection, way: int, at: At | N
         "destination": text_of(ends[1 - way]),
         "subflows": len(members),
         "inferred": connection.inferred,
-        "fallback": connection.fallback or ("unmapped" if fell_back and unmapped else ""),
+        "fallback": connection.fallback or ("unmapped" if fell_back and unmapped and not connection.inferred else ""),
         "checksum": connection.checksum,
         "token": connection.tokens[way],
         "idsn": connection.idsn[way],
         "first_ns": known(first),
         "last_ns": known(last),
-        "packets": _sum(measures.totals.sums["packets"], streams),
+        "packets": _sum(columns.totals["packets"], streams),
         "payload_octets": payload,
         "goodput_octets": goodput,
         "acked_octets": _acked(measures, connection, members[0], way, fell_back and unmapped > 0),
         "unmapped_octets": unmapped,
         **{
-            name: _sum(measures.sending.sums[name], streams)
+            name: _sum(columns.sending[name], streams)
             for name in ("retransmitted_segments", "retransmitted_octets", "reinjected_segments", "reinjected_octets")
         },
-        "out_of_order_segments": _sum(reordering.dsn_segments, streams),
-        "out_of_order_octets": _sum(reordering.dsn_octets, streams),
-        "out_of_order_extent_octets": int(max(reordering.dsn_extent[streams])),
+        "out_of_order_segments": _sum(columns.order["dsn_out_of_order_segments"], streams),
+        "out_of_order_octets": _sum(columns.order["dsn_out_of_order_octets"], streams),
+        "out_of_order_extent_octets": max(columns.dsn_extent[stream] for stream in streams),
         "capture_at": place,
         **(_waiting(measures, flux) if place == "receiver" else {}),
-        "padding_octets": _sum(measures.totals.sums["padding_octets"], streams),
+        "padding_octets": _sum(columns.totals["padding_octets"], streams),
         "option_octets": options,
         **_ratios(options, payload, goodput, last - first),
     }
@@ -199,5 +218,5 @@ def _ratios(options: int, payload: int, goodput: int, duration_ns: int) -> dict[
     }
 
 
-def _sum(column: np.ndarray[Any, np.dtype[np.int64]], streams: Sequence[int]) -> int:
-    return int(column[list(streams)].sum())
+def _sum(column: Sequence[int], streams: Sequence[int]) -> int:
+    return sum(column[stream] for stream in streams)
