@@ -62,12 +62,18 @@ class BudgetFigure:
     rows: tuple[BudgetRow, ...]
 
 
-def parts_of(layout: str) -> dict[str, int]:
-    """``nop nop timestamps:10 dss:26(A8 D8) nop nop`` -> octets of each part of the area."""
+def parts_of(row: Mapping[str, Any]) -> dict[str, int]:
+    """Octets of each part of the area of a row of ``layouts``: ``nop nop timestamps:10 dss:26(A8M8) nop nop``.
+
+    Where the text does not tell every octet (layouts too many to be kept apart), what is not padding is other.
+    """
     octets = dict.fromkeys(PARTS, 0)
-    for name, size in items_of(layout):
+    for name, size in items_of(row["layout"]):
         part = "padding" if name in ("nop", "eol") else name if name in octets else "other"
         octets[part] += size
+    if sum(octets.values()) != row["option_octets"] or octets["padding"] != row["padding_octets"]:
+        octets = dict.fromkeys(PARTS, 0)
+        octets |= {"padding": row["padding_octets"], "other": row["option_octets"] - row["padding_octets"]}
     octets["free"] = AREA - sum(octets.values())
     return octets
 
@@ -94,7 +100,7 @@ def budget_rows(groups: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[Budge
         segments = 0
         for row in layouts:
             segments += row["segments"]
-            for part, octets in parts_of(row["layout"]).items():
+            for part, octets in parts_of(row).items():
                 sums[part] += octets * row["segments"]
         if segments:
             rows.append(BudgetRow(label, segments, dict(sums)))

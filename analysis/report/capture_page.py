@@ -20,7 +20,7 @@ from analysis.report.capture_contention import (
     policy_in_words,
     policy_lines,
 )
-from analysis.report.capture_directory import AnalysisDirectory, place_name
+from analysis.report.capture_directory import MANIFEST, AnalysisDirectory, place_name
 from analysis.report.capture_sequence import SequenceFigure, sequence_figure, span_axis
 from analysis.report.capture_tables import (
     PLACES,
@@ -49,6 +49,7 @@ from analysis.report.wording import count, quantity, share
 MOST_DRAWN = 6
 """Connections with figures, those that carried most; the first of them stand open."""
 MOST_OPEN = 2
+MOST_WARNINGS = 12
 MOST_BINS = 120
 """Of a curve of throughput."""
 SMALL_PART = 0.02
@@ -132,7 +133,7 @@ def gather(directory: AnalysisDirectory) -> CapturePage:
         files=tuple(item["name"] for item in manifest["files"]),
         headline=headline(connections, lines),
         summary=tuple(_summary(connections, lines, policies)),
-        warnings=tuple(manifest["warnings"]),
+        warnings=shortened(manifest["warnings"]),
         facts=tuple(gather_facts(manifest)),
         drawn=tuple(drawn),
         not_drawn=len(_with_data(connections)) - len(drawn),
@@ -151,6 +152,14 @@ def gather(directory: AnalysisDirectory) -> CapturePage:
         places=tuple((place_name(number), name) for number, name in enumerate(manifest["others"], start=2)),
         tables=tuple(sorted(path.name for path in directory.path.glob("*.parquet"))),
     )
+
+
+def shortened(warnings: Sequence[str]) -> tuple[str, ...]:
+    """The first ones, and how many more there are."""
+    if len(warnings) <= MOST_WARNINGS:
+        return tuple(warnings)
+    more = len(warnings) - MOST_WARNINGS + 1
+    return (*warnings[: MOST_WARNINGS - 1], f"{more} more warnings stand in {MANIFEST}")
 
 
 def _with_data(connections: Sequence[Connection]) -> list[Connection]:

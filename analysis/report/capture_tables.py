@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.report.capture_budget import parts_of
+from analysis.report.capture_budget import AREA
 from analysis.report.capture_contention import ALL, ContentionLine
 from analysis.report.capture_contention import grouped as in_groups
 from analysis.report.wording import NOT_MEASURED, count, interval, quantity, share
@@ -281,24 +281,22 @@ def _number(value: int | None) -> str:
 def layout_table(rows: Sequence[Row]) -> TextTable:
     """Option layouts by how many segments had them."""
     heads = ("segments", "share", "on", "options in the order on the wire", "octets", "padding", "free")
-    counts: dict[tuple[str, str], int] = defaultdict(int)
+    counts: dict[tuple[str, str, int, int], int] = defaultdict(int)
     for row in rows:
-        counts[row["layout"], row["segment"]] += row["segments"]
+        counts[row["layout"], row["segment"], row["option_octets"], row["padding_octets"]] += row["segments"]
     whole = sum(counts.values())
-    texts = []
-    for (layout, segment), number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        parts = parts_of(layout)
-        texts.append(
-            (
-                in_groups(number),
-                share(number / whole),
-                segment,
-                layout or "none",
-                str(sum(parts.values()) - parts["free"]),
-                str(parts["padding"]),
-                str(parts["free"]),
-            )
+    texts = [
+        (
+            in_groups(number),
+            share(number / whole),
+            segment,
+            layout or "none",
+            str(octets),
+            str(padding),
+            str(AREA - octets),
         )
+        for (layout, segment, octets, padding), number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
     numeric = frozenset(heads) - {"on", "options in the order on the wire"}
     return _cut("Option layouts, the most frequent first", heads, numeric, texts, "layouts.parquet")
 

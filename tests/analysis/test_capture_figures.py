@@ -156,10 +156,16 @@ def test_an_axis_of_times_begins_and_ends_where_they_do() -> None:
     ],
 )
 def test_every_octet_of_a_layout_is_in_one_part(layout: str, octets: tuple[int, ...]) -> None:
-    parts = parts_of(layout)
+    parts = parts_of({"layout": layout, "option_octets": 40 - octets[-1], "padding_octets": octets[-2]})
 
     assert tuple(parts.values()) == octets
     assert sum(parts.values()) == 40
+
+
+def test_of_layouts_too_many_to_be_kept_apart_all_but_the_padding_is_other() -> None:
+    parts = parts_of({"layout": "others in 24 (3 padding)", "option_octets": 24, "padding_octets": 3})
+
+    assert parts == {"timestamps": 0, "dss": 0, "sack": 0, "other": 21, "padding": 3, "free": 16}
 
 
 def test_a_form_in_brackets_is_part_of_its_option() -> None:
@@ -167,18 +173,14 @@ def test_a_form_in_brackets_is_part_of_its_option() -> None:
 
 
 def test_the_budget_is_the_mean_of_the_segments() -> None:
-    layouts = [
-        {
-            "subflow": 0,
-            "direction": 0,
-            "segment": "data",
-            "layout": "nop nop timestamps:10 dss:26 nop nop",
-            "segments": 3,
-        },
-        {"subflow": 0, "direction": 0, "segment": "data", "layout": "nop nop timestamps:10 dss:12", "segments": 1},
-        {"subflow": 0, "direction": 0, "segment": "syn", "layout": "mss:4", "segments": 1},
-        {"subflow": 1, "direction": 1, "segment": "ack", "layout": "", "segments": 2},
-    ]
+    kinds = (
+        (0, 0, "data", "nop nop timestamps:10 dss:26 nop nop", 3, 40, 4),
+        (0, 0, "data", "nop nop timestamps:10 dss:12", 1, 24, 2),
+        (0, 0, "syn", "mss:4", 1, 4, 0),
+        (1, 1, "ack", "", 2, 0, 0),
+    )
+    names = ("subflow", "direction", "segment", "layout", "segments", "option_octets", "padding_octets")
+    layouts = [dict(zip(names, values, strict=True)) for values in kinds]
     rows = budget_rows(grouped(layouts, {(0, 0): "to server", (1, 1): "to client"}))
 
     assert [row.label for row in rows] == ["to client, ACKs", "to server, data"]
