@@ -39,6 +39,8 @@ class Side:
     isn: int | None = None
     syn: bool = False
     """Its SYN or SYN/ACK is in the capture."""
+    syn_payload: int = 0
+    """Octets of data on it (Fast Open), which the SYN/ACK may acknowledge."""
     mss: int | None = None
     window_shift: int | None = None
     sack_permitted: bool = False
@@ -232,6 +234,7 @@ class Survey:
         if not this.syn:
             this.isn = seq
             this.syn = True
+        this.syn_payload = max(this.syn_payload, int(batch.payload[row]))
         if ack is None:
             if life.opener is None:
                 life.opener = side
@@ -338,7 +341,7 @@ def _is_another(life: Incarnation, side: int, seq: int, ack: int | None) -> bool
     """Whether a SYN, not the first packet of ``life``, begins another one."""
     this, other = life.sides[side], life.sides[1 - side]
     if ack is not None:
-        return other.isn is not None and (ack - 1) % _WRAP != other.isn
+        return other.isn is not None and (ack - 1 - other.isn) % _WRAP > other.syn_payload
     if this.isn is None and life.front == (side, seq):
         return False  # it was overtaken by what it opened
     if this.isn is None:
