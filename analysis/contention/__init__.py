@@ -9,6 +9,16 @@ up.
 """
 
 from analysis.contention.repacking import AREA_OCTETS, CLASSES
-from analysis.contention.run_rows import KINDS, REST, ContentionRow, contention
+from analysis.contention.run_rows import KINDS, REST, ContentionRow, WaitRow, contention, waits, what_if
 
-__all__ = ["AREA_OCTETS", "CLASSES", "KINDS", "REST", "ContentionRow", "contention"]
+__all__ = [
+    "AREA_OCTETS",
+    "CLASSES",
+    "KINDS",
+    "REST",
+    "ContentionRow",
+    "WaitRow",
+    "contention",
+    "waits",
+    "what_if",
+]

@@ -10,12 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from analysis.contention.repacking import SEGMENT_KINDS, Outcome, in_words
-from analysis.contention.segments import MAPPINGS, NOT_KNOWN, Segments, Subflows
+from analysis.contention.segments import MAPPINGS, NOT_KNOWN, SIDE_NAMES, Segments, Subflows
 from testbed.record.parquet import arrow_schema
 from testbed.record.schema import SEGMENTS
 
 SOURCE = "capture"
-SIDE_NAMES = ("client", "server")
 
 
 def segment_table(

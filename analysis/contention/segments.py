@@ -39,6 +39,7 @@ Bools = NDArray[np.bool_]
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 NOT_KNOWN = np.int64(np.iinfo(np.int64).min)
 """In columns of numbers: null."""
+SIDE_NAMES = ("client", "server")
 MAPPINGS = ("none", "own", "other", "repeated", "declared", "deferred")
 DATA, PURE_ACK = SEGMENT_KINDS.index("data"), SEGMENT_KINDS.index("ack")
 _NONE, _OWN, _OTHER, _REPEATED, _DECLARED, _DEFERRED = range(6)
@@ -197,11 +198,12 @@ class Inference:
         *,
         receiver: Receiver = LINUX,
         map_every: Sequence[int] = (),
+        outcomes: list[Outcome] | None = None,
     ) -> None:
         self.subflows = subflows
         self.receiver = receiver
         self.map_every = tuple(map_every)
-        self.outcomes: list[Outcome] = []
+        self.outcomes = [] if outcomes is None else outcomes
         self.unknown = 0
         """Segments without a row because the capture ends within their options."""
         self._layouts = _LayoutTable(layouts)

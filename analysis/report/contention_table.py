@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.contention import ContentionRow, contention
+from analysis.contention import ContentionRow, WaitRow, contention, waits
 from analysis.load import Run
-from analysis.report.wording import NOT_MEASURED, share
+from analysis.report.wording import NOT_MEASURED, quantity, share
 
 MOST_WORDS = 2
 """Reasons named in a cell, the most frequent ones."""
@@ -36,6 +36,57 @@ class ContentionLine:
     def is_contended(self) -> bool:
         """Whether SACK blocks were wanted at all: what a short table shows."""
         return self.wanted != "0"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitLine:
+    """What contention costs one side, in texts."""
+
+    variant: str
+    side: str
+    ranges: str
+    never: str
+    information: str
+    """Median and 95th percentile."""
+    mapping: str
+    address: str
+    header_tax: str
+    header_tax_useful: str
+    mss_loss: str
+    source: str
+
+
+def wait_lines(run: Run) -> list[WaitLine]:
+    """One for each variant, flow, side and source."""
+    rows = waits(run)
+    several = {
+        row.variant for row in rows if any(other.flow != row.flow for other in rows if other.variant == row.variant)
+    }
+    return [_wait_line(row, row.variant in several) for row in rows]
+
+
+def _wait_line(row: WaitRow, several_flows: bool) -> WaitLine:
+    information = mapping = address = NOT_MEASURED
+    if row.information_p50_ns is not None and row.information_p95_ns is not None:
+        information = f"{quantity(row.information_p50_ns, 'ns')}, {quantity(row.information_p95_ns, 'ns')}"
+    if row.map_p95_ns is not None:
+        mapping = quantity(row.map_p95_ns, "ns") if row.map_delayed_octets else "none"
+    if row.addresses_ns or row.addresses_dropped:
+        longest = quantity(max(row.addresses_ns), "ns") if row.addresses_ns else NOT_MEASURED
+        address = longest + (f" ({row.addresses_dropped} never sent)" if row.addresses_dropped else "")
+    return WaitLine(
+        variant=row.variant,
+        side=f"{row.flow}.{row.side}" if several_flows else row.side,
+        ranges=str(row.ranges),
+        never=f"{row.never} ({share(row.never / row.ranges)})" if row.ranges else NOT_MEASURED,
+        information=information,
+        mapping=mapping,
+        address=address,
+        header_tax=share(row.header_tax) if row.header_tax is not None else NOT_MEASURED,
+        header_tax_useful=share(row.header_tax_useful) if row.header_tax_useful is not None else NOT_MEASURED,
+        mss_loss=share(row.mss_loss) if row.mss_loss is not None else NOT_MEASURED,
+        source=row.source,
+    )
 
 
 def contention_lines(run: Run) -> list[ContentionLine]:

@@ -15,7 +15,7 @@ from analysis.load import Run
 from analysis.report import dot_plot, tables
 from analysis.report.answer import Finding, Tone, headline, medians, sentence_of, trial_line
 from analysis.report.carried import CarriedTable, carried_tables
-from analysis.report.contention_table import ContentionLine, contention_lines
+from analysis.report.contention_table import ContentionLine, WaitLine, contention_lines, wait_lines
 from analysis.report.distribution_figures import DistributionFigure, distribution_figures
 from analysis.report.findings import Metric, VariantFinding
 from analysis.report.outage_table import OutageRow, outage_rows
@@ -128,6 +128,7 @@ class Page:
     subflows: Mapping[str, tuple[str, ...]]
     """Variant -> goodput of each subflow in words, of variants that have several."""
     contention: tuple[ContentionLine, ...]
+    waits: tuple[WaitLine, ...]
     links: tuple[tables.LinkGroup, ...]
     counters: tables.CounterTable
     trials: tuple[TrialRow, ...]
@@ -205,6 +206,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
             if len(subflows) > 1
         },
         contention=tuple(contention_lines(run)),
+        waits=tuple(wait_lines(run)),
         links=tuple(tables.link_groups(run)),
         counters=tables.counter_table(run),
         trials=tuple(_trial_rows(run)),
