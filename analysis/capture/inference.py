@@ -7,6 +7,7 @@ is computed, and subflows are joined only when chance is below 2^-20 and one con
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from analysis.capture.dsn_ranges import DsnRange
@@ -22,6 +23,11 @@ _WIDE_SLACK: Final = 1 << 30
 """How far apart two subflows may be: the largest receive window (RFC 7323 section 2.3)."""
 _NARROW_SLACK: Final = 1 << 22
 _FREE: Final = 1.0
+_WIDE_BUCKET: Final = 1 << 32
+_NARROW_BUCKET: Final = 1 << 23
+_BUCKETS: Final = 64
+_CANDIDATES: Final = 64
+"""More neighbours than this say nothing."""
 
 
 def join_by_ranges(survey: Survey, groups: list[Group], orphans: list[Group], notes: list[str]) -> None:
@@ -31,11 +37,21 @@ def join_by_ranges(survey: Survey, groups: list[Group], orphans: list[Group], no
     for group in strangers:
         groups.remove(group)
     waiting = sorted([*orphans, *strangers], key=lambda group: min(number for number, _ in group.members))
+    near = _Near()
+    for group in settled if waiting else ():
+        near.add(survey, group)
     for group in waiting:
-        likely = [(other, turn, _fit(survey, other, group, turn)) for other in settled for turn in (False, True)]
+        candidates = near.of(survey, group)
+        if len(candidates) > _CANDIDATES:
+            numbers = ", ".join(str(number) for number, _ in group.members)
+            many = f"its DSNs are near those of {len(candidates)} connections"
+            _note(group, notes, f"subflow {numbers}: {many}, which were not looked at: it was kept apart")
+            candidates = []
+        likely = [(other, turn, _fit(survey, other, group, turn)) for other in candidates for turn in (False, True)]
         fits = [(other, turn) for other, turn, chance in likely if chance < _CHANCE]
         if len(fits) == 1:
             _merge(fits[0][0], group, fits[0][1])
+            near.add(survey, fits[0][0], group.members)
             continue
         numbers = ", ".join(str(number) for number, _ in group.members)
         if fits:
@@ -44,8 +60,71 @@ def join_by_ranges(survey: Survey, groups: list[Group], orphans: list[Group], no
             weak = next(other for other, _, chance in likely if chance < _WEAK)
             text = f"its DSNs would fit those of subflow {weak.members[0][0]}, but so may others by chance"
             _note(group, notes, f"subflow {numbers}: {text}; it was kept apart")
-        settled.append(group)
+        near.add(survey, group)
         groups.append(group)
+
+
+class _Near:
+    """Connections by where their DSNs lie, so that a subflow is compared with its neighbours and not with all."""
+
+    def __init__(self) -> None:
+        self._found: list[Group] = []
+        self._numbers: dict[int, int] = {}
+        self._buckets: dict[tuple[str, int], set[int]] = {}
+        self._long: set[int] = set()
+
+    def add(self, survey: Survey, group: Group, members: Sequence[tuple[int, int]] | None = None) -> None:
+        """All of a connection, or further ``members`` of it."""
+        number = self._numbers.setdefault(id(group), len(self._found))
+        if number == len(self._found):
+            self._found.append(group)
+            for end in (0, 1):
+                idsn = group.idsn(end)
+                if idsn is not None:
+                    for key in _keys(DsnRange(idsn, idsn, True)) or ():
+                        self._buckets.setdefault(key, set()).add(number)
+        for item in _ranges(survey, group.members if members is None else members):
+            keys = _keys(item)
+            if keys is None:
+                self._long.add(number)
+            for key in keys or ():
+                self._buckets.setdefault(key, set()).add(number)
+
+    def of(self, survey: Survey, group: Group) -> list[Group]:
+        """Those near a group, in the order in which they were added."""
+        numbers = set(self._long)
+        for item in _ranges(survey, group.members):
+            keys = _keys(item)
+            if keys is None:
+                return self._found
+            for kind, bucket in keys:
+                # 32 bits are compared only where one of the two has no more.
+                others = {"wide": ("wide",), "folded": ("narrow",), "narrow": ("narrow", "folded")}[kind]
+                count = (1 << 64) // _WIDE_BUCKET if kind == "wide" else (1 << 32) // _NARROW_BUCKET
+                for place in (bucket - 1, bucket, bucket + 1):
+                    for other in others:
+                        numbers |= self._buckets.get((other, place % count), set())
+        return [self._found[number] for number in sorted(numbers)]
+
+
+def _ranges(survey: Survey, members: Sequence[tuple[int, int]]) -> list[DsnRange]:
+    return [item for member in members for end in (0, 1) for item in _space(survey, member, end)]
+
+
+def _keys(item: DsnRange) -> list[tuple[str, int]] | None:
+    """Buckets that a range touches: ``wide`` of 64 bits, ``folded`` to 32, ``narrow`` of 32 alone. None: too many."""
+    kinds = [("wide", 64, _WIDE_BUCKET), ("folded", 32, _NARROW_BUCKET)]
+    if not item.wide:
+        kinds = [("narrow", 32, _NARROW_BUCKET)]
+    keys: list[tuple[str, int]] = []
+    for kind, bits, size in kinds:
+        low = item.low % (1 << bits)
+        number = (low % size + item.span) // size + 1
+        if number <= _BUCKETS:
+            keys += [(kind, (low // size + index) % ((1 << bits) // size)) for index in range(number)]
+        elif kind == "wide":
+            return None
+    return keys
 
 
 def _note(group: Group, notes: list[str], text: str) -> None:

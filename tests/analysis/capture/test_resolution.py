@@ -203,6 +203,26 @@ def test_without_handshakes_dsns_that_fit_join_and_it_is_said() -> None:
     assert [subflow.isn[0] for subflow in resolution.subflows] == [ISN] * 3  # by the mappings
 
 
+def test_many_connections_without_handshakes_are_told_apart_and_their_subflows_joined() -> None:
+    packets = []
+    for number in range(400):
+        for subflow in (0, 1):
+            key = number.to_bytes(8, "big")
+            there, back = data(subflow, 1001 + 100 * subflow, (2 * number + subflow) * MS, key=key, ssn=501)
+            ports = 40000 + subflow, 5001
+            moved = {port: (port + number * 10, 5001)[port == 5001] for port in ports}
+            packets += [
+                replace(
+                    packet,
+                    source=(packet.source[0], moved[packet.source[1]]),
+                    destination=(packet.destination[0], moved[packet.destination[1]]),
+                    data_ack=None if packet is there else packet.data_ack,
+                )
+                for packet in (there, back)
+            ]
+    assert members(resolved(packets)) == [[2 * number, 2 * number + 1] for number in range(400)]
+
+
 def test_a_subflow_whose_join_is_missing_finds_the_connection_with_keys() -> None:
     packets = [*handshake(0, 0), *data(0, 1, 50 * MS), *data(1, 101, 60 * MS, ssn=77)]
     resolution = resolved(packets)
