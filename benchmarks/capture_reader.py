@@ -336,7 +336,8 @@ def measure(path: Path, arguments: argparse.Namespace) -> bool:
         good &= measure_tables(path, arguments.rounds)
     if arguments.large:
         giant = large(path, LARGE_OCTETS)
-        for what, title in (("read", "a file of 1 GiB"), ("tables", "a file of 1 GiB to Parquet")):
+        works = (("read", "a file of 1 GiB"), ("tables", "  to Parquet"), ("analysis", "  whole analysis"))
+        for what, title in works:
             result = of_engine(what, giant)
             rate, rss = result["packets"] / result["seconds"], result["rss_mib"]
             text = f"{rss:.0f} MiB, {rate / 1e6:.2f} M packets/s"
