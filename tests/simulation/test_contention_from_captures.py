@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from segment_agreement import SACK, SENT, agreement, inferred
 
@@ -21,18 +26,22 @@ from analysis.capture.analysis import analyze
 from analysis.capture.batch import Batch, RareOptions, SackBlocks
 from analysis.capture.reader import open_capture
 from analysis.capture.resolution import resolve
+from analysis.contention import contention, run_captures, waits, what_if
 from analysis.contention.capture_contention import Contention, of_capture
 from analysis.contention.replay import SIMULATED
 from analysis.contention.segment_table import segment_table
 from analysis.contention.segments import Inference
 from analysis.contention.vantage import Side, beginning, subflows_of
 from analysis.contention.what_if import Policy, policies
+from analysis.load import load
+from analysis.report.write import render
 from experiments.ingredients import MBIT, MS, on_links
 from testbed.orchestrator import plan, sim_trial
 from testbed.orchestrator.spec import Bulk, Endpoint, Experiment, Flow, PathManager, Variant
 from topologies.link_profile import LinkProfile, RandomLoss, Reordering
 from topologies.two_path import two_path
 
+ROOT = Path(__file__).parents[2]
 ALL = (
     *SACK,
     *SENT,
@@ -242,3 +251,54 @@ def test_deferred_mappings_have_their_delay(tmp_path: Path) -> None:
     assert row["map_delayed_octets"] > row["new_payload"] / 2, "each mapping follows its data by two segments"
     assert row["map_delay_p95_segments"] >= 2
     assert row["map_missing_octets"] == 0
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with ledger and captures."""
+    parent = tmp_path_factory.mktemp("runs")
+    argv = [sys.executable, "-m", "testbed", "run", "quickstart", "--backend", "sim", "--pcap", "--repeat", "1", "-q"]
+    subprocess.run([*argv, "--set", "duration=1500ms", "--out", str(parent)], check=True, cwd=ROOT, timeout=120)
+    (run,) = (parent / "quickstart").iterdir()
+    return run
+
+
+def test_a_report_without_ledger_infers_from_the_captures_of_the_run_what_the_ledger_says(
+    quickstart: Path, tmp_path: Path
+) -> None:
+    without = tmp_path / "without"
+    shutil.copytree(quickstart, without)
+    table = pq.read_table(without / "segments.parquet")
+    pq.write_table(table.slice(0, 0), without / "segments.parquet")
+
+    said, seen = load(quickstart), load(without)
+    ledger, captured = contention(said), contention(seen)
+    assert {row.source for row in ledger} == {"ledger"} and {row.source for row in captured} == {"capture"}
+    assert [dataclasses.replace(row, source="ledger") for row in captured] == ledger
+    assert sum(row.displaced for row in ledger) > 100
+    waited = [dataclasses.replace(row, addresses_ns=()) for row in waits(said)]
+    assert [dataclasses.replace(row, source="ledger") for row in waits(seen)] == waited
+    policies = ["as-sent", "linux", "dense,32-bit"]
+    assert [row[4:] for row in what_if(seen, policies)] == [row[4:] for row in what_if(said, policies)]
+    for name, text in render(without).items():
+        if name.startswith("report"):
+            assert "capture" in text and "Option contention" in text, name
+
+
+def test_sides_that_have_rows_of_their_own_are_not_inferred(quickstart: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(quickstart, half)
+    table = pq.read_table(half / "segments.parquet")
+    pq.write_table(table.filter(pc.equal(table["side"], "client")), half / "segments.parquet")
+    assert {(row.side, row.source) for row in contention(load(half))} == {("client", "ledger"), ("server", "capture")}
+
+
+def test_captures_that_are_too_large_are_left_alone(
+    quickstart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = tmp_path / "without"
+    shutil.copytree(quickstart, without)
+    table = pq.read_table(without / "segments.parquet")
+    pq.write_table(table.slice(0, 0), without / "segments.parquet")
+    monkeypatch.setattr(run_captures, "MOST_OCTETS", 1000)
+    assert contention(load(without)) == []
