@@ -11,8 +11,9 @@ queue was thrown away (a damaged packet). A segment with room for a further bloc
 segment does not know, none before it knew.
 
 Rules: the blocks most recently changed come first; ranges merge where they touch; a duplicate is wanted as a D-SACK
-until one segment has carried it (RFC 2018, RFC 2883); a segment older than the timestamp echoed last is refused (PAWS).
-What stacks do differently is a :class:`Receiver`.
+until one segment has carried it (RFC 2018, RFC 2883), or the next data come where the stack gives it up then; what is
+pushed out of the places for blocks is held all the same, and a duplicate of it is one; a segment older than the
+timestamp echoed last is refused (PAWS). What stacks do differently is a :class:`Receiver`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _M32 = 0xFFFF_FFFF
 _HALF = 0x8000_0000
 
 
-_Copy = tuple[int, list[Range], Range | None, deque[Arrival], int]
+_Copy = tuple[int, list[Range], list[Range], Range | None, int, deque[Arrival], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Receiver:
     """Blocks that it can report; older ones are forgotten until something touches them. 0: all."""
     holds_fin: bool
     """Whether a FIN out of order is part of a block (its octet of the sequence space)."""
+    forgets_duplicates: bool
+    """Whether a D-SACK that no segment has carried is given up when the next data arrive."""
     reports_outdated: bool
     """Whether old octets on a segment that PAWS refuses (RFC 7323 section 5) are reported as a duplicate."""
     works_in_rounds: bool
@@ -49,11 +52,16 @@ class Receiver:
     built and sent is not known to any segment of it (:mod:`analysis.contention.rounds`)."""
 
 
-LINUX = Receiver(remembered=4, holds_fin=True, reports_outdated=True, works_in_rounds=False)
-"""``tp->selective_acks`` has four places (tcp_sack_new_or_extend); ``end_seq`` counts the FIN; tcp_send_dupack."""
-USERSPACE = Receiver(remembered=0, holds_fin=False, reports_outdated=False, works_in_rounds=True)
+LINUX = Receiver(remembered=4, holds_fin=True, forgets_duplicates=True, reports_outdated=True, works_in_rounds=False)
+"""``tp->selective_acks`` has four places (tcp_sack_new_ofo_skb); ``end_seq`` counts the FIN; tcp_data_queue() begins by
+taking the mark of a D-SACK off; tcp_send_dupack."""
+USERSPACE = Receiver(
+    remembered=0, holds_fin=False, forgets_duplicates=False, reports_outdated=False, works_in_rounds=True
+)
 """testbed.tcp.receive_queue, testbed.tcp.arrival, testbed.endpoint.attached.driver."""
-SIMULATED = Receiver(remembered=0, holds_fin=False, reports_outdated=False, works_in_rounds=False)
+SIMULATED = Receiver(
+    remembered=0, holds_fin=False, forgets_duplicates=False, reports_outdated=False, works_in_rounds=False
+)
 """The same stack in virtual time, where handling takes none."""
 RECEIVERS = {"linux": LINUX, "userspace": USERSPACE, "simulated": SIMULATED}
 
@@ -61,13 +69,30 @@ RECEIVERS = {"linux": LINUX, "userspace": USERSPACE, "simulated": SIMULATED}
 class Replay:
     """One subflow's receiver while something is held, or arrivals wait. Numbers are unwrapped and relative."""
 
-    __slots__ = ("acked", "blocks", "dsack", "pending", "rcv_nxt", "receiver", "ts_recent")
+    __slots__ = (
+        "acked",
+        "blocks",
+        "dsack",
+        "dsack_ns",
+        "forgotten",
+        "pending",
+        "rcv_nxt",
+        "receiver",
+        "told_ns",
+        "ts_recent",
+    )
 
     def __init__(self, rcv_nxt: int, edge: int, receiver: Receiver = LINUX) -> None:
         self.rcv_nxt = rcv_nxt
         self.blocks: list[Range] = []
         """Held and known, the most recently changed first."""
+        self.forgotten: list[Range] = []
+        """Held, but no longer among the blocks that can be reported."""
         self.dsack: Range | None = None
+        self.dsack_ns = EVER
+        """When the duplicate came."""
+        self.told_ns = EVER
+        """When the duplicate came that the last segment reported; EVER: it reported none."""
         self.pending: deque[Arrival] = deque()
         """Arrivals that no segment has shown to be handled."""
         self.acked = rcv_nxt
@@ -95,6 +120,7 @@ class Replay:
         ``is_all``: it had room for more; ``echo``: the timestamp on it that came from the peer; ``built``: it was built
         no later, so that what came later is not known to it.
         """
+        self.told_ns = EVER
         if not sent and not is_all:
             self._catch_up(ack, built)
         else:
@@ -106,6 +132,8 @@ class Replay:
             return sent
         wanted = self._reported()
         if sent:
+            if self.dsack == sent[0]:
+                self.told_ns = self.dsack_ns
             if wanted[: len(sent)] != sent:
                 wanted = (*sent, *(one for one in wanted if one not in sent))[: max(len(sent), len(wanted))]
             self.dsack = None
@@ -126,7 +154,7 @@ class Replay:
     @property
     def is_quiet(self) -> bool:
         """Nothing is held, no duplicate is to be reported, and what waits is in order."""
-        if self.blocks or self.dsack is not None:
+        if self.blocks or self.forgotten or self.dsack is not None:
             return False
         edge = self.rcv_nxt
         for start, end, _, _ in self.pending:
@@ -161,7 +189,7 @@ class Replay:
     def _handle(self, ack: int, built: int) -> bool:
         """The arrival at the head; False: it has not been handled."""
         start, end, stamp, time = self.pending[0]
-        rcv_nxt = self.rcv_nxt
+        rcv_nxt, before = self.rcv_nxt, self.dsack
         if time > built and not start <= rcv_nxt < end <= ack:
             return False
         if stamp != NO_STAMP and self.ts_recent != NO_STAMP and (stamp - self.ts_recent) & _M32 >= _HALF:
@@ -170,28 +198,38 @@ class Replay:
         elif end <= rcv_nxt:
             self.dsack = (start, end)
         elif start > rcv_nxt:
+            self._begin()
             self._hold(start, end)
         elif ack <= rcv_nxt:
             return False  # it would lead beyond what is acknowledged
         elif end > ack:
             # A part of it was taken: the window ended there, or these are several arrivals joined.
+            self._begin()
             self._advance(start, ack, ack)
             self.pending[0] = (ack, end, stamp, time)
             return False
         else:
+            self._begin()
             self._advance(start, end, ack)
             if start <= self.acked and stamp != NO_STAMP:
                 self.ts_recent = stamp
+        if self.dsack is not before:
+            self.dsack_ns = time
         self.pending.popleft()
         return True
+
+    def _begin(self) -> None:
+        """New data are about to be handled."""
+        if self.receiver.forgets_duplicates:
+            self.dsack = None
 
     def _advance(self, start: int, end: int, ack: int) -> None:
         """In-order octets up to ``end`` are here, which is at most ``ack``."""
         if start < self.rcv_nxt:
             self.dsack = (start, self.rcv_nxt)
-        if self.blocks:
+        if self.blocks or self.forgotten:
             reach = end
-            for left, right in sorted(self.blocks):
+            for left, right in sorted((*self.blocks, *self.forgotten)):
                 if left > reach:
                     break
                 if left < end:
@@ -200,8 +238,10 @@ class Replay:
             if reach > ack:
                 reach = end  # what would have been joined is not there: the endpoint threw it away
                 self.blocks = [block for block in self.blocks if block[0] > end]
+                self.forgotten = [block for block in self.forgotten if block[0] > end]
             else:
                 self.blocks = [block for block in self.blocks if block[1] > reach]
+                self.forgotten = [block for block in self.forgotten if block[1] > reach]
             end = reach
         self.rcv_nxt = end
 
@@ -217,15 +257,19 @@ class Replay:
             if left < end and start < right:
                 self.dsack = (max(start, left), min(end, right))
             low, high = min(low, left), max(high, right)
+        for left, right in self.forgotten:
+            if left < end and start < right:
+                self.dsack = (max(start, left), min(end, right))
         rest.insert(0, (low, high))
         if self.receiver.remembered and len(rest) > self.receiver.remembered:
-            rest.pop()
+            self.forgotten.append(rest.pop())
         self.blocks = rest
 
     def _set_again(self, ack: int) -> None:
         self.rcv_nxt = ack
         if self.blocks:
             self.blocks = [block for block in self.blocks if block[0] > ack]
+        self.forgotten = [block for block in self.forgotten if block[0] > ack]
 
     def _catch_up_with(self, ack: int, sent: tuple[Range, ...], is_all: bool, built: int) -> None:
         """The same with what the segment reports, which shows how far the endpoint has come."""
@@ -264,10 +308,13 @@ class Replay:
         return True
 
     def _copy(self) -> _Copy:
-        return self.rcv_nxt, list(self.blocks), self.dsack, deque(self.pending), self.ts_recent
+        return (
+            *(self.rcv_nxt, list(self.blocks), list(self.forgotten)),
+            *(self.dsack, self.dsack_ns, deque(self.pending), self.ts_recent),
+        )
 
     def _restore(self, copy: _Copy) -> None:
-        self.rcv_nxt, self.blocks, self.dsack, self.pending, self.ts_recent = copy
+        self.rcv_nxt, self.blocks, self.forgotten, self.dsack, self.dsack_ns, self.pending, self.ts_recent = copy
 
     def _skip_to(self, reported: list[Range]) -> None:
         """What is reported came behind an arrival that would lead beyond ``ack``: the endpoint threw that one away."""

@@ -566,7 +566,10 @@ class _Stretch:
             if sent or has_room:
                 scout.leaves(start, sent, has_room, stamp, built)
                 bound = scout.not_handled_ns - 1
-                bounds += [min(each[-1], bound) for each in packets[len(bounds) : index + 1]]
+                # a duplicate that is reported came to be known here: another arrival would have wiped it out before
+                before = min(bound, scout.told_ns - 1) if scout.receiver.forgets_duplicates else bound
+                bounds += [min(each[-1], before) for each in packets[len(bounds) : index]]
+                bounds += [min(built, bound)]
                 if bound == EVER - 1 and scout.is_quiet:
                     return bounds
         bounds += [each[-1] for each in packets[len(bounds) :]]
