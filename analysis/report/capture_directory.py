@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 MANIFEST = "analysis.json"
 FORMAT = "capture analysis"
 REPORT = "report.html"
+_PIECE = 1 << 15
+"""Rows of a big table that are in memory at once."""
 
 
 class AnalysisDirectory:
@@ -42,16 +43,31 @@ class AnalysisDirectory:
         return list(pq.read_schema(self.path / f"{name}.parquet").names) if self.has(name) else []
 
     def batches(
-        self, name: str, columns: Sequence[str], where: pc.Expression | None = None
+        self, name: str, columns: Sequence[str], within: tuple[str, int, int] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """A big table in pieces, in the order of the file; ``where`` skips row groups by their statistics."""
+        """A big table in pieces, in the order of the file, a few MB at a time.
+
+        ``within``: (column, low, high): stretches of the file that have no such value are passed over; what comes still
+        holds others.
+        """
         if not self.has(name):
             return
-        import pyarrow.dataset as ds
+        # Buffered: pages are read as they are needed, not whole row groups.
+        with pq.ParquetFile(self.path / f"{name}.parquet", buffer_size=1 << 16, pre_buffer=False) as file:
+            groups = [number for number in range(file.num_row_groups) if _may_hold(file, number, within)]
+            if groups:
+                yield from file.iter_batches(_PIECE, row_groups=groups, columns=list(columns), use_threads=False)
 
-        found = ds.dataset(self.path / f"{name}.parquet", format="parquet")
-        scanner = found.scanner(columns=list(columns), filter=where, use_threads=False, batch_readahead=1)
-        yield from scanner.to_batches()
+
+def _may_hold(file: pq.ParquetFile, group: int, within: tuple[str, int, int] | None) -> bool:
+    if within is None:
+        return True
+    name, low, high = within
+    column = file.metadata.row_group(group).column(file.schema_arrow.get_field_index(name))
+    statistics = column.statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return bool(statistics.min <= high and statistics.max >= low)
 
 
 def place_name(number: int) -> str:

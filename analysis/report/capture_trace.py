@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,7 @@ class Wanted:
 def traces(directory: AnalysisDirectory, wanted: Mapping[Key, Wanted]) -> dict[Key, Trace]:
     """Of the chosen directions, in one reading of the packets."""
     found = {key: _Taking(key, what) for key, what in wanted.items()}
-    where = pc.field("connection").isin(pa.array(sorted({connection for connection, _ in wanted}), pa.int64()))
-    for batch in directory.batches("packets", _NAMES, where):
+    for batch in directory.batches("packets", _NAMES):
         columns = _Columns(batch)
         for taking in found.values():
             taking.take(columns)
@@ -155,19 +155,21 @@ def _close_up(
     directory: AnalysisDirectory, key: Key, scope: tuple[int, int], base: int
 ) -> tuple[tuple[int, int], tuple[Packet, ...]]:
     """The packets around the middle of the scope; fewer, and a shorter scope, where they are too many."""
-    names = ("subflow", "time_ns", "position", "payload", "repeat")
-    where = (
-        (pc.field("connection") == key[0])
-        & (pc.field("direction") == key[1])
-        & (pc.field("time_ns") >= scope[0])
-        & (pc.field("time_ns") <= scope[1])
-        & (pc.field("payload") > 0)
-        & pc.field("position").is_valid()
-    )
+    columns = ("connection", "direction", "subflow", "time_ns", "position", "payload", "repeat")
     rows = []
-    for batch in directory.batches("packets", names, where):
-        repeats = repeats_of(batch.column("repeat")).tolist()
-        rows += [{**row, "repeat": number} for row, number in zip(batch.to_pylist(), repeats, strict=True)]
+    for batch in directory.batches("packets", columns, ("time_ns", *scope)):
+        where = (
+            pc.equal(batch.column("connection"), key[0]),
+            pc.equal(batch.column("direction"), key[1]),
+            pc.greater_equal(batch.column("time_ns"), scope[0]),
+            pc.less_equal(batch.column("time_ns"), scope[1]),
+            pc.greater(batch.column("payload"), 0),
+            pc.is_valid(batch.column("position")),
+        )
+        found = batch.filter(functools.reduce(pc.and_, where))
+        if len(found):
+            repeats = repeats_of(found.column("repeat")).tolist()
+            rows += [{**row, "repeat": number} for row, number in zip(found.to_pylist(), repeats, strict=True)]
     middle = sum(scope) // 2
     if len(rows) > MOST_IN_CLOSE_UP:
         reach = sorted(abs(row["time_ns"] - middle) for row in rows)[MOST_IN_CLOSE_UP]

@@ -34,7 +34,9 @@ def test_the_checker_finds_nothing(argv: tuple[str, ...]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("argv", [("--help",), ("run", "--help"), ("list", "--help")])
+@pytest.mark.parametrize(
+    "argv", [("--help",), ("run", "--help"), ("list", "--help"), ("analyze", "--help"), ("options", "--help")]
+)
 def test_help_starts_without_the_heavy_libraries(argv: tuple[str, ...]) -> None:
     code = (
         "import sys; sys.argv=['testbed', *sys.argv[1:]]\n"

@@ -267,3 +267,32 @@ def test_it_needs_nothing_that_makes_experiments(capture: Path, tmp_path: Path) 
 )
 def test_the_name_of_the_directory_is_that_of_the_file_without_suffix(name: str, expected: str) -> None:
     assert stem(Path(name)) == expected
+
+
+def test_contention_is_told_for_the_side_that_is_named_and_under_policies_that_are_asked_for(
+    capture: Path, tmp_path: Path
+) -> None:
+    words = ("--side", "client", "--stack", "userspace", "--what-if", "dense,sack-limit=2", "--segments")
+    result = _analyze(capture, "--json", "--no-report", "--out", "there", *words, cwd=tmp_path)
+    (found,) = json.loads(result.stdout)
+
+    assert {row["side"] for row in found["contention"]} == {"client"}
+    policies = {row["policy"] for row in found["what_if"]}
+    assert {"as-sent", "linux", "dense,32-bit", "dense,sack-limit=2"} <= policies
+    segments = pq.read_table(tmp_path / "there" / "segments.parquet").to_pylist()
+    assert {row["source"] for row in segments} == {"capture"}
+    assert len(segments) == sum(row["segments"] for row in found["contention"] if row["segment"] == "all")
+
+
+def test_two_captures_of_the_same_connections_are_paired(capture: Path, tmp_path: Path) -> None:
+    (tmp_path / "far.pcap").write_bytes(capture.read_bytes())
+
+    result = _analyze(capture, "far.pcap", "--out", "both", cwd=tmp_path)
+
+    assert result.returncode == 0, result.stderr
+    rows = pq.read_table(tmp_path / "both" / "one_way.parquet").to_pylist()
+    assert sum(row["paired"] for row in rows) == len(simulate().packets)
+    assert {row["lost"] for row in rows} == {0}
+    assert "One-way delay" in result.stdout
+    assert {"report.html", "analysis.json", "packets.parquet"} <= _names(tmp_path / "both" / "place-2")
+    assert 'href="place-2/report.html"' in (tmp_path / "both" / "report.html").read_text()
