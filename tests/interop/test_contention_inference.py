@@ -29,7 +29,7 @@ ROLES = {"client": {"client": USERSPACE, "server": LINUX}, "server": {"client": 
 WANTED = 0.999
 RUNS = 3
 LOSSY = dataclasses.replace(
-    PATH, rate_bit_s=6_000_000, delay_ns=15 * MS, queue=QueueLimit(packets=60), loss=RandomLoss(0.01)
+    PATH, rate_bit_s=4_000_000, delay_ns=15 * MS, queue=QueueLimit(packets=40), loss=RandomLoss(0.01)
 )
 
 
