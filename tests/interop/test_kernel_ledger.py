@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -22,13 +23,18 @@ from typing import Any, Literal
 import pytest
 from capture_lab import Transfer, lossy_scenario, transfer
 from endpoint_pair import loopback_namespace
+from pyarrow import parquet
 from userspace_lab import Scenario
 
+from analysis.capture.reader import open_capture
+from analysis.capture.resolution import resolve
+from analysis.contention.capture_contention import write_segments
 from testbed.endpoint.parameters import Endpoint
 from testbed.orchestrator.backends.mininet import MininetLab
 from testbed.orchestrator.bpf import calls
 from testbed.orchestrator.bpf.segment_program import SOCKET, SUBFLOW, Seen
 from testbed.orchestrator.collectors import kernel_ledger
+from testbed.orchestrator.collectors.counters import read_counters
 from testbed.orchestrator.collectors.kernel_ledger import KernelLedger
 from testbed.orchestrator.collectors.kernel_ledger_rows import FlowEnd, KernelRows
 from testbed.orchestrator.errors import Unsupported
@@ -66,6 +72,8 @@ class Seeing:
     lost: int
     unseen: int
     """Segments that this machine's kernel did not run the program for; a share of them is no reason to fail."""
+    counters: dict[str, dict[str, int]]
+    """Of each host's kernel when the ledger ended: a FIN may be sent again after the transfer."""
 
 
 def watched(scenario: Scenario, directory: Path) -> Seeing:
@@ -73,7 +81,12 @@ def watched(scenario: Scenario, directory: Path) -> Seeing:
     with contextlib.ExitStack() as stack:
         ledgers: list[KernelLedger] = []
 
+        kept: dict[str, int] = {}
+
         def prepare(lab: MininetLab) -> None:
+            for host in HOSTS:
+                kept[host] = os.dup(lab.namespace_fd(host))
+                stack.callback(os.close, kept[host])
             ledger = KernelLedger({host: lab.namespace_fd(host) for host in HOSTS}, directory)
             stack.callback(ledger.close)
             ledger.start()
@@ -83,11 +96,15 @@ def watched(scenario: Scenario, directory: Path) -> Seeing:
         (ledger,) = ledgers
         ledger.stop()
         segments = list(ledger.segments())
+        counters = {}
+        for host, fd in kept.items():
+            with inside(fd):
+                counters[host] = read_counters()
     ends = [FlowEnd("main", "client", 0, PORT), FlowEnd("main", "server", 1, PORT)]
     kernel = KernelRows(ends, 0)
     rows = list(kernel.rows(segments))
     assert kernel.unassigned == 0
-    return Seeing(made, segments, rows, ledger.lost, ledger.unseen)
+    return Seeing(made, segments, rows, ledger.lost, ledger.unseen, counters)
 
 
 def plain_tcp(timestamps: bool) -> Scenario:
@@ -170,24 +187,25 @@ def test_two_subflows_of_one_connection_are_told_apart(mptcp: Seeing) -> None:
 def test_the_kernel_counts_as_many_retransmissions(mptcp: Seeing) -> None:
     for host in HOSTS:
         again = sum(row["retransmission"] for row in mptcp.rows if row["side"] == host and row["segment"] != "syn-ack")
-        assert again <= mptcp.made.kernel[host]["TcpRetransSegs"] <= again + mptcp.unseen
+        assert again <= mptcp.counters[host]["TcpRetransSegs"] <= again + mptcp.unseen
 
 
 @pytest.mark.needs_mptcp
-def test_the_kernel_counts_as_many_dsacks(mptcp: Seeing) -> None:
-    """It counts when it marks them. One that is displaced may be overtaken by the next, and one that is like the first
-    ordinary block is not told apart where only one block has room."""
-    for tag, host in enumerate(HOSTS):
-        sent = others = 0
+def test_dsacks_are_recognised_as_the_peer_recognises_them(mptcp: Seeing) -> None:
+    """The kernel counts them when it marks them: the next arrival wipes out one that had no room until then. One that
+    is like the first ordinary block is not told apart where only one block has room."""
+    for tag, (host, peer) in enumerate((HOSTS, HOSTS[::-1])):
+        sent = doubtful = 0
         for seen in mptcp.segments:
             if seen.tag == tag and seen.level >= SOCKET:
                 blocks = _blocks(seen)
                 is_told = seen.wanted_dsack(blocks) and not seen.has_dsack
                 sent += is_told
-                others += not is_told and (seen.has_dsack or blocks[:1] == (seen.duplicate_sack,))
-        counters = mptcp.made.kernel[host]
-        counted = counters.get("TcpExtTCPDSACKOldSent", 0) + counters.get("TcpExtTCPDSACKOfoSent", 0)
-        assert 0 < sent <= counted <= sent + others + mptcp.unseen
+                doubtful += not is_told and blocks[:1] == (seen.duplicate_sack,)
+        marked = sum(mptcp.counters[host].get(f"TcpExtTCPDSACK{kind}Sent", 0) for kind in ("Old", "Ofo"))
+        received = sum(mptcp.counters[peer].get(f"TcpExtTCPDSACK{kind}Recv", 0) for kind in ("", "Ofo"))
+        assert 0 < sent <= marked
+        assert sent / 2 < received <= sent + doubtful + mptcp.unseen
 
 
 @pytest.mark.needs_mptcp
@@ -209,6 +227,20 @@ def test_the_mappings_cover_what_left(mptcp: Seeing) -> None:
     assert all(row["mapping_ssn"] <= row["ssn"] for row in data)
     assert all(row["ssn"] + row["payload"] <= row["mapping_ssn"] + row["mapping_octets"] for row in data)
     assert {seen.level for seen in mptcp.segments if seen.payload} == {SUBFLOW}
+
+
+@pytest.mark.needs_mptcp
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_a_capture_lets_one_infer_is_what_the_kernel_held(mptcp: Seeing, host: str, tmp_path: Path) -> None:
+    """analysis.contention on the packets at a host's interfaces, against the state of that host's sockets."""
+    merged = mptcp.made.merged(host, tmp_path / "merged.pcap")
+    inferred = [row for row in _inferred(merged, host, tmp_path) if row["side"] == host]
+    pairs = _paired([row for row in mptcp.rows if row["side"] == host], inferred)
+    assert len(pairs) >= 0.99 * min(len(inferred), sum(row["side"] == host for row in mptcp.rows))
+    for column in ("mapping", "omitted", "retransmission", "option_octets", "padding_octets", "sent", "mss"):
+        assert [(own[column], other[column]) for own, other in pairs if own[column] != other[column]] == [], column
+    differing = [(own, other) for own, other in pairs if own["sack_wanted"] != other["sack_wanted"]]
+    assert len(differing) <= 0.001 * len(pairs), (len(differing), len(pairs), differing[:3])
 
 
 def test_only_the_namespaces_that_were_named_are_seen(tmp_path: Path) -> None:
@@ -350,6 +382,39 @@ def _connect(namespace_fd: int, address: str = "127.0.0.1", megabytes: int = 0) 
                 if not megabytes:
                     client.send(b"x")
                     assert accepted.recv(1) == b"x"
+
+
+def _inferred(capture: Path, host: str, directory: Path) -> list[dict[str, Any]]:
+    side: Literal["client", "server"] = "client" if host == "client" else "server"
+    with open_capture(capture) as opened:
+        path = write_segments(opened, resolve(opened), directory, side=side)
+    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    return rows
+
+
+def _paired(
+    kernel: list[dict[str, Any]], inferred: list[dict[str, Any]]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Rows of the same segment: alike in what is on the wire, at the same time (the clocks differ by a constant)."""
+    columns = ("subflow", "segment", "ssn", "payload", "ack", "sent")
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in inferred:
+        alike.setdefault(tuple(row[column] for column in columns), []).append(row)
+    keys = [tuple(row[column] for column in columns) for row in kernel]
+    single = [
+        alike[key][0]["time_ns"] - row["time_ns"]
+        for row, key in zip(kernel, keys, strict=True)
+        if len(alike.get(key, ())) == 1
+    ]
+    offset = statistics.median(single)
+    pairs = []
+    for row, key in zip(kernel, keys, strict=True):
+        near = [other for other in alike.get(key, ()) if abs(other["time_ns"] - row["time_ns"] - offset) < 3_000_000]
+        if near:
+            other = min(near, key=lambda other: abs(other["time_ns"] - row["time_ns"] - offset))
+            alike[key].remove(other)
+            pairs.append((row, other))
+    return pairs
 
 
 def _packet(frame: bytes, own: set[bytes]) -> tuple[Any, ...] | None:
