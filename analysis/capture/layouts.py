@@ -122,7 +122,10 @@ class Layouts:
         self._rare = np.zeros((64, MOST_OPTIONS), dtype=np.int8)
 
     def find(self, words: Words, octets: NDArray[np.uint8], known: NDArray[np.uint8]) -> Options:
-        """The options of packets whose areas are ``words`` (zero behind ``known``, which is at most ``octets``)."""
+        """The options of packets whose areas are ``words``, of ``octets``, of which the first ``known`` were captured.
+
+        What lies behind those is never looked at, whatever it is.
+        """
         number = np.full(len(words), -1, dtype=np.intp)
         group = (octets >> 2).astype(np.uint16) * np.uint16(AREA + 1) + known
         columns = _Columns(words)

@@ -239,7 +239,7 @@ def in_words(octets: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def walk(words: NDArray[np.uint64], octets: NDArray[np.uint8], known: NDArray[np.uint8]) -> Walked:
-    """Walk areas of ``octets``, of which the first ``known`` were captured and the rest is zero."""
+    """Walk areas of ``octets``, of which the first ``known`` were captured; the rest is never looked at."""
     count = len(words)
     area = np.ascontiguousarray(words).view(np.uint8).reshape(count, AREA)
     mask = np.zeros((count, AREA), dtype=np.uint8)

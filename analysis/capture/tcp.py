@@ -34,15 +34,6 @@ _SAMPLE: Final = 64
 _PORTS: Final = 4
 
 
-def _kept_words() -> NDArray[np.uint64]:
-    """[octets known]: mask over five words that keeps those octets."""
-    octets = np.arange(40)
-    return np.where(octets < np.arange(41)[:, None], 0xFF, 0).astype(np.uint8).view(np.uint64)
-
-
-_KEPT: Final = _kept_words()
-
-
 class TcpHeaders:
     """The TCP headers of packets that have at least their ports captured."""
 
@@ -63,15 +54,15 @@ class TcpHeaders:
         self.header_octets = ((offset_flags >> np.uint16(10)) & np.uint16(0x3C)).astype(np.uint8)
         self.status = np.zeros(len(transport), dtype=np.uint8)
         size = self.header_octets.astype(np.int64)
-        area = header["area"]
         known = size - FIXED
         if ((size < FIXED) | (size > available)).any():
-            area, size, known = self._not_whole(area, available, segment, size)
+            size, known = self._not_whole(available, segment, size)
         self.payload = (segment - size).astype(np.uint32)
         self.payload[self.status != 0] = 0
         self.area_octets = (size - FIXED).astype(np.uint8)
         self.known = known.astype(np.uint8)
-        self.area = area
+        self.area = header["area"]
+        """As it lies in the buffer: only ``known`` octets of it are the packet's."""
 
     def eight_octets(self, at: NDArray[np.int8]) -> NDArray[np.uint64]:
         """The number in eight octets at that place of each option area; 0 where there is none (a place below 0).
@@ -94,13 +85,9 @@ class TcpHeaders:
         return value
 
     def _not_whole(
-        self,
-        area: NDArray[np.uint64],
-        available: NDArray[np.int64],
-        segment: NDArray[np.int64],
-        size: NDArray[np.int64],
-    ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-        """Mark what is cut or cannot be, and leave out of the option area what was not captured."""
+        self, available: NDArray[np.int64], segment: NDArray[np.int64], size: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Mark what is cut or cannot be; (size of each header, octets of its option area that were captured)."""
         cut = available < FIXED
         for column in (self.seq, self.ack, self.window, self.flags, self.header_octets):
             column[cut] = 0
@@ -109,8 +96,7 @@ class TcpHeaders:
         self.status[wrong] |= MALFORMED_OPTIONS
         nothing = cut | wrong
         known = np.where(nothing, 0, np.minimum(size, available) - FIXED)
-        area = area & _KEPT[known]
-        return area, np.where(nothing, FIXED, size), known
+        return np.where(nothing, FIXED, size), known
 
 
 class HotOptions:

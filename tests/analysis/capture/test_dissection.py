@@ -78,7 +78,7 @@ def ipv4_extras(draw: st.DrawFn, packet: bytes) -> bytes:
     change = draw(st.sampled_from(("none", "none", "zero", "more", "less", "any")))
     total = {"zero": 0, "more": total + 7, "less": max(total - 7, 0), "any": draw(u16)}.get(change, total)
     header[2:4] = (total & 0xFFFF).to_bytes(2, "big")
-    header[6:8] = draw(st.sampled_from((0x4000, 0, 0x2000, 0x2001, 0x0001, 0x1FFF))).to_bytes(2, "big")
+    header[6:8] = draw(st.sampled_from((0x4000, 0, 0x2000, 0x6000, 0x2001, 0x0001, 0x1FFF))).to_bytes(2, "big")
     header[9] = draw(st.sampled_from((6, 6, 6, 6, 17, 1)))
     return bytes(header) + options + packet[20:]
 
@@ -308,3 +308,33 @@ def test_a_header_longer_than_its_segment_has_no_payload() -> None:
 def test_one_octet_of_ppp_is_not_taken_for_more() -> None:
     for octet in range(256):
         check([Frame(9, bytes((octet,)), 50), Frame(50, bytes((octet,)), 50)], filler=3)
+
+
+def test_every_cut_of_every_link_header() -> None:
+    packet = encode(Segment(HERE, THERE, 5, 6, 0x18, 7, ONE_OF_EACH[0], b"data"))
+    tagged = b"\x81\x00\x00\x01\x88\xa8\x00\x02\x08\x00"
+    headers = {
+        1: bytes(12) + tagged,
+        113: b"\0\4\0\1" + bytes(10) + tagged,
+        276: tagged[:2] + bytes(6) + b"\0\1" + bytes(10) + tagged[2:],
+        0: b"\2\0\0\0",
+        108: b"\0\0\0\2",
+        9: b"\xff\x03\x00\x21",
+        50: b"\x0f\x00\x08\x00",
+        101: b"",
+    }
+    for filler in (0x00, 0x08, 0x45, 0x81, 0xFF):
+        for link, header in headers.items():
+            data = header + packet
+            check([Frame(link, data[:size], len(data)) for size in range(len(header) + 24)], filler=filler)
+
+
+def test_every_mptcp_option_of_every_length_and_flags() -> None:
+    made = []
+    for third in range(256):
+        for size in (*range(2, 13), 16, 18, 20, 22, 24, 26, 28, 30):
+            for flags in (0, 0x0F) if third >> 4 != 2 else range(32):
+                area = bytes((30, size, third, flags))[:size] + bytes(max(0, size - 4))
+                packet = with_area(area + b"\1" * (-len(area) % 4))
+                made.append(Frame(101, packet, len(packet)))
+    check(made)
