@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from analysis.capture.batch import Layout
 from analysis.capture.option_walk import AREA, MOST_OPTIONS, Walked, in_words, walk
 
-LIMIT: Final = 1 << 14
+LIMIT: Final = 1 << 12
 """Layouts with a number of their own. Those beyond share one number for each size of the area, its padding, and whether
 timestamps are there, the one item that such a layout tells; everything else is in the columns as ever."""
 _TEMPLATES: Final = 24

@@ -23,6 +23,8 @@ from testbed.wire.options import KIND_MPTCP, SUBTYPE_ADD_ADDR, SUBTYPE_MP_PRIO, 
 _AREA: Final[np.dtype[Any]] = np.dtype(("u1", (AREA,)))
 _RAW_AREA: Final[np.dtype[Any]] = np.dtype((np.void, AREA))
 _PLACES: Final = np.arange(AREA)
+_CLEARED_AT_ONCE: Final = 1 << 15
+"""Rows; a capture may be made so that a chunk has a million."""
 _V0_ADDRESS_OCTETS: Final = {4: 4, 6: 16}
 
 
@@ -32,7 +34,9 @@ def rare_options(octets: Octets, area_at: Places, options: Options) -> RareOptio
     taken = octets.take(_RAW_AREA, area_at[row] + options.rare_at).view(np.uint8).reshape(-1, AREA)
     kind = taken[:, 0].copy()
     size = taken[:, 1].copy()
-    taken = np.where(size[:, None] > _PLACES, taken, np.uint8(0))
+    for at in range(0, len(taken), _CLEARED_AT_ONCE):
+        part = slice(at, at + _CLEARED_AT_ONCE)
+        taken[part][size[part, None] <= _PLACES] = 0
     mptcp = (kind == KIND_MPTCP) & (size >= 3)
     subtype = np.where(mptcp, taken[:, 2] >> 4, NO_SUBTYPE).astype(np.uint8)
     return RareOptions(row, kind, subtype, size, taken)
