@@ -18,11 +18,12 @@ from analysis.capture.batch import Batch, Layout
 from analysis.capture.resolution import Resolution
 from analysis.capture.writing import TableWriter
 from analysis.contention.addresses import Announcements
+from analysis.contention.inference import Inference
 from analysis.contention.measures import Measures
 from analysis.contention.repacking import Outcome
 from analysis.contention.replay import RECEIVERS
 from analysis.contention.segment_table import SOURCE, segment_table
-from analysis.contention.segments import Inference, Segments
+from analysis.contention.segments import Segments
 from analysis.contention.vantage import Side, beginning, subflows_of
 from analysis.contention.what_if import WHAT_IF as USUAL_POLICIES
 from analysis.contention.what_if import Policy, policies

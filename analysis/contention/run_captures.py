@@ -18,9 +18,10 @@ import pyarrow as pa
 from analysis.capture.errors import CaptureError
 from analysis.capture.reader import open_capture
 from analysis.capture.resolution import End, Resolution, resolve
+from analysis.contention.inference import Inference
 from analysis.contention.replay import RECEIVERS
 from analysis.contention.segment_table import segment_table
-from analysis.contention.segments import Inference, Subflows
+from analysis.contention.segments import Subflows
 from analysis.contention.vantage import Side, subflows_of
 from analysis.load import Run
 from testbed.record.parquet import arrow_schema

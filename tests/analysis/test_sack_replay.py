@@ -151,5 +151,3 @@ def test_it_holds_what_the_receive_queue_of_our_stack_holds(arrivals: list[tuple
             reported = tuple(queue.sack_blocks())
             queue.dsack = None
             assert it.leaves(rcv_nxt, reported) == reported
-
-

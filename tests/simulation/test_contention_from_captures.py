@@ -28,9 +28,9 @@ from analysis.capture.reader import open_capture
 from analysis.capture.resolution import resolve
 from analysis.contention import contention, run_captures, waits, what_if
 from analysis.contention.capture_contention import Contention, of_capture
+from analysis.contention.inference import Inference
 from analysis.contention.replay import SIMULATED
 from analysis.contention.segment_table import segment_table
-from analysis.contention.segments import Inference
 from analysis.contention.vantage import Side, beginning, subflows_of
 from analysis.contention.what_if import Policy, policies
 from analysis.load import load

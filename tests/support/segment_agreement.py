@@ -10,9 +10,9 @@ from typing import Any
 
 from analysis.capture.reader import open_capture
 from analysis.capture.resolution import resolve
+from analysis.contention.inference import Inference
 from analysis.contention.replay import RECEIVERS
 from analysis.contention.segment_table import segment_table
-from analysis.contention.segments import Inference
 from analysis.contention.vantage import Side, beginning, subflows_of
 
 Row = Mapping[str, Any]
