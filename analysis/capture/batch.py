@@ -55,7 +55,11 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The option area of a packet without its values: which options, in which order, of which sizes, what padding."""
+    """The option area of a packet without its values: which options, in which order, of which sizes, what padding.
+
+    A capture with thousands of layouts has some that stand for several: their octets and padding are right, and of
+    their items they tell only whether timestamps are there.
+    """
 
     items: tuple[tuple[str, int], ...]
     """(name, octets) in wire order. Names are the ledger's (timestamps, sack, dss, add_addr, ... kind-N), ``nop``,
