@@ -52,7 +52,7 @@ class Inference:
         self.map_every = tuple(map_every)
         self.outcomes = [] if outcomes is None else outcomes
         self.unknown = 0
-        """Segments without a row because the capture ends within their options."""
+        """Segments without a row: the capture ends within their options, or these are not understood as a whole."""
         self._layouts = LayoutTable(layouts)
         self._states = {side: State(subflows, side) for side in (0, 1)}
         self._numbers: dict[int, int] = {}
@@ -92,6 +92,7 @@ class Inference:
     ) -> Segments:
         leaving = Leaving(view, state, self.map_every)
         whole = leaving.column("status") & CUT_OPTIONS == 0
+        whole &= self._layouts.is_whole[leaving.column("layout")]
         self.unknown += int(len(whole) - np.count_nonzero(whole))
         outcome = self._outcomes(leaving, wanted[leaving.at], whole)
         kept = np.flatnonzero(whole)

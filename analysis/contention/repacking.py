@@ -83,27 +83,25 @@ class Situation:
     @property
     def others(self) -> list[Want]:
         """The options wanted, without SACK, in the ledger's order."""
-        sizes = {name: size for name, size in self.sent if name != "sack"}
-        wants = []
+        found = [(name, size) for name, size in self.sent if name != "sack"]
         if self.lacks_timestamps:
-            sizes["timestamps"] = TIMESTAMPS_OCTETS
+            found.append(("timestamps", TIMESTAMPS_OCTETS))
         if self.lacks_dss:
-            sizes["dss"] = self.lacks_dss
-        for name in (*_OPENING, *(name for name in sizes if name not in _OPENING)):
-            if name not in sizes:
-                continue
-            size = sizes[name]
-            if name == "dss":
-                wants.append(self._want_dss(size))
-            elif name in _CAN_WAIT and self.segment != "rst":
-                wants.append(Want(name, size, size, 0))
-            else:
-                wants.append(Want(name, size, size, size))
-        return wants
+            found.append(("dss", self.lacks_dss))
+        found.sort(key=lambda pair: _OPENING.index(pair[0]) if pair[0] in _OPENING else len(_OPENING))
+        return [self._want(name, size) for name, size in found]
+
+    def _want(self, name: str, size: int) -> Want:
+        if name == "dss":
+            return self._want_dss(size)
+        is_optional = name in _CAN_WAIT and self.segment != "rst"
+        return Want(name, size, size, 0 if is_optional else size)
 
     def _want_dss(self, size: int) -> Want:
         if self.lacks_dss:
             return Want("dss", size, 8, 8)
+        if size != self.dss.size:
+            return Want("dss", size, size, size)  # a second one, of which nothing else is known
         ack = 4 if self.dss.data_ack else 0
         rest = (10 + 2 * self.dss.has_checksum) if self.dss.dsn else 0
         needed = (0 if self.repeats_data_ack else ack) + (0 if self.repeats_mapping else rest)

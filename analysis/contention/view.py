@@ -68,6 +68,8 @@ class LayoutTable:
         self.packing = np.zeros(0, dtype=np.uint8)
         self.has_timestamps = np.zeros(0, dtype=bool)
         self.permits_sack = np.zeros(0, dtype=bool)
+        self.is_whole = np.zeros(0, dtype=bool)
+        """Every octet of it is accounted for: no option that cannot be, and not one of very many layouts."""
         self.opens = np.zeros(0, dtype=bool)
         """MP_CAPABLE or MP_JOIN is in it."""
         self.has_room = np.zeros(0, dtype=bool)
@@ -83,6 +85,8 @@ class LayoutTable:
         names = [{name for name, _ in layout.items} for layout in new]
         packing = [{True: ALIGNED, False: DENSE, None: 0}[packing_of(layout.items)] for layout in new]
         self.sent += [tuple(item for item in layout.items if item[0] not in ("nop", "eol")) for layout in new]
+        whole = [sum(size for _, size in layout.items) == layout.octets for layout in new]
+        self.is_whole = np.append(self.is_whole, whole)
         self.packing = np.append(self.packing, np.array(packing, dtype=np.uint8))
         self.has_timestamps = np.append(self.has_timestamps, ["timestamps" in each for each in names])
         self.permits_sack = np.append(self.permits_sack, ["sack_permitted" in each for each in names])
