@@ -237,8 +237,11 @@ def test_what_a_capture_lets_one_infer_is_what_the_kernel_held(mptcp: Seeing, ho
     inferred = [row for row in _inferred(merged, host, tmp_path) if row["side"] == host]
     pairs = _paired([row for row in mptcp.rows if row["side"] == host], inferred)
     assert len(pairs) >= 0.99 * min(len(inferred), sum(row["side"] == host for row in mptcp.rows))
-    for column in ("mapping", "omitted", "retransmission", "option_octets", "padding_octets", "sent", "mss"):
+    for column in ("omitted", "retransmission", "option_octets", "padding_octets", "sent", "mss"):
         assert [(own[column], other[column]) for own, other in pairs if own[column] != other[column]] == [], column
+    mappings = [(own["mapping"], other["mapping"]) for own, other in pairs if own["mapping"] != other["mapping"]]
+    assert set(mappings) <= {("own", "repeated")}  # the ledger has not seen the segment that carried it first
+    assert len(mappings) <= mptcp.unseen
     differing = [(own, other) for own, other in pairs if own["sack_wanted"] != other["sack_wanted"]]
     assert len(differing) <= 0.001 * len(pairs), (len(differing), len(pairs), differing[:3])
 
