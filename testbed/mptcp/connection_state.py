@@ -266,9 +266,12 @@ class ConnectionState:
 
     @property
     def awaits_acknowledgment(self) -> bool:
-        """Something of ours that the peer has to have is not acknowledged: data, the DATA_FIN, a subflow's FIN."""
+        """Something of ours that the peer's user waits for is not acknowledged: data, the DATA_FIN, after fallback the
+        FIN. The FIN of a subflow says nothing to a user (D20), and its path may never come back."""
         if self.unacknowledged_octets or self.data_fin_due != NOT_KNOWN:
             return True
+        if not self.fallen_back:
+            return False
         for subflow in self.subflows:
             state = subflow.tcp.state
             if state is FIN_WAIT_1 or state is CLOSING or state is LAST_ACK:

@@ -101,12 +101,15 @@ def only_run(parent: Path) -> RunDirectory:
 
 
 def test_nothing_of_a_killed_run_stays_and_resume_completes_it(tmp_path: Path) -> None:
-    """Six moments from the start of Python to the last trial, in one run that is resumed again and again."""
+    """Six moments from the start of Python to the last trial, in one run that is resumed again and again; more, and
+    later ones, on a machine so busy that six hit nothing."""
     chance = random.Random(35)
     interfaces_before = interfaces()
     seen_processes, seen_marks = 0, 0
     begun = False
-    for number in range(6):
+    for number in range(24):
+        if number >= 6 and begun and seen_processes >= 6 and seen_marks >= 3:
+            break
         run = start_run(tmp_path, "1s", "--pcap", "-q", *(["--resume"] if begun else []))
         time.sleep(chance.uniform(0.3 + 0.3 * number, 0.8 + 0.3 * number))  # the moment is what is tested
         below = descendants(run.pid)
