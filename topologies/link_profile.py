@@ -199,6 +199,12 @@ class LinkProfile:
         _at_least("delay_ns", self.delay_ns, 0)
         _probability("duplication", self.duplication)
         _probability("corruption", self.corruption)
+        for box in self.middleboxes:
+            if box.two_way:
+                raise ProfileError(
+                    f"{box.keyword} has to see both directions: it stands on the link (path1.middleboxes), not in one "
+                    "direction of it (path1.forward.middleboxes)"
+                )
         if self.reordering is not None and self.reordering.probability > 0 and self.delay_ns == 0:
             raise ProfileError("reordering needs a delay: a reordered packet overtakes by skipping it")
 

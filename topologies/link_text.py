@@ -178,7 +178,7 @@ def format_field(name: str, value: Any) -> str:
         case QueueLimit(packets=None):
             return quantity.format_size(value.size_bytes or 0)
         case tuple():
-            return ", ".join(middlebox.describe(each) for each in value) or "none"
+            return middlebox.describe_all(value)
         case QueueLimit():
             return f"{value.packets}packets"
         case _:

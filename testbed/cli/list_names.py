@@ -59,9 +59,18 @@ def _entries(kind: str) -> list[dict[str, str]]:
             for name, summary in RECEIVER_SUMMARIES.items()
         ]
     if kind == "middleboxes":
-        from topologies.middlebox import SUMMARIES
+        from topologies.middlebox import CATALOG as BOXES
 
-        return [{"name": name, "summary": summary, "text": text} for name, (text, summary) in SUMMARIES.items()]
+        return [
+            {
+                "name": box.keyword,
+                "summary": box.summary,
+                "text": box.usage,
+                "example": box.example,
+                "sees": "both directions" if box.two_way else "one or both",
+            }
+            for box in BOXES
+        ]
     userspace = "yes: simulator; on real links with root"
     return [
         {"name": "linux", "summary": "MPTCP of this kernel (IPPROTO_MPTCP)", "here": _probed("linux")},

@@ -209,7 +209,7 @@ class _Reach:
         """The predicate of one host."""
 
         def can_reach(local: bytes, remote: bytes) -> bool:
-            return self.network is not None and self.network.way(host, local, remote) is not None
+            return self.network is not None and self.network.reaches(host, local, remote)
 
         return can_reach
 
@@ -313,7 +313,7 @@ def _link_rows(trial: int, simulation: Simulation) -> list[Row]:
     for link in simulation.topology.shaped_links():
         for direction, node in (("forward", link.a), ("backward", link.b)):
             simulated = simulation.network.links[link.name, node]
-            model, middleboxes = simulated.direction, simulated.middleboxes
+            model, gate, way = simulated.direction, simulated.gate, simulated.way
             counters = model.counters
             rows.append(
                 {
@@ -329,8 +329,8 @@ def _link_rows(trial: int, simulation: Simulation) -> list[Row]:
                     "dropped_loss": counters.dropped_loss,
                     "dropped_queue": counters.dropped_overflow,
                     "dropped_outage": counters.dropped_outage,
-                    "dropped_middlebox": 0 if middleboxes is None else middleboxes.dropped,
-                    "changed_middlebox": 0 if middleboxes is None else middleboxes.changed,
+                    "dropped_middlebox": 0 if gate is None else gate.chain.dropped(way),
+                    "changed_middlebox": 0 if gate is None else gate.chain.changed(way),
                     "duplicated": counters.duplicated,
                     "corrupted": counters.corrupted,
                     "reordered": counters.reordered,

@@ -11,7 +11,7 @@ from testbed.wire.codec import decode
 from testbed.wire.options import NOP, Timestamps
 from testbed.wire.segment import ACK, CWR, FIN, PSH, Segment, SocketAddress
 from topologies.link_profile import LinkProfile, QueueLimit
-from topologies.middlebox import DropCarrying
+from topologies.middlebox import Drop
 
 A, B = bytes([10, 0, 1, 1]), bytes([10, 0, 2, 2])
 MS = 1_000_000
@@ -95,7 +95,7 @@ def test_a_damaged_packet_is_dropped_by_the_receivers_checksum() -> None:
 
 def test_a_middlebox_sees_packets_before_the_link_does() -> None:
     client, server = Toy(((0, segment(1)), (0, segment(2)))), Toy()
-    profile = LinkProfile(middleboxes=(DropCarrying("timestamps", nth=(1,)),))
+    profile = LinkProfile(middleboxes=(Drop("tcp.timestamps nth 1"),))
     simulator, made, node = network(profile, client, server)
     node.flush()
     simulator.run()

@@ -1,0 +1,29 @@
+"""Middleboxes as values: what stands at the entry of a link, what it looks for and what it does.
+
+:mod:`catalog` has all of them with their text and JSON; what they do to packets is in ``testbed/net/middlebox``.
+"""
+
+from __future__ import annotations
+
+from topologies.middlebox.actions import Delay, Drop, Duplicate, Hold, Mark
+from topologies.middlebox.base import Middlebox, MiddleboxError
+from topologies.middlebox.catalog import CATALOG, MIDDLEBOX_KINDS, describe, describe_all, from_dict, parse, to_dict
+from topologies.middlebox.options import StripOption
+
+__all__ = [
+    "CATALOG",
+    "MIDDLEBOX_KINDS",
+    "Delay",
+    "Drop",
+    "Duplicate",
+    "Hold",
+    "Mark",
+    "Middlebox",
+    "MiddleboxError",
+    "StripOption",
+    "describe",
+    "describe_all",
+    "from_dict",
+    "parse",
+    "to_dict",
+]
