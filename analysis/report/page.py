@@ -129,6 +129,8 @@ class Page:
     """Variant -> goodput of each subflow in words, of variants that have several."""
     contention: tuple[ContentionLine, ...]
     links: tuple[tables.LinkGroup, ...]
+    middleboxes: tuple[tables.MiddleboxRow, ...]
+    middlebox_counts: tuple[str, ...]
     counters: tables.CounterTable
     trials: tuple[TrialRow, ...]
     warnings: tuple[tuple[int, str, str], ...]
@@ -206,6 +208,8 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         },
         contention=tuple(contention_lines(run)),
         links=tuple(tables.link_groups(run)),
+        middleboxes=tuple(tables.middlebox_rows(run)),
+        middlebox_counts=tables.MIDDLEBOX_COUNTS,
         counters=tables.counter_table(run),
         trials=tuple(_trial_rows(run)),
         warnings=tuple(_warnings(events)),

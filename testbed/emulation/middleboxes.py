@@ -9,7 +9,7 @@ wrong, pass as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from testbed.emulation.frames import ETHERNET, ETHERTYPE, NETWORK
 from testbed.emulation.packet_socket import GSO_NONE, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM, VNET_BYTES, VNET_HEADER
@@ -21,7 +21,6 @@ from testbed.wire.codec import IPV4_OCTETS, IPV6_OCTETS, decode, offload_headers
 from testbed.wire.errors import DecodeError
 from testbed.wire.segment import Segment
 from topologies.link_profile import MTU_BYTES
-from topologies.middlebox import describe
 
 KEPT_FRAMES = 4096
 """Frames remembered of packets that did not leave at once; one that is kept for longer leaves with fresh headers."""
@@ -63,10 +62,10 @@ class LiveMiddleboxes:
 
     def frame_arrives(self, frame: bytes, way: int, now_ns: int) -> None:
         """A frame comes in direction ``way``."""
+        if self.due_ns <= now_ns:
+            self.handle_due(now_ns)
         if now_ns > self._now_ns:
             self._now_ns = now_ns
-        if self.due_ns <= self._now_ns:
-            self.handle_due(self._now_ns)
         if frame[1]:
             try:
                 whole = parse(frame)
@@ -97,17 +96,8 @@ class LiveMiddleboxes:
 
     def report(self) -> tuple[BoxReport, ...]:
         """What each of them did, by direction."""
-        return tuple(
-            BoxReport(
-                place=box.place,
-                number=box.number,
-                middlebox=describe(box.value),
-                direction="forward" if way == FORWARD else "backward",
-                **box.counters(way).as_dict(),
-            )
-            for box in self._chain.boxes
-            for way in box.ways()
-        )
+        rows: list[dict[str, Any]] = [*self._chain.rows()]
+        return tuple(BoxReport(**row) for row in rows)
 
     def _packet(self, frame: bytes, way: int) -> None:
         try:

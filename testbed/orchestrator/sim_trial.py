@@ -290,6 +290,7 @@ def tables_of(
         for counter, value in stack.stack.counters.as_dict().items():
             tables["counters"].append({"trial": number, "host": host, "counter": counter, "before": 0, "after": value})
     tables["links"] = _link_rows(number, simulation)
+    tables["middleboxes"] = _middlebox_rows(number, simulation)
     tables["events"] += _change_events(number, simulation.topology, simulation.simulator.now_ns)
     return tables, problems
 
@@ -338,6 +339,16 @@ def _link_rows(trial: int, simulation: Simulation) -> list[Row]:
                     "queue_max_bytes": model.line.max_bytes,
                 }
             )
+    return rows
+
+
+def _middlebox_rows(trial: int, simulation: Simulation) -> list[Row]:
+    """What each middlebox of each link did."""
+    rows: list[Row] = []
+    for link in simulation.topology.shaped_links():
+        gate = simulation.network.links[link.name, link.a].gate
+        if gate is not None:
+            rows += [{"trial": trial, "link": link.name, **row} for row in gate.chain.rows()]
     return rows
 
 

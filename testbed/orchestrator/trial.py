@@ -107,6 +107,7 @@ class _Observed:
     distributions: list[Row] = field(default_factory=list)
     counters: list[Row] = field(default_factory=list)
     links: list[Row] = field(default_factory=list)
+    middleboxes: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     segments: list[Row] = field(default_factory=list)
     disturbances: list[str] = field(default_factory=list)
@@ -163,6 +164,7 @@ def run_trial(
         "distributions": observed.distributions,
         "counters": observed.counters,
         "links": observed.links,
+        "middleboxes": observed.middleboxes,
         "events": observed.events,
         "segments": observed.segments,
     }
@@ -265,6 +267,7 @@ class _Carrying:
         if lab.relay is not None and lab.relay.is_running():
             report = lab.relay.report()
             observed.links = trial_rows.link_rows(number, traffic.plan, traffic.calibrations, report)
+            observed.middleboxes += trial_rows.middlebox_rows(number, report)
             observed.events += trial_rows.change_events(number, report)
             problems += fidelity.violations(report)
         rows, found = qdisc_check.check(

@@ -217,6 +217,13 @@ def link_rows(
     return rows
 
 
+def middlebox_rows(trial: int, report: Report) -> Iterator[Row]:
+    """Rows of ``middleboxes``."""
+    for link in report.links:
+        for box in link.middleboxes:
+            yield {"trial": trial, "link": link.name, **dataclasses.asdict(box)}
+
+
 def change_events(trial: int, report: Report) -> Iterator[Row]:
     """Rows of ``events``: scheduled changes that the relay carried out."""
     for link in report.links:

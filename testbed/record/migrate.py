@@ -73,6 +73,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "segments.mss, .ack, .sack_ranges, .mapping_ssn, .mapping_octets and .frame are new; null in an older run",
         table=_with_ranges_and_mappings,
     ),
+    Migration(5, "the table middleboxes is new; an older run has none"),
 )
 """Version 1 is the first."""
 

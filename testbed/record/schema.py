@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 ColumnType = Literal["int64", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float."""
@@ -278,9 +278,7 @@ LINKS = Table(
             "Packets that a middlebox dropped before they came to the link: not among those arrived.",
             nullable=True,
         ),
-        _count(
-            "changed_middlebox", "packets", "Packets that a middlebox let through with other options.", nullable=True
-        ),
+        _count("changed_middlebox", "packets", "Packets in whose place another one left a middlebox.", nullable=True),
         _count("duplicated", "packets", "Packets sent twice.", nullable=True),
         _count("corrupted", "packets", "Packets with a flipped bit.", nullable=True),
         _count("reordered", "packets", "Packets that skipped the delay.", nullable=True),
@@ -292,6 +290,34 @@ LINKS = Table(
         _time("lateness_max_ns", "Largest of the same."),
         _real("rate_error", "ratio", "Relative error of the rate while the link was backlogged."),
         _text("check", "Finding of the checks before and after the traffic; null: in tolerance.", nullable=True),
+    ),
+)
+
+MIDDLEBOXES = Table(
+    "middleboxes",
+    "One row per trial, link, middlebox and direction that it saw. A packet that came was handed on as it was, or "
+    "changed, dropped or delayed.",
+    (
+        _TRIAL,
+        _text("link", "Name of the link."),
+        _text(
+            "place",
+            "Whose it is: of the link (then it sees both directions), or of the profile of one direction.",
+            choices=("link", *_DIRECTION),
+        ),
+        _count("number", "", "Its place in that list, from 1."),
+        _text("middlebox", "What it is, in words: `drop mptcp.add_addr nth 1`."),
+        _text("direction", "Of the packets counted; forward is from the link's a to its b.", choices=_DIRECTION),
+        _count("seen", "packets", "Packets that came."),
+        _count("matched", "packets", "Packets that it was about."),
+        _count("changed", "packets", "Packets in whose place another one left."),
+        _count("dropped", "packets", "Packets in whose place none left."),
+        _count(
+            "made",
+            "packets",
+            "Packets that left in this direction beside those that came: copies, pieces, answers to the other one.",
+        ),
+        _count("delayed", "packets", "Packets that it kept, to let them go later."),
     ),
 )
 
@@ -388,7 +414,19 @@ SEGMENTS = Table(
 )
 
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (TRIALS, FLOWS, SUBFLOWS, SAMPLES, DISTRIBUTIONS, COUNTERS, LINKS, EVENTS, SEGMENTS)
+    table.name: table
+    for table in (
+        TRIALS,
+        FLOWS,
+        SUBFLOWS,
+        SAMPLES,
+        DISTRIBUTIONS,
+        COUNTERS,
+        LINKS,
+        MIDDLEBOXES,
+        EVENTS,
+        SEGMENTS,
+    )
 }
 """Name -> table."""
 

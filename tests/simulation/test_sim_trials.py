@@ -183,6 +183,30 @@ def test_what_middleboxes_drop_and_change_is_counted_beside_the_links(tmp_path: 
         assert row["packets_arrived"] == row["packets_delivered"] + drops, "they never came to the link"
 
 
+def test_each_middlebox_has_its_row_for_each_direction_that_it_sees(tmp_path: Path) -> None:
+    topology = network()
+    texts = {"middleboxes": "drop data nth 3, duplicate tcp.syn and backward"}
+    link = dataclasses.replace(topology.link("path1"), middleboxes=middlebox.parse(texts["middleboxes"]))
+    forward = dataclasses.replace(link.forward, middleboxes=middlebox.parse("delay 5ms data every 10"))
+    topology = topology.with_link(dataclasses.replace(link, forward=forward))
+    tables = carried_out(experiment(own(topology)), tmp_path).record.tables
+    rows = {(row["place"], row["number"], row["direction"]): row for row in tables["middleboxes"]}
+    assert set(rows) == {
+        ("link", 1, "forward"),
+        ("link", 1, "backward"),
+        ("link", 2, "forward"),
+        ("link", 2, "backward"),
+        ("forward", 1, "forward"),
+    }
+    assert {row["link"] for row in rows.values()} == {"path1"}
+    assert sum(rows["link", 1, way]["dropped"] for way in WAYS) == 1
+    assert (rows["link", 2, "forward"]["made"], rows["link", 2, "backward"]["made"]) == (0, 1)
+    delayed = rows["forward", 1, "forward"]
+    assert delayed["middlebox"] == "delay 5ms data every 10"
+    assert delayed["delayed"] == delayed["matched"] > 5
+    assert flow_of(carried_out(experiment(own(topology)), tmp_path / "again"))["integrity"] == "ok"
+
+
 def test_a_flow_that_asks_for_mptcp_and_falls_back_makes_the_trial_invalid(tmp_path: Path) -> None:
     outcome = carried_out(experiment(own(network(middleboxes=(StripOption("mptcp"),)))), tmp_path)
     assert outcome.verdict == "INVALID"

@@ -99,6 +99,21 @@ class Chain:
                 self._walk(segment, way, index, now, left)
         return left
 
+    def rows(self) -> list[dict[str, int | str]]:
+        """What each did with the packets of each direction: whose list it is in, its number there, its text, counts."""
+        rows: list[dict[str, int | str]] = []
+        for box in self.boxes:
+            for way in box.ways():
+                row: dict[str, int | str] = {
+                    "place": box.place,
+                    "number": box.number,
+                    "middlebox": box.value.text(),
+                    "direction": "forward" if way == FORWARD else "backward",
+                }
+                row.update(box.counters(way).as_dict())
+                rows.append(row)
+        return rows
+
     def dropped(self, way: int) -> int:
         """Packets of a direction that a middlebox dropped, all of them together."""
         return sum([box.counters(way).dropped for box in self.boxes])
