@@ -103,6 +103,20 @@ WITH_VALUE: Mapping[str, str] = {
 }
 """First word of the others -> example."""
 
+VALUE_MEANINGS: Mapping[str, str] = {
+    "payload": "octets of payload",
+    "window": "the window field as it is on the wire, without its scale",
+    "subflow": "the n-th TCP connection by its first packet here, from 1",
+    "option": "carries an option of that kind",
+    "from": "source address",
+    "to": "destination address",
+    "port": "source or destination port",
+    "after": "from that time after the start of the traffic on",
+    "before": "until then",
+    "chance": "seeded; the n-th packet of a direction meets its n-th draw",
+}
+"""First word of those with a value -> what it means."""
+
 COUNTS: Final = ("nth", "first", "every")
 SIGNS: Final = (">", ">=", "<", "<=", "=", "!=")
 
@@ -288,6 +302,20 @@ class Counted(Match):
     def text(self) -> str:
         """As Match."""
         return f"{_within(self.operand, Counted)} {self.count} {'+'.join(map(str, self.numbers))}"
+
+
+def meanings() -> dict[str, str]:
+    """Every word, or example of one with a value -> what it means."""
+    flags = {word: f"the flag {word.partition('.')[2].upper()} is set" for word in FLAGS}
+    options = {word: f"carries option {kind}" for word, kind in OPTIONS.items()}
+    subtypes = {word: f"carries {word.partition('.')[2].upper()}" for word in SUBTYPES}
+    parts = {word: f"carries {what}" for word, what in PARTS.items()}
+    fields = {word: f"the ECN field is {value:02b}" for word, value in ECN.items()}
+    valued = {example: VALUE_MEANINGS[word] for word, example in WITH_VALUE.items()}
+    counts = {"data nth 3+7": "these of the packets that match, counted from 1"}
+    counts |= {"data first 5": "the first so many", "data every 100": "every so many"}
+    joined = {"not syn and (data or ack)": "not binds before and, and before or"}
+    return {**CLASSES, **OTHERS, **flags, **options, **subtypes, **parts, **fields, **valued, **counts, **joined}
 
 
 @lru_cache(maxsize=1024)

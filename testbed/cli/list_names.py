@@ -9,14 +9,14 @@ import typer
 
 from testbed.cli import outcome
 
-KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes")
+KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes", "matches")
 
 
 def list_names(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}; default: all.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List experiments, topologies, implementations, option policies and middleboxes.
+    """List experiments, topologies, implementations, option policies, middleboxes and what they match.
 
     Example: testbed list experiments
     """
@@ -71,6 +71,10 @@ def _entries(kind: str) -> list[dict[str, str]]:
             }
             for box in BOXES
         ]
+    if kind == "matches":
+        from topologies.match import meanings
+
+        return [{"name": word, "summary": meaning} for word, meaning in meanings().items()]
     userspace = "yes: simulator; on real links with root"
     return [
         {"name": "linux", "summary": "MPTCP of this kernel (IPPROTO_MPTCP)", "here": _probed("linux")},

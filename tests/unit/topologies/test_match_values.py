@@ -111,6 +111,15 @@ def test_a_match_has_one_text(text: str, written: str) -> None:
     assert canonical(text) == written
 
 
+def test_every_word_is_explained_and_every_explained_text_is_read() -> None:
+    explained = match.meanings()
+    for text, meaning in explained.items():
+        assert meaning
+        assert canonical(text) == text
+    assert set(WORDS) <= set(explained)
+    assert {text.split()[0] for text in explained} >= set(match.WITH_VALUE)
+
+
 def test_operators_bind_as_they_are_documented() -> None:
     assert parse("not syn and ack or data") == AnyOf((All((Not(Word("syn")), Word("ack"))), Word("data")))
     assert parse("syn or data nth 3") == Counted(AnyOf((Word("syn"), Word("data"))), "nth", (3,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,7 @@ from topologies.model import Link
 from topologies.two_path import two_path
 
 MS = 1_000_000
+LINK_MODEL = Path(__file__).parents[3] / "docs" / "link-model.md"
 
 EXAMPLES = (
     ("strip mptcp", StripOption("mptcp")),
@@ -78,6 +80,7 @@ def test_every_middlebox_shows_an_example_that_reads_back_from_text_and_json(cls
     assert from_dict(json.loads(json.dumps(to_dict(value)))) == value
     assert MIDDLEBOX_KINDS[to_dict(value)["kind"]] is cls
     assert cls.summary
+    assert f"| `{cls.keyword} " in LINK_MODEL.read_text(), "a row in the table of middleboxes"
 
 
 def test_several_middleboxes_are_a_field_of_one_direction() -> None:
@@ -89,6 +92,16 @@ def test_several_middleboxes_are_a_field_of_one_direction() -> None:
     assert describe_all(parse(text)) == text
     assert link_profile.from_dict(link_profile.to_dict(profile)) == profile
     assert link_text.with_field(profile, "middleboxes", "none") == LinkProfile()
+
+
+@pytest.mark.parametrize("cls", CATALOG, ids=lambda cls: str(cls.keyword))
+def test_one_that_has_to_see_both_directions_is_refused_in_one_with_the_fix(cls: type[Middlebox]) -> None:
+    boxes = parse(cls.example)
+    if not cls.two_way:
+        assert LinkProfile(middleboxes=boxes).middleboxes == boxes
+        return
+    with pytest.raises(link_profile.ProfileError, match=r"path1\.middleboxes"):
+        LinkProfile(middleboxes=boxes)
 
 
 def test_middleboxes_of_a_link_shape_it_and_are_stored_with_it() -> None:
