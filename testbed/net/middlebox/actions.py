@@ -126,7 +126,7 @@ class Holder(Matching):
         if not held:
             out.pass_on(segment, way)
         if releases:
-            self._release_until(now + self._at_most_ns, out)
+            self._release_until(now + self._at_most_ns, out)  # all of them: none came later than now
         if held:
             self._waiting.append(Waiting(segment, way, now + self._at_most_ns))
             out.keep()
