@@ -7,6 +7,7 @@ backward profile, in their order, then those of the link from the last to the fi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from testbed.net.chance import derive_seed
 from testbed.net.middlebox.behaviour import BACKWARD, FORWARD, Behaviour, BoxCounters, Output
@@ -14,7 +15,10 @@ from testbed.net.middlebox.catalog import BEHAVIOURS
 from testbed.wire.segment import Segment
 from topologies.middlebox import Middlebox
 
-BOTH = -1
+BOTH: Final = -1
+
+MOST_STEPS: Final = 10_000
+"""Middleboxes that the packets of one arrival meet; more is two that answer each other without end."""
 
 
 class Box:
@@ -47,7 +51,7 @@ class Box:
 class Chain:
     """All middleboxes of one link. Make none for a link that has none: its packets need not come here."""
 
-    __slots__ = ("_out", "boxes")
+    __slots__ = ("_out", "_steps", "boxes")
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Chain:
             *reversed(_placed(backward, BACKWARD, seed)),
         ]
         self._out = Output()
+        self._steps = 0
 
     def arrives(self, segment: Segment, way: int, now: int) -> list[tuple[int, Segment]]:
         """``segment`` comes to the link in direction ``way``: what enters the link's models for it, as (way, segment).
@@ -70,6 +75,7 @@ class Chain:
         Timers that are due before have to be handled before. ``now`` must not go backwards.
         """
         left: list[tuple[int, Segment]] = []
+        self._steps = 0
         self._walk(segment, way, -1 if way == FORWARD else len(self.boxes), now, left)
         return left
 
@@ -91,10 +97,14 @@ class Chain:
             if due_ns is not None and due_ns <= now:
                 due.append((due_ns, index))
         due.sort()
+        self._steps = 0
         for _, index in due:
             behaviour = self.boxes[index].behaviour
             self._out.begin(behaviour.counters, None, FORWARD)
             behaviour.handle_timeout(now, self._out)
+            next_ns = behaviour.next_timeout()
+            if next_ns is not None and next_ns <= now:
+                raise RuntimeError(f"{self.boxes[index].value.text()}: due at {next_ns} ns again, at {now} ns")
             for way, segment in self._out.end():
                 self._walk(segment, way, index, now, left)
         return left
@@ -134,6 +144,9 @@ class Chain:
             box = boxes[index]
             if box.only != BOTH and box.only != way:
                 continue
+            self._steps += 1
+            if self._steps > MOST_STEPS:
+                raise RuntimeError(f"{box.value.text()}: middleboxes of this link answer each other without end")
             behaviour = box.behaviour
             out.begin(behaviour.counters, segment, way)
             behaviour.process(segment, way, now, out)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.net import match
+from testbed.net import connections as room
 from testbed.net.match import BACKWARD, FORWARD, Matcher, matcher
 from testbed.wire.options import (
     NOP,
@@ -204,11 +204,11 @@ def test_retransmissions_are_those_of_a_set_of_all_numbers(pieces: list[tuple[in
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not match.__file__.endswith(".py"):
+    if not room.__file__.endswith(".py"):
         pytest.skip("a compiled constant cannot be changed")
-    monkeypatch.setattr(match, "CONNECTIONS_LIMIT", 3)
-    monkeypatch.setattr(match, "RANGES_LIMIT", 4)
-    connections = match.Connections()
+    monkeypatch.setattr(room, "CONNECTIONS_LIMIT", 3)
+    monkeypatch.setattr(room, "RANGES_LIMIT", 4)
+    connections = room.Connections()
     ends = [(SocketAddress(A.host, port), B) for port in range(5)]
     halves = [connections.half_of(packet(ends=each)) for each in ends]
     assert [half.connection for half in halves] == [1, 2, 3, 4, 5]

@@ -262,6 +262,26 @@ def test_timers_fire_in_the_order_of_their_times() -> None:
     assert chain.handle_timeout(40) == [(FORWARD, data(1)), (FORWARD, syn)]
 
 
+class Endless(NotingBehaviour):
+    """Answers everything with itself, and its timer never ends."""
+
+    def process(self, segment: Segment, way: int, now: int, out: Output) -> None:
+        self.due = now
+        turns = way == BACKWARD or self.value.match == "syn"  # type: ignore[attr-defined]
+        out.pass_on(segment, 1 - way if turns else way)
+
+
+def test_middleboxes_that_never_come_to_an_end_are_an_error_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BEHAVIOURS, Drop, Endless)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match=r"drop .*: .* without end"):
+        Chain([Drop("data"), Drop("syn")]).arrives(data(1), FORWARD, 5)
+    chain = Chain([Drop("syn")])
+    assert chain.arrives(data(1), FORWARD, 5) == [(BACKWARD, data(1))]
+    monkeypatch.setattr(Endless, "handle_timeout", lambda self, now, out: None)
+    with pytest.raises(RuntimeError, match="due at 5 ns again"):
+        chain.handle_timeout(7)
+
+
 def test_chance_of_one_box_is_not_that_of_the_next_and_the_same_seed_repeats() -> None:
     def fates(text: str, seed: int) -> list[bool]:
         chain = Chain(parse(text), seed=seed)
