@@ -15,6 +15,7 @@ from testbed.net.capture import Capture
 from testbed.net.chance import derive_seed
 from testbed.net.damage import damaged
 from testbed.net.forwarding import ForwardingTable
+from testbed.net.gate import Gate
 from testbed.net.link import Delivery, Drop, LinkDirection
 from testbed.net.middlebox import BACKWARD, FORWARD, Chain
 from testbed.net.schedule import NEVER_NS, changes_for
@@ -68,48 +69,6 @@ class Link:
         """Ways that begin with it, behind its middleboxes."""
 
 
-class Gate:
-    """The middleboxes of a link, its two directions behind them, and their one pending wake-up."""
-
-    __slots__ = ("_armed", "_armed_ns", "_links", "_network", "chain")
-
-    def __init__(self, network: Network, chain: Chain, forward: Link, backward: Link) -> None:
-        self.chain = chain
-        self._network = network
-        self._links = (forward, backward)
-        self._armed: Event | None = None
-        self._armed_ns = NEVER_NS
-
-    def arrives(self, segment: Segment, way: int) -> None:
-        """A packet comes to the link."""
-        now_ns = self._network.simulator.now_ns
-        if self._armed_ns <= now_ns:
-            self._handle_timeout()
-        self._let_go(self.chain.arrives(segment, way, now_ns))
-
-    def _let_go(self, packets: list[tuple[int, Segment]]) -> None:
-        for way, segment in packets:
-            self._network.enter(segment, self._links[way])
-        due_ns = self.chain.next_timeout()
-        if due_ns is not None and due_ns < self._armed_ns:
-            self._arm(due_ns)
-
-    def _arm(self, due_ns: int) -> None:
-        """As that of a host."""
-        if self._armed is not None:
-            self._armed.cancel()
-        now_ns = self._network.simulator.now_ns
-        self._armed_ns = due_ns if due_ns > now_ns else now_ns
-        self._armed = self._network.simulator.call_at(self._armed_ns, self._handle_timeout)
-
-    def _handle_timeout(self) -> None:
-        if self._armed is not None:
-            self._armed.cancel()
-        self._armed = None
-        self._armed_ns = NEVER_NS
-        self._let_go(self.chain.handle_timeout(self._network.simulator.now_ns))
-
-
 class Way:
     """What a packet of one pair of addresses meets, up to a host or to the middleboxes of a link."""
 
@@ -139,6 +98,20 @@ class Way:
         """Link over which it leaves the sending host: the interface there."""
         self.arrival = arrival
         """Link over which it comes to the receiving host."""
+
+
+class Exits:
+    """Where packets leave the middleboxes of a link."""
+
+    __slots__ = ("_links", "_network")
+
+    def __init__(self, network: Network, forward: Link, backward: Link) -> None:
+        self._network = network
+        self._links = (forward, backward)
+
+    def leave(self, segment: Segment, way: int) -> None:
+        """A packet enters the model of its direction."""
+        self._network.enter(segment, self._links[way])
 
 
 class HostNode:
@@ -264,7 +237,7 @@ class Network:
         to_a = self.links[name, b] = Link(name, BACKWARD, a, backward, back, derive_seed(seed, "backward"))
         if middleboxes or forward.middleboxes or backward.middleboxes:
             chain = Chain(middleboxes, forward.middleboxes, backward.middleboxes, seed)
-            to_b.gate = to_a.gate = Gate(self, chain, to_b, to_a)
+            to_b.gate = to_a.gate = Gate(self.simulator, chain, Exits(self, to_b, to_a).leave)
 
     def way(self, start: str, source: bytes, destination: bytes) -> Way | None:
         """From a host to the owner of an address, or to the first middleboxes; None when the tables lead nowhere, or to

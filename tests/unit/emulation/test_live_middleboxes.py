@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,14 +10,14 @@ from testbed.emulation.frames import completed
 from testbed.emulation.middleboxes import NEVER_NS, LiveMiddleboxes
 from testbed.emulation.packet_socket import GSO_TCPV4, NEEDS_CSUM, VNET_BYTES, VNET_HEADER
 from testbed.net.forwarding import ForwardingTable, Prefix
-from testbed.net.middlebox import BACKWARD, FORWARD, Chain
+from testbed.net.middlebox import BACKWARD, BEHAVIOURS, FORWARD, Behaviour, Chain, Output
 from testbed.net.network import Network
 from testbed.net.simulator import Simulator
 from testbed.wire.codec import decode, encode, offload_headers
 from testbed.wire.options import NOP, Dss, Option, Timestamps
 from testbed.wire.segment import ACK, FIN, PSH, SYN, Segment, SocketAddress
 from topologies.link_profile import LinkProfile
-from topologies.middlebox import parse
+from topologies.middlebox import Duplicate, parse
 
 A, B = SocketAddress(bytes([10, 0, 1, 1]), 4000), SocketAddress(bytes([10, 0, 2, 2]), 5001)
 A6, B6 = SocketAddress(bytes([0xFD, *bytes(14), 1]), 4000), SocketAddress(bytes([0xFD, *bytes(14), 2]), 5001)
@@ -162,14 +163,24 @@ def test_what_is_changed_gets_right_checksums_in_both_families() -> None:
         assert forward.entered[0][1][VNET_BYTES : VNET_BYTES + 12] == MAC
 
 
-def test_an_answer_to_a_side_that_has_not_spoken_turns_the_addresses_round() -> None:
-    class Reflecting(Chain):
-        def arrives(self, segment: Segment, way: int, now: int) -> list[tuple[int, Segment]]:
-            answer = Segment(segment.destination, segment.source, 9, 9, ACK, 100)
-            return [(way, segment), (1 - way, answer)]
+class Answering(Behaviour):
+    """Passes what comes and answers it."""
 
-    boxes, forward, backward = LiveMiddleboxes(Reflecting([])), Line(), Line()
-    boxes.lead_to(forward, backward)
+    def process(self, segment: Segment, way: int, now: int, out: Output) -> None:
+        out.pass_on(segment, way)
+        out.pass_on(Segment(segment.destination, segment.source, 9, 9, ACK, 100), 1 - way)
+
+
+class Merging(Behaviour):
+    """Lets more go than fits into a packet."""
+
+    def process(self, segment: Segment, way: int, now: int, out: Output) -> None:
+        out.pass_on(Segment(segment.source, segment.destination, 1, 1, ACK, 100, DSS, bytes(2800)), way)
+
+
+def test_an_answer_to_a_side_that_has_not_spoken_turns_the_addresses_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BEHAVIOURS, Duplicate, lambda value, seed: Answering())  # type: ignore[arg-type]
+    boxes, forward, backward = live("duplicate any")
     boxes.frame_arrives(frame(segment(1)), FORWARD, 5)
     assert len(forward.entered) == 1
     ((_, answer),) = backward.entered
@@ -193,14 +204,9 @@ def test_a_super_segment_is_cut_before_it_is_counted() -> None:
     assert [each.flags for each in pieces] == [ACK, ACK | PSH | FIN]
 
 
-def test_a_payload_beyond_the_mtu_leaves_as_a_super_segment() -> None:
-    class Merging(Chain):
-        def arrives(self, segment: Segment, way: int, now: int) -> list[tuple[int, Segment]]:
-            merged = Segment(segment.source, segment.destination, 1, 1, ACK, 100, DSS, bytes(2800))
-            return [(way, merged)]
-
-    boxes, forward, backward = LiveMiddleboxes(Merging([])), Line(), Line()
-    boxes.lead_to(forward, backward)
+def test_a_payload_beyond_the_mtu_leaves_as_a_super_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BEHAVIOURS, Duplicate, lambda value, seed: Merging())  # type: ignore[arg-type]
+    boxes, forward, _ = live("duplicate any")
     boxes.frame_arrives(frame(segment(1)), FORWARD, 0)
     flags, gso_type, _, gso_octets, _, _ = VNET_HEADER.unpack_from(forward.entered[0][1])
     headers = len(forward.entered[0][1]) - VNET_BYTES - 14 - 2800
