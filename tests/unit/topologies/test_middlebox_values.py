@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from topologies import json_form, link_profile, link_text
+from topologies import captions, drawing, json_form, link_profile, link_text
 from topologies.link_profile import LinkProfile
 from topologies.middlebox import (
     CATALOG,
@@ -145,6 +146,17 @@ def test_a_wrong_text_is_refused_at_the_word(text: str, place: str, hint: str) -
     assert shown == f"  {text}"
     assert hint in reason
     assert carets.rstrip() == "  " + "".join("^" if sign == "^" else " " for sign in place)
+
+
+def test_drawings_name_them_and_lists_show_them_in_full() -> None:
+    link = two_path().link("path1")
+    both = dataclasses.replace(link, middleboxes=parse("drop syn nth 1, strip mptcp on data"))
+    assert captions.label(both)[-1] == "middleboxes: drop + strip"
+    one = dataclasses.replace(both, forward=dataclasses.replace(link.forward, middleboxes=parse("mark ce any")))
+    assert captions.label(one)[-1] == "middleboxes: drop + strip, → mark"
+    assert "middleboxes: drop + strip" in drawing.as_text(two_path().with_link(both))
+    assert "middleboxes drop syn nth 1, strip mptcp on data" in drawing.as_text(two_path().with_link(both))
+    assert "drop + strip" in drawing.as_svg(two_path().with_link(both))
 
 
 def test_what_was_stored_before_there_were_expressions_is_still_read() -> None:
