@@ -8,18 +8,29 @@ from __future__ import annotations
 from topologies.middlebox.actions import Delay, Drop, Duplicate, Hold, Mark
 from topologies.middlebox.base import Middlebox, MiddleboxError
 from topologies.middlebox.catalog import CATALOG, MIDDLEBOX_KINDS, describe, describe_all, from_dict, parse, to_dict
+from topologies.middlebox.flows import Firewall, Nat, RewriteIsn
+from topologies.middlebox.headers import ClampMss, ShrinkWindow
 from topologies.middlebox.options import StripOption
+from topologies.middlebox.replay import Replay
+from topologies.middlebox.signals import FilterSignals
 
 __all__ = [
     "CATALOG",
     "MIDDLEBOX_KINDS",
+    "ClampMss",
     "Delay",
     "Drop",
     "Duplicate",
+    "FilterSignals",
+    "Firewall",
     "Hold",
     "Mark",
     "Middlebox",
     "MiddleboxError",
+    "Nat",
+    "Replay",
+    "RewriteIsn",
+    "ShrinkWindow",
     "StripOption",
     "describe",
     "describe_all",

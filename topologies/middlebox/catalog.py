@@ -9,7 +9,11 @@ from typing import Any
 from topologies.middlebox import actions
 from topologies.middlebox.actions import Delay, Drop, Duplicate, Hold, Mark
 from topologies.middlebox.base import Middlebox, MiddleboxError
+from topologies.middlebox.flows import Firewall, Nat, RewriteIsn
+from topologies.middlebox.headers import ClampMss, ShrinkWindow
 from topologies.middlebox.options import StripOption
+from topologies.middlebox.replay import Replay
+from topologies.middlebox.signals import FilterSignals
 from topologies.words import WordError, Words
 
 CATALOG: tuple[type[Middlebox], ...] = (
@@ -18,7 +22,14 @@ CATALOG: tuple[type[Middlebox], ...] = (
     Duplicate,
     Hold,
     Mark,
+    Replay,
     StripOption,
+    FilterSignals,
+    RewriteIsn,
+    Nat,
+    Firewall,
+    ClampMss,
+    ShrinkWindow,
 )
 """Every middlebox, in the order in which ``testbed list middleboxes`` shows them."""
 

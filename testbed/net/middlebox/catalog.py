@@ -7,8 +7,28 @@ from typing import Any, Final
 
 from testbed.net.middlebox.actions import Delayer, Dropper, Duplicator, Holder, Marker
 from testbed.net.middlebox.behaviour import Behaviour
+from testbed.net.middlebox.firewall import StatefulFilter
+from testbed.net.middlebox.headers import MssClamp, WindowShrinker
+from testbed.net.middlebox.isn import IsnRewriter
+from testbed.net.middlebox.nat import AddressTranslator
 from testbed.net.middlebox.options import OptionStripper
-from topologies.middlebox import Delay, Drop, Duplicate, Hold, Mark, StripOption
+from testbed.net.middlebox.replay import Replayer
+from testbed.net.middlebox.signals import SignalFilter
+from topologies.middlebox import (
+    ClampMss,
+    Delay,
+    Drop,
+    Duplicate,
+    FilterSignals,
+    Firewall,
+    Hold,
+    Mark,
+    Nat,
+    Replay,
+    RewriteIsn,
+    ShrinkWindow,
+    StripOption,
+)
 
 BEHAVIOURS: Final[Mapping[type[Any], Callable[[Any, int], Behaviour]]] = {
     Drop: Dropper,
@@ -16,6 +36,13 @@ BEHAVIOURS: Final[Mapping[type[Any], Callable[[Any, int], Behaviour]]] = {
     Duplicate: Duplicator,
     Hold: Holder,
     Mark: Marker,
+    Replay: Replayer,
     StripOption: OptionStripper,
+    FilterSignals: SignalFilter,
+    RewriteIsn: IsnRewriter,
+    Nat: AddressTranslator,
+    Firewall: StatefulFilter,
+    ClampMss: MssClamp,
+    ShrinkWindow: WindowShrinker,
 }
 """Value -> behaviour, made of the value and a seed."""
