@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from topologies import captions, drawing, json_form, link_profile, link_text
 from topologies.link_profile import LinkProfile
@@ -93,6 +95,29 @@ def test_several_middleboxes_are_a_field_of_one_direction() -> None:
     assert describe_all(parse(text)) == text
     assert link_profile.from_dict(link_profile.to_dict(profile)) == profile
     assert link_text.with_field(profile, "middleboxes", "none") == LinkProfile()
+
+
+PIECES = st.one_of(
+    st.sampled_from([word for cls in CATALOG for word in (*cls.example.split(), *cls.usage.split(), cls.keyword)]),
+    st.sampled_from(
+        ("and", "or", "not", "nth", "every", "first", "(", ")", ",", "on", "until", "for", "3", "0", "3+7")
+    ),
+    st.sampled_from(("5%", "50ms", "0s", "data", "syn", "mptcp.dss", "close", "none", '"', '""', "-1", "99999999999")),
+    st.text(max_size=5),
+)
+
+
+@given(st.one_of(st.text(), st.lists(PIECES).map(" ".join)))
+def test_any_text_is_read_or_refused_at_a_word(text: str) -> None:
+    try:
+        values = parse(text)
+    except MiddleboxError as error:
+        assert 0 <= error.start <= error.end
+        assert error.text == text
+        assert str(error).count("\n") == 2
+    else:
+        assert parse(describe_all(values)) == values
+        assert tuple(from_dict(json.loads(json.dumps(to_dict(each)))) for each in values) == values
 
 
 @pytest.mark.parametrize("cls", CATALOG, ids=lambda cls: str(cls.keyword))
