@@ -43,15 +43,18 @@ def _schedule(link: Link) -> str:
 
 
 def _essentials(profile: LinkProfile) -> list[str]:
+    told = profile.traced()
     words = []
-    if profile.rate_bit_s is not None:
+    if profile.trace is not None:
+        words.append(f"trace {profile.trace.name}")
+    if profile.rate_bit_s is not None and "rate_bit_s" not in told:
         words.append(rate(profile.rate_bit_s))
-    if profile.delay_ns:
+    if profile.delay_ns and "delay_ns" not in told:
         words.append(time(profile.delay_ns))
     lines = [" · ".join(words)] if words else []
     if profile.jitter is not None:
         lines.append(f"jitter {time(profile.jitter.amplitude_ns)}")
-    if not isinstance(profile.loss, NoLoss):
+    if not isinstance(profile.loss, NoLoss) and "loss" not in told:
         lines.append(f"loss {format_field('loss', profile.loss)}")
     more = [name for name in ("reordering", "duplication", "corruption") if getattr(profile, name)]
     lines += [f"{name} {format_field(name, getattr(profile, name))}" for name in more]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from topologies import middlebox, quantity
+from topologies import middlebox, quantity, traces
 from topologies.link_profile import (
     Change,
     DropList,
@@ -27,6 +27,7 @@ from topologies.link_profile import (
     Reordering,
 )
 from topologies.quantity import OutOfRangeError, QuantityError
+from topologies.traces import Trace
 
 
 def parse_loss(text: str) -> Loss:
@@ -139,13 +140,19 @@ FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "duplication": ("duplication", quantity.parse_probability),
     "corruption": ("corruption", quantity.parse_probability),
     "middleboxes": ("middleboxes", middlebox.parse),
+    "trace": ("trace", traces.parse),
 }
 """The word a user writes -> (field of LinkProfile, parser)."""
 
 
 def with_field(profile: LinkProfile, name: str, text: str) -> LinkProfile:
-    """``profile`` with one field set from text. Raises KeyError for an unknown name, ValueError for a bad value."""
+    """``profile`` with one field set from text. Raises KeyError for an unknown name, ValueError for a bad value.
+
+    A trace takes the place of the values that it tells; ``none`` leaves a link that stands still at its means.
+    """
     attribute, parse = FIELDS[name]
+    if attribute == "trace":
+        return profile.with_trace(parse(text))
     return dataclasses.replace(profile, **{attribute: parse(text)})
 
 
@@ -154,7 +161,7 @@ def format_field(name: str, value: Any) -> str:
     percent = quantity.format_probability
     match value:
         case None:
-            return {"rate": "unlimited", "queue": "bdp", "jitter": "0ms", "reordering": "0%"}[name]
+            return {"rate": "unlimited", "queue": "bdp", "jitter": "0ms", "reordering": "0%", "trace": "none"}[name]
         case NoLoss():
             return "none"
         case RandomLoss(chance, correlation):
@@ -177,6 +184,8 @@ def format_field(name: str, value: Any) -> str:
             return percent(value.probability) + gap + (f" {percent(value.correlation)}" if value.correlation else "")
         case QueueLimit(packets=None):
             return quantity.format_size(value.size_bytes or 0)
+        case Trace():
+            return value.text()
         case tuple():
             return middlebox.describe_all(value)
         case QueueLimit():
@@ -189,11 +198,12 @@ def format_field(name: str, value: Any) -> str:
 def describe(profile: LinkProfile) -> str:
     """One line for people: ``"20mbit, 10ms, queue 34packets, loss 2%"``; ``"wire"`` when it does nothing."""
     default = LinkProfile()
+    told = profile.traced()
     parts = []
     for name, (attribute, _) in FIELDS.items():
         value = getattr(profile, attribute)
-        if value != getattr(default, attribute):
-            text = format_field(name, value)
+        if value != getattr(default, attribute) and attribute not in told:
+            text = value.describe() if isinstance(value, Trace) else format_field(name, value)
             parts.append(text if name in ("rate", "delay") else f"{name} {text}")
     return ", ".join(parts) or "wire"
 

@@ -9,14 +9,14 @@ import typer
 
 from testbed.cli import outcome
 
-KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes", "matches")
+KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes", "matches", "traces")
 
 
 def list_names(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}; default: all.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List experiments, topologies, implementations, option policies, middleboxes and what they match.
+    """List experiments, topologies, implementations, option policies, middleboxes, what they match, and traces.
 
     Example: testbed list experiments
     """
@@ -75,6 +75,10 @@ def _entries(kind: str) -> list[dict[str, str]]:
         from topologies.match import meanings
 
         return [{"name": word, "summary": meaning} for word, meaning in meanings().items()]
+    if kind == "traces":
+        from topologies.traces import SHIPPED, load
+
+        return [{"name": name, "summary": text, "trace": load(name).describe()} for name, text in SHIPPED.items()]
     userspace = "yes: simulator; on real links with root"
     return [
         {"name": "linux", "summary": "MPTCP of this kernel (IPPROTO_MPTCP)", "here": _probed("linux")},

@@ -7,8 +7,9 @@
     -> {"command": "report"}              <- {"event": "report", "links": [...], ...}
     -> {"command": "stop"}, or EOF        <- {"event": "report", ..., "final": true} and exit 0
 
-From ``ready`` on the relay forwards, with each link's profile but without its changes, so that addresses resolve and
-the link can be calibrated. ``start`` makes fresh models from the seeds, zeroes the counters, and begins the schedules.
+From ``ready`` on the relay forwards, with each link's profile but without its changes and at the means of its traces,
+so that addresses resolve and the link can be calibrated. ``start`` makes fresh models from the seeds, zeroes the
+counters, and begins the schedules.
 """
 
 from __future__ import annotations

@@ -52,10 +52,12 @@ class LiveLink:
         self.middleboxes: LiveMiddleboxes | None
 
     def renew(self, relay: Relay, epoch_ns: int, with_changes: bool) -> None:
-        """Fresh models and counters from ``epoch_ns`` on."""
+        """Fresh models and counters from ``epoch_ns`` on; without changes, traces stand still at their means."""
         link = self.configuration
         changes = link.changes if with_changes else ()
-        forward, backward = duplex(link.forward, link.backward, changes, link.seed)
+        profiles = (link.forward, link.backward)
+        ahead, back = profiles if with_changes else (profile.untraced() for profile in profiles)
+        forward, backward = duplex(ahead, back, changes, link.seed)
         lists = (link.middleboxes, link.forward.middleboxes, link.backward.middleboxes)
         boxes = self.middleboxes = LiveMiddleboxes(Chain(*lists, link.seed)) if any(lists) else None
         due = (relay.schedule, relay.release_due)

@@ -71,6 +71,8 @@ def inexpressible(profile: LinkProfile, changes: Sequence[Change], features: Qdi
     """Why the qdiscs of this kernel cannot realise the direction; None when they can."""
     if profile.middleboxes:
         return NO_MIDDLEBOXES
+    if profile.trace is not None:
+        return "qdiscs replay no traces"
     stages = list(_stages(profile, changes))
     for stage in stages:
         if isinstance(stage.loss, EveryNth | DropList):
