@@ -11,6 +11,9 @@ from topologies.middlebox.catalog import CATALOG, MIDDLEBOX_KINDS, describe, des
 from topologies.middlebox.flows import Firewall, Nat, RewriteIsn
 from topologies.middlebox.headers import ClampMss, ShrinkWindow
 from topologies.middlebox.options import StripOption
+from topologies.middlebox.payload import Normalise, RewritePayload
+from topologies.middlebox.proxy import ProactiveAck
+from topologies.middlebox.repacketising import Coalesce, Split
 from topologies.middlebox.replay import Replay
 from topologies.middlebox.signals import FilterSignals
 
@@ -18,6 +21,7 @@ __all__ = [
     "CATALOG",
     "MIDDLEBOX_KINDS",
     "ClampMss",
+    "Coalesce",
     "Delay",
     "Drop",
     "Duplicate",
@@ -28,9 +32,13 @@ __all__ = [
     "Middlebox",
     "MiddleboxError",
     "Nat",
+    "Normalise",
+    "ProactiveAck",
     "Replay",
     "RewriteIsn",
+    "RewritePayload",
     "ShrinkWindow",
+    "Split",
     "StripOption",
     "describe",
     "describe_all",

@@ -12,6 +12,9 @@ from topologies.middlebox.base import Middlebox, MiddleboxError
 from topologies.middlebox.flows import Firewall, Nat, RewriteIsn
 from topologies.middlebox.headers import ClampMss, ShrinkWindow
 from topologies.middlebox.options import StripOption
+from topologies.middlebox.payload import Normalise, RewritePayload
+from topologies.middlebox.proxy import ProactiveAck
+from topologies.middlebox.repacketising import Coalesce, Split
 from topologies.middlebox.replay import Replay
 from topologies.middlebox.signals import FilterSignals
 from topologies.words import WordError, Words
@@ -30,6 +33,11 @@ CATALOG: tuple[type[Middlebox], ...] = (
     Firewall,
     ClampMss,
     ShrinkWindow,
+    Split,
+    Coalesce,
+    RewritePayload,
+    ProactiveAck,
+    Normalise,
 )
 """Every middlebox, in the order in which ``testbed list middleboxes`` shows them."""
 
