@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from topologies import middlebox, traces
+from topologies import middlebox, queue_discipline, traces
 from topologies.middlebox import Middlebox
-from topologies.traces import Trace
+from topologies.queue_discipline import QueueDiscipline
+from topologies.traces import Opportunities, Trace
 
 MTU_BYTES = 1500
 ETHERNET_HEADER_BYTES = 14
@@ -160,10 +161,12 @@ class Reordering:
 
 @dataclass(frozen=True, slots=True)
 class QueueLimit:
-    """Drop-tail limit, in packets or in bytes (exactly one of them)."""
+    """What fits into the waiting room, in packets or in bytes (exactly one of them), and what manages it."""
 
     packets: int | None = None
     size_bytes: int | None = None
+    discipline: QueueDiscipline | None = None
+    """None: drop-tail."""
 
     def __post_init__(self) -> None:
         if (self.packets is None) == (self.size_bytes is None):
@@ -205,6 +208,11 @@ class LinkProfile:
                         f"{name} is told by the trace {self.trace.name}: leave it out, or the trace (trace=none)"
                     )
                 object.__setattr__(self, name, mean)
+            if isinstance(self.trace.shape(), Opportunities) and self.queue is not None and self.queue.discipline:
+                raise ProfileError(
+                    f"trace {self.trace.name}: deliveries have a drop-tail queue; {self.queue.discipline.keyword} "
+                    "needs a rate"
+                )
         if self.rate_bit_s is not None:
             _at_least("rate_bit_s", self.rate_bit_s, MINIMUM_RATE_BIT_S)
         _at_least("delay_ns", self.delay_ns, 0)
@@ -316,13 +324,22 @@ def from_dict(data: Mapping[str, Any]) -> LinkProfile:
     """The profile that :func:`to_dict` wrote. Raises ProfileError or TypeError on anything else."""
     values = dict(data)
     values["loss"] = loss_from_dict(values.get("loss") or {"kind": "none"})
-    for name, cls in (("queue", QueueLimit), ("jitter", Jitter), ("reordering", Reordering)):
+    if values.get("queue") is not None:
+        values["queue"] = _queue_from_dict(values["queue"])
+    for name, cls in (("jitter", Jitter), ("reordering", Reordering)):
         if values.get(name) is not None:
             values[name] = cls(**values[name])
     values["middleboxes"] = tuple(middlebox.from_dict(each) for each in values.get("middleboxes", ()))
     if values.get("trace") is not None:
         values["trace"] = traces.from_dict(values["trace"])
     return LinkProfile(**values)
+
+
+def _queue_from_dict(data: Mapping[str, Any]) -> QueueLimit:
+    values = dict(data)
+    if values.get("discipline") is not None:
+        values["discipline"] = queue_discipline.from_dict(values["discipline"])
+    return QueueLimit(**values)
 
 
 def change_from_dict(data: Mapping[str, Any]) -> Change:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from topologies import middlebox, quantity, traces
+from topologies import middlebox, quantity, queue_discipline, traces
 from topologies.link_profile import (
     Change,
     DropList,
@@ -85,17 +85,21 @@ def parse_reordering(text: str) -> Reordering | None:
 
 
 def parse_queue(text: str) -> QueueLimit | None:
-    """``"100packets"``, ``"64KiB"``; ``"bdp"`` asks for one bandwidth-delay product."""
+    """``"100packets"``, ``"64KiB"``, ``"codel 5ms 100ms ecn limit 1000packets"`` (:mod:`queue_discipline`); ``"bdp"``
+    asks for one bandwidth-delay product."""
     if text.strip() == "bdp":
         return None
+    if queue_discipline.is_discipline(text):
+        discipline, packets, size_bytes = queue_discipline.parse(text)
+        return QueueLimit(packets, size_bytes, discipline)
     try:
-        return QueueLimit(packets=quantity.parse_packets(text))
+        return QueueLimit(*queue_discipline.parse_limit(text))
     except QuantityError:
-        pass
-    try:
-        return QueueLimit(size_bytes=quantity.parse_size(text))
-    except QuantityError:
-        raise QuantityError(f"{text!r} is not a queue limit: write '100packets', '64KiB' or 'bdp'") from None
+        known = ", ".join(queue_discipline.DISCIPLINES)
+        raise QuantityError(
+            f"{text!r} is not a queue: write '100packets', '64KiB' or 'bdp', or a discipline ({known}), such as "
+            f"{queue_discipline.CoDel.example!r}"
+        ) from None
 
 
 def parse_rate(text: str) -> int | None:
@@ -182,14 +186,15 @@ def format_field(name: str, value: Any) -> str:
         case Reordering():
             gap = f" gap {value.gap}" if value.gap > 1 or value.correlation else ""
             return percent(value.probability) + gap + (f" {percent(value.correlation)}" if value.correlation else "")
-        case QueueLimit(packets=None):
-            return quantity.format_size(value.size_bytes or 0)
+        case QueueLimit():
+            limit = (
+                f"{value.packets}packets" if value.packets is not None else quantity.format_size(value.size_bytes or 0)
+            )
+            return limit if value.discipline is None else f"{value.discipline.text()} limit {limit}"
         case Trace():
             return value.text()
         case tuple():
             return middlebox.describe_all(value)
-        case QueueLimit():
-            return f"{value.packets}packets"
         case _:
             formatter = {"rate": quantity.format_rate, "delay": quantity.format_time}.get(name, percent)
             return formatter(value)

@@ -114,6 +114,9 @@ class LiveDirection:
             else:
                 self._schedule_special(outcome, frame)
 
+    def line_is_free(self, now_ns: int) -> None:
+        """What was scheduled without a frame is due. Only a managed queue schedules such."""
+
     def released(self, packets: int, wire_bytes: int, busy_since_ns: int, due_ns: int, at_ns: int) -> None:
         """A scheduled frame was handed to the sink at ``at_ns``."""
         if packets:
@@ -132,12 +135,17 @@ class LiveDirection:
             arrived_bytes=counters.arrived_bytes,
             delivered_packets=self.released_packets,
             delivered_bytes=self.released_bytes,
-            in_flight_packets=counters.delivered_packets - self.released_packets - self.send_errors,
+            in_flight_packets=counters.arrived_packets
+            + counters.duplicated
+            - counters.dropped()
+            - self.released_packets
+            - self.send_errors,
             dropped_loss=counters.dropped_loss,
             dropped_overflow=counters.dropped_overflow,
             dropped_outage=counters.dropped_outage,
             dropped_middlebox=0 if self.middleboxes is None else self.middleboxes.dropped(self.way),
             changed_middlebox=0 if self.middleboxes is None else self.middleboxes.changed(self.way),
+            marked_ce=counters.marked_ce,
             duplicated=counters.duplicated,
             corrupted=counters.corrupted,
             reordered=counters.reordered,

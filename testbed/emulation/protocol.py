@@ -9,7 +9,7 @@
 
 From ``ready`` on the relay forwards, with each link's profile but without its changes and at the means of its traces,
 so that addresses resolve and the link can be calibrated. ``start`` makes fresh models from the seeds, zeroes the
-counters, and begins the schedules.
+counters, and begins the schedules; until then queues are drop-tail.
 """
 
 from __future__ import annotations
@@ -170,6 +170,8 @@ class DirectionReport:
     """Dropped by a middlebox before the link model: not among the arrivals."""
     changed_middlebox: int
     """In whose place another packet left a middlebox."""
+    marked_ce: int
+    """Marked by the queue's discipline (RFC 3168)."""
     duplicated: int
     corrupted: int
     reordered: int

@@ -10,6 +10,7 @@ frame of each turn is stamped, and the next ones for as long as the stamps are o
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import os
 import select
@@ -17,12 +18,15 @@ import time
 from collections.abc import Sequence
 
 from testbed.emulation.live_direction import LiveDirection
+from testbed.emulation.live_queue import live_direction
 from testbed.emulation.middleboxes import LiveMiddleboxes
 from testbed.emulation.packet_socket import LARGEST_FRAME_BYTES, VNET_BYTES, PacketSocket
 from testbed.emulation.protocol import AppliedChange, LinkConfiguration, LinkReport, Report
-from testbed.net.link import duplex
+from testbed.net.chance import derive_seed
+from testbed.net.managed_direction import direction_of
 from testbed.net.middlebox import BACKWARD, FORWARD, Chain
-from testbed.net.schedule import NEVER_NS
+from testbed.net.schedule import NEVER_NS, changes_for
+from topologies.link_profile import LinkProfile
 from topologies.link_text import describe_change
 
 SHORTEST_FRAME_BYTES = VNET_BYTES + 14
@@ -36,6 +40,15 @@ READS_PER_TURN = 32
 """Frames read from one socket before due releases are looked at again."""
 
 _monotonic_ns = time.monotonic_ns
+
+
+def at_rest(profile: LinkProfile) -> LinkProfile:
+    """What holds before the start: traces stand still at their means, and queues are drop-tail, since a discipline
+    drops what is sent to measure the line."""
+    still = profile.untraced()
+    if still.queue is None or still.queue.discipline is None:
+        return still
+    return dataclasses.replace(still, queue=dataclasses.replace(still.queue, discipline=None))
 
 
 class LiveLink:
@@ -52,17 +65,18 @@ class LiveLink:
         self.middleboxes: LiveMiddleboxes | None
 
     def renew(self, relay: Relay, epoch_ns: int, with_changes: bool) -> None:
-        """Fresh models and counters from ``epoch_ns`` on; without changes, traces stand still at their means."""
+        """Fresh models and counters from ``epoch_ns`` on; without changes, the links are :func:`at_rest`."""
         link = self.configuration
         changes = link.changes if with_changes else ()
         profiles = (link.forward, link.backward)
-        ahead, back = profiles if with_changes else (profile.untraced() for profile in profiles)
-        forward, backward = duplex(ahead, back, changes, link.seed)
+        ahead, back = profiles if with_changes else (at_rest(profile) for profile in profiles)
+        forward = direction_of(ahead, changes_for("forward", changes), derive_seed(link.seed, "forward"))
+        backward = direction_of(back, changes_for("backward", changes), derive_seed(link.seed, "backward"))
         lists = (link.middleboxes, link.forward.middleboxes, link.backward.middleboxes)
         boxes = self.middleboxes = LiveMiddleboxes(Chain(*lists, link.seed)) if any(lists) else None
         due = (relay.schedule, relay.release_due)
-        self.forward = LiveDirection(forward, self.a, self.b, epoch_ns, *due, FORWARD, boxes)
-        self.backward = LiveDirection(backward, self.b, self.a, epoch_ns, *due, BACKWARD, boxes)
+        self.forward = live_direction(forward, self.a, self.b, epoch_ns, *due, FORWARD, boxes)
+        self.backward = live_direction(backward, self.b, self.a, epoch_ns, *due, BACKWARD, boxes)
         if boxes is not None:
             boxes.lead_to(self.forward, self.backward)
         for port in (self.a, self.b):
@@ -139,7 +153,8 @@ class Relay:
     def schedule(
         self, due_ns: int, direction: LiveDirection, frame: bytes, packets: int, wire_bytes: int, busy_since_ns: int
     ) -> None:
-        """Release ``frame`` at ``due_ns``; frames due at the same time keep their order."""
+        """Release ``frame`` at ``due_ns``; frames due at the same time keep their order. Without a frame, the direction
+        is told at that time that its line is free."""
         self._sequence += 1
         heapq.heappush(self._heap, (due_ns, self._sequence, direction, frame, packets, wire_bytes, busy_since_ns))
 
@@ -151,6 +166,9 @@ class Relay:
             if heap[0][0] > now_ns:
                 return
             due_ns, _, direction, frame, packets, wire_bytes, busy_since_ns = heapq.heappop(heap)
+            if not frame:
+                direction.line_is_free(now_ns)
+                continue
             try:
                 direction.sink.send(frame)
             except OSError:

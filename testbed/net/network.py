@@ -16,12 +16,16 @@ from testbed.net.chance import derive_seed
 from testbed.net.damage import damaged
 from testbed.net.forwarding import ForwardingTable
 from testbed.net.gate import Gate
-from testbed.net.link import Delivery, Drop, LinkDirection
+from testbed.net.link import Delivery, Drop
+from testbed.net.managed_direction import ManagedDirection, direction_of
 from testbed.net.middlebox import BACKWARD, FORWARD, Chain
+from testbed.net.middlebox.segments import changed
+from testbed.net.queue_server import QueueServer
+from testbed.net.queues import Waiting
 from testbed.net.schedule import NEVER_NS, changes_for
 from testbed.net.simulator import Event, Simulator
 from testbed.wire.options import NOP, Option
-from testbed.wire.segment import CWR, FIN, PSH, Segment
+from testbed.wire.segment import CWR, ECN_CE, FIN, PSH, Segment
 from topologies.link_profile import ETHERNET_HEADER_BYTES, Change, LinkProfile
 from topologies.middlebox import Middlebox
 
@@ -51,7 +55,7 @@ class Endpoint(Protocol):
 class Link:
     """One direction of a link."""
 
-    __slots__ = ("direction", "gate", "is_wire", "name", "to", "way", "ways")
+    __slots__ = ("direction", "gate", "is_wire", "name", "queue", "to", "way", "ways")
 
     def __init__(
         self, name: str, way: int, to: str, profile: LinkProfile, changes: Sequence[Change], seed: int
@@ -61,16 +65,18 @@ class Link:
         """FORWARD or BACKWARD."""
         self.to = to
         """The node at its end."""
-        self.direction = LinkDirection(profile, changes, seed)
+        self.direction = direction_of(profile, changes, seed)
         self.gate: Gate | None = None
         """The link's middleboxes."""
+        self.queue: QueueServer | None = None
+        """What serves its managed queue."""
         self.is_wire = profile.is_wire() and not changes
         self.ways: dict[tuple[bytes, bytes], Way | None] = {}
-        """Ways that begin with it, behind its middleboxes."""
+        """Ways that begin with it, behind its middleboxes and before its managed queue."""
 
 
 class Way:
-    """What a packet of one pair of addresses meets, up to a host or to the middleboxes of a link."""
+    """What a packet of one pair of addresses meets, up to a host, or to the middleboxes or managed queue of a link."""
 
     __slots__ = ("arrival", "departure", "end", "header_octets", "hops", "host", "links", "next")
 
@@ -90,9 +96,9 @@ class Way:
         self.end = end
         """What happens at the end of them."""
         self.host = host
-        """At the end; None when that is at middleboxes."""
+        """At the end; None when that is at a link."""
         self.next = next_link
-        """The link whose middleboxes are at the end."""
+        """The link whose middleboxes or managed queue are at the end."""
         self.header_octets = header_octets
         self.departure = departure
         """Link over which it leaves the sending host: the interface there."""
@@ -238,10 +244,13 @@ class Network:
         if middleboxes or forward.middleboxes or backward.middleboxes:
             chain = Chain(middleboxes, forward.middleboxes, backward.middleboxes, seed)
             to_b.gate = to_a.gate = Gate(self.simulator, chain, Exits(self, to_b, to_a).leave)
+        for link in (to_b, to_a):
+            if isinstance(link.direction, ManagedDirection) and not link.is_wire:
+                link.queue = QueueServer(self.simulator, link.direction, self._leave_queue)
 
     def way(self, start: str, source: bytes, destination: bytes) -> Way | None:
-        """From a host to the owner of an address, or to the first middleboxes; None when the tables lead nowhere, or to
-        another host."""
+        """From a host to the owner of an address, or to the first link with middleboxes or a managed queue; None when
+        the tables lead nowhere, or to another host."""
         return self._way([], start, source, destination)
 
     def reaches(self, start: str, source: bytes, destination: bytes) -> bool:
@@ -261,7 +270,10 @@ class Network:
                 self.unroutable += 1
                 return
             link.ways[key] = way
-        self.cross(segment, way, 0)
+        if link.queue is None:
+            self.cross(segment, way, 0)
+        else:
+            link.queue.arrives(segment, way, self._octets(segment, way))
 
     def _way(self, begun: list[Link], start: str, source: bytes, destination: bytes) -> Way | None:
         """On from ``start``, after the links of ``begun``."""
@@ -276,7 +288,7 @@ class Network:
                 return None
             link = self.links[name, node]
             departure = departure or name
-            if link.gate is not None:
+            if link.gate is not None or link.queue is not None:
                 return self._made_way(begun, links, None, link, destination, departure)
             links.append(link)
             node = link.to
@@ -297,10 +309,13 @@ class Network:
         return Way(shaping, end, host, next_link, header, departure, links[-1].name if links else "")
 
     def _pass_gate(self, segment: Segment, way: Way) -> None:
-        """The packet has come to middleboxes."""
+        """The packet has come to middleboxes, or to a managed queue."""
         link = way.next
-        assert link is not None and link.gate is not None
-        link.gate.arrives(segment, link.way)
+        assert link is not None
+        if link.gate is not None:
+            link.gate.arrives(segment, link.way)
+        else:
+            self.enter(segment, link)
 
     def cross(self, segment: Segment, way: Way, index: int) -> None:
         """The packet enters the ``index``-th link of its way."""
@@ -322,6 +337,24 @@ class Network:
         elif not isinstance(outcome, Drop):
             for delivery in outcome:
                 self._deliver_special(segment, way, index, delivery)
+
+    def _octets(self, segment: Segment, way: Way) -> int:
+        """Of the frame."""
+        octets = way.header_octets + len(segment.payload)
+        for option in segment.options:
+            octets += 1 if option is NOP else option.size
+        return octets
+
+    def _leave_queue(self, segment: Segment, way: Way, item: Waiting) -> None:
+        """A packet left the managed queue of the first link of its way."""
+        if item.is_marked and segment.ecn != ECN_CE:
+            segment = changed(segment, ecn=ECN_CE)
+        if item.corrupt_at is None and way.hops == 1:
+            self.simulator.post(item.release_ns, way.end, (segment, way))
+        else:
+            self._deliver_special(
+                segment, way, 0, Delivery(item.release_ns, item.corrupt_at, item.reordered, item.is_copy)
+            )
 
     def _deliver_special(self, segment: Segment, way: Way, index: int, delivery: Delivery) -> None:
         """One of several, or a damaged one: a receiver drops that, whose checksum is wrong (RFC 9293 section 3.1)."""

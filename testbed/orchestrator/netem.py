@@ -73,6 +73,8 @@ def inexpressible(profile: LinkProfile, changes: Sequence[Change], features: Qdi
         return NO_MIDDLEBOXES
     if profile.trace is not None:
         return "qdiscs replay no traces"
+    if profile.queue is not None and profile.queue.discipline is not None:
+        return f"the queue discipline {profile.queue.discipline.keyword} is the relay's"
     stages = list(_stages(profile, changes))
     for stage in stages:
         if isinstance(stage.loss, EveryNth | DropList):

@@ -1,0 +1,303 @@
+"""Each queue discipline against a plain transcription of its paper or RFC, for any arrivals and departures; and the
+seam that carries them, against the model that decides at the arrival."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_link_model_properties import arrivals, changes, profiles, seeds
+
+from testbed.net.link import Delivery, Drop, LinkDirection
+from testbed.net.managed_direction import ManagedDirection
+from testbed.net.queues import Queue, Waiting
+from testbed.net.queues.codel import CoDelQueue
+from testbed.net.queues.fq_codel import FqCoDelQueue
+from testbed.net.schedule import NEVER_NS
+from topologies.link_profile import Change, LinkProfile, QueueLimit
+from topologies.queue_discipline import CoDel, FqCoDel
+
+MS = 10**6
+MTU = 1514
+examples = settings(deadline=None, max_examples=80)
+
+
+@dataclass
+class Packet:
+    """What an oracle knows of a packet."""
+
+    number: int
+    size: int
+    stamp: int
+    capable: bool
+    flow: bytes
+    marked: bool = False
+
+
+@dataclass
+class Fifo:
+    """An oracle's queue."""
+
+    packets: list[Packet] = field(default_factory=list)
+
+    def size(self) -> int:
+        return sum(packet.size for packet in self.packets)
+
+
+# Arrivals in bursts and pauses, departures as of a line that is sometimes slow: (is an arrival, ns since the last step,
+# size, ECN-capable, flow).
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([True, True, True, False]),
+        st.one_of(st.integers(0, 300_000), st.integers(0, 30 * MS)),
+        st.sampled_from([64, 600, 1514]),
+        st.booleans(),
+        st.sampled_from([b"a", b"b", b"c", b"d"]),
+    ),
+    min_size=1,
+    max_size=400,
+)
+queue_limits = st.one_of(
+    st.builds(QueueLimit, packets=st.integers(1, 60)), st.builds(QueueLimit, size_bytes=st.integers(1514, 50_000))
+)
+Result = list[tuple[int, bool] | None]
+
+
+def fits(limit: QueueLimit, packets: int, octets: int) -> bool:
+    return packets <= (limit.packets or math.inf) and octets <= (limit.size_bytes or math.inf)
+
+
+def walk(queue: Queue, moves: Sequence[tuple[bool, int, int, bool, bytes]]) -> Result:
+    """What leaves ``queue`` at each departure: (number of the packet, marked)."""
+    left: Result = []
+    now = came = 0
+    for is_arrival, gap, size, capable, flow in moves:
+        now += gap
+        if is_arrival:
+            queue.enqueue(Waiting(came, size, now, capable, flow), now)
+            came += 1
+        else:
+            item = queue.dequeue(now)
+            left.append(None if item is None else (item.packet, item.is_marked))
+    waiting = came - queue.dropped - sum(item is not None for item in left)
+    assert waiting == queue.waiting_packets
+    while (item := queue.dequeue(now)) is not None:
+        left.append((item.packet, item.is_marked))
+    assert (queue.waiting_packets, queue.waiting_bytes) == (0, 0)
+    assert queue.marked == sum(item is not None and item[1] for item in left)
+    return left
+
+
+class CodelOracle:
+    """RFC 8289 section 5, word for word, over a list; ECN as section 4 of the Linux implementation it names."""
+
+    def __init__(self, queue: Fifo, target: int, interval: int, ecn: bool) -> None:
+        self.queue, self.target, self.interval, self.ecn = queue, target, interval, ecn
+        self.first_above_time = self.drop_next = self.count = self.lastcount = 0
+        self.dropping = False
+
+    def control_law(self, t: int, count: int) -> int:
+        return t + math.isqrt(self.interval**2 // count)
+
+    def dodequeue(self, now: int) -> tuple[Packet | None, bool]:
+        if not self.queue.packets:
+            self.first_above_time = 0
+            return None, False
+        packet = self.queue.packets.pop(0)
+        ok_to_drop = False
+        if now - packet.stamp < self.target or self.queue.size() <= MTU:
+            self.first_above_time = 0
+        elif self.first_above_time == 0:
+            self.first_above_time = now + self.interval
+        elif now >= self.first_above_time:
+            ok_to_drop = True
+        return packet, ok_to_drop
+
+    def mark(self, packet: Packet) -> bool:
+        packet.marked = packet.marked or (self.ecn and packet.capable)
+        return self.ecn and packet.capable
+
+    def dequeue(self, now: int) -> Packet | None:
+        packet, ok_to_drop = self.dodequeue(now)
+        if packet is None:
+            self.dropping = False
+            return None
+        if self.dropping:
+            if not ok_to_drop:
+                self.dropping = False
+            while packet is not None and self.dropping and now >= self.drop_next:
+                self.count += 1
+                if self.mark(packet):
+                    self.drop_next = self.control_law(self.drop_next, self.count)
+                    return packet
+                packet, ok_to_drop = self.dodequeue(now)
+                if not ok_to_drop:
+                    self.dropping = False
+                else:
+                    self.drop_next = self.control_law(self.drop_next, self.count)
+        elif ok_to_drop:
+            if not self.mark(packet):
+                packet, ok_to_drop = self.dodequeue(now)
+            self.dropping = True
+            delta = self.count - self.lastcount
+            self.count = 1
+            if delta > 1 and now - self.drop_next < 16 * self.interval:
+                self.count = delta
+            self.drop_next = self.control_law(now, self.count)
+            self.lastcount = self.count
+        return packet
+
+
+codels = st.builds(CoDel, st.integers(1, 10 * MS), st.integers(1, 50 * MS), st.booleans())
+
+
+@examples
+@given(codels, queue_limits, steps)
+def test_codel_drops_and_marks_what_the_rfcs_pseudocode_does(
+    discipline: CoDel, limit: QueueLimit, moves: list[tuple[bool, int, int, bool, bytes]]
+) -> None:
+    fifo = Fifo()
+    oracle = CodelOracle(fifo, discipline.target_ns, discipline.interval_ns, discipline.ecn)
+    expected: Result = []
+    now = came = 0
+    for is_arrival, gap, size, capable, flow in moves:
+        now += gap
+        if is_arrival:
+            if fits(limit, len(fifo.packets) + 1, fifo.size() + size):
+                fifo.packets.append(Packet(came, size, now, capable, flow))
+            came += 1
+        else:
+            packet = oracle.dequeue(now)
+            expected.append(None if packet is None else (packet.number, packet.marked))
+    while (packet := oracle.dequeue(now)) is not None:
+        expected.append((packet.number, packet.marked))
+    assert walk(CoDelQueue(limit, discipline), moves) == expected
+
+
+class FqOracle:
+    """RFC 8290 section 4, over lists."""
+
+    def __init__(self, limit: QueueLimit, discipline: FqCoDel, bucket: dict[bytes, int]) -> None:
+        self.limit, self.quantum, self.bucket = limit, discipline.quantum_bytes, bucket
+        self.queues = {
+            number: CodelOracle(Fifo(), discipline.target_ns, discipline.interval_ns, discipline.ecn)
+            for number in dict.fromkeys(bucket.values())
+        }
+        self.credits = dict.fromkeys(self.queues, 0)
+        self.new: list[int] = []
+        self.old: list[int] = []
+        self.seen: list[int] = []
+
+    def enqueue(self, packet: Packet) -> None:
+        number = self.bucket[packet.flow]
+        if number not in self.seen:
+            self.seen.append(number)
+        self.queues[number].queue.packets.append(packet)
+        if number not in self.new + self.old:
+            self.new.append(number)
+            self.credits[number] = self.quantum
+        fifos = {each: self.queues[each].queue for each in self.seen}
+        while not fits(
+            self.limit, sum(len(each.packets) for each in fifos.values()), sum(map(Fifo.size, fifos.values()))
+        ):
+            longest = max(self.seen, key=lambda each: fifos[each].size())
+            del fifos[longest].packets[: max(1, min(64, len(fifos[longest].packets) // 2))]
+
+    def dequeue(self, now: int) -> Packet | None:
+        while self.new or self.old:
+            from_new = bool(self.new)
+            number = (self.new or self.old).pop(0)
+            if self.credits[number] <= 0:
+                self.credits[number] += self.quantum
+                self.old.append(number)
+                continue
+            packet = self.queues[number].dequeue(now)
+            if packet is None:
+                if from_new:
+                    self.old.append(number)
+                continue
+            self.credits[number] -= packet.size
+            (self.new if from_new else self.old).insert(0, number)
+            return packet
+        return None
+
+
+fq_codels = st.builds(
+    FqCoDel,
+    st.integers(1, 10 * MS),
+    st.integers(1, 50 * MS),
+    st.sampled_from([1, 2, 1024]),
+    st.sampled_from([300, 1514, 6000]),
+    st.booleans(),
+)
+
+
+@examples
+@given(fq_codels, queue_limits, steps, seeds)
+def test_fq_codel_serves_drops_and_marks_what_the_rfc_describes(
+    discipline: FqCoDel, limit: QueueLimit, moves: list[tuple[bool, int, int, bool, bytes]], seed: int
+) -> None:
+    queue = FqCoDelQueue(limit, discipline, seed)
+    oracle = FqOracle(limit, discipline, {flow: queue.bucket(flow) for flow in (b"a", b"b", b"c", b"d")})
+    expected: Result = []
+    now = came = 0
+    for is_arrival, gap, size, capable, flow in moves:
+        now += gap
+        if is_arrival:
+            oracle.enqueue(Packet(came, size, now, capable, flow))
+            came += 1
+        else:
+            packet = oracle.dequeue(now)
+            expected.append(None if packet is None else (packet.number, packet.marked))
+    while (packet := oracle.dequeue(now)) is not None:
+        expected.append((packet.number, packet.marked))
+    assert walk(queue, moves) == expected
+
+
+# --- the seam ---
+
+
+def tail_drop(profile: LinkProfile, steps: Sequence[Change], seed: int) -> ManagedDirection:
+    """A managed direction whose queue drops from the tail, as the plain model's does."""
+    direction = ManagedDirection(profile, steps, seed)
+    assert type(direction.queue) is Queue
+    return direction
+
+
+def deliver(direction: ManagedDirection, packets: Sequence[tuple[int, int]], prompt: bool) -> dict[int, list[Delivery]]:
+    """Number of the packet -> what came out of it; ``prompt``: served at each due time, else at arrivals only."""
+    came: list[Waiting] = []
+    for number, (size, now) in enumerate(packets):
+        while prompt and (due := direction.next_timeout()) <= now:
+            came += direction.handle_timeout(due)
+        came += direction.arrives_managed(number, size, False, b"", now)
+    while (due := direction.next_timeout()) != NEVER_NS:
+        came += direction.handle_timeout(due)
+    found: dict[int, list[Delivery]] = {}
+    for item in came:
+        found.setdefault(item.packet, []).append(
+            Delivery(item.release_ns, item.corrupt_at, item.reordered, item.is_copy)
+        )
+    return found
+
+
+@examples
+@given(profiles, changes, seeds, arrivals, st.booleans())
+def test_a_managed_queue_that_drops_from_the_tail_does_what_the_plain_model_does(
+    profile: LinkProfile, steps: list[Change], seed: int, packets: list[tuple[int, int]], prompt: bool
+) -> None:
+    plain, managed = LinkDirection(profile, steps, seed), tail_drop(profile, steps, seed)
+    expected: dict[int, list[Delivery]] = {}
+    for number, (size, now) in enumerate(packets):
+        outcome = plain.arrives(size, now)
+        if isinstance(outcome, int):
+            expected[number] = [Delivery(outcome)]
+        elif not isinstance(outcome, Drop):
+            expected[number] = list(outcome)
+    assert deliver(managed, packets, prompt) == expected
+    assert managed.counters == plain.counters
+    assert managed.line.free_ns == plain.line.free_ns
+    assert managed.line.busy_since_ns == plain.line.busy_since_ns
