@@ -250,6 +250,20 @@ def test_one_that_never_answered_is_remembered_for_four_minutes() -> None:
         assert (through(chain, back(SYN | ACK, to=out.source), BACKWARD, silence) is not None) is remembered
 
 
+def test_a_handshake_without_its_third_ack_is_remembered_for_four_minutes() -> None:
+    for silence, remembered in ((4 * MINUTE, True), (4 * MINUTE + 1, False)):
+        chain = Chain(parse("nat"), seed=3)
+        outer = mapped(chain)
+        assert (mapped(chain, silence, SYN) == outer) is remembered
+
+
+def test_a_connection_that_one_side_has_closed_is_not_yet_closing() -> None:
+    chain = Chain(parse("nat"), seed=3)
+    outer = mapped(chain)
+    assert through(chain, segment(ACK | FIN)) is not None
+    assert mapped(chain, 120 * MINUTE, ACK) == outer
+
+
 def test_a_new_connection_of_the_same_ends_is_no_longer_closing() -> None:
     chain = Chain(parse("nat"), seed=3)
     outer = mapped(chain, 0, SYN)
@@ -358,6 +372,16 @@ def test_a_firewall_that_restarts_knows_nobody() -> None:
     assert through(chain, segment(ACK), now=2 * SECOND) is None
     assert through(chain, segment(SYN), now=2 * SECOND) is not None
     assert through(chain, segment(ACK), now=3 * SECOND) is not None
+
+
+def test_a_firewall_remembers_a_new_connection_of_the_same_ends_as_long_as_any() -> None:
+    for new, remembered in ((SYN, True), (ACK, False)):
+        chain = Chain(parse("firewall"))
+        for flags in (SYN, ACK, ACK | FIN, new, ACK):
+            assert through(chain, segment(flags)) is not None
+            if flags != SYN:
+                assert through(chain, back(flags), BACKWARD) is not None
+        assert (through(chain, segment(ACK), now=5 * MINUTE) is not None) is remembered
 
 
 def test_a_firewall_forgets_who_is_silent_and_who_never_answered() -> None:

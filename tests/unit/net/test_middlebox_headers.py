@@ -30,6 +30,8 @@ DSS = Dss(data_ack=7)
 STAMPS = (NOP, NOP, Timestamps(1, 2))
 INSIDE, OUTSIDE = (AddAddr(2, bytes([net, 0, 3, 1]), hmac=bytes(8)) for net in (10, 192))
 INSIDE_6 = AddAddr(2, bytes([0xFD]) + bytes(15), hmac=bytes(8))
+ALIKE_6 = AddAddr(2, bytes([10]) + bytes(15), hmac=bytes(8))
+"""Begins with the octets of 10.0.0.0."""
 ECHO = AddAddr(2, bytes([10, 0, 3, 1]))
 
 
@@ -59,7 +61,7 @@ def counts(chain: Chain, way: int = FORWARD) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("text", "filtered"),
     [
-        ("filter add_addr", (INSIDE, OUTSIDE, INSIDE_6, ECHO)),
+        ("filter add_addr", (INSIDE, OUTSIDE, INSIDE_6, ALIKE_6, ECHO)),
         ("filter add_addr of 10.0.0.0/8", (INSIDE, ECHO)),
         ("filter add_addr of fd00::/8", (INSIDE_6,)),
         ("filter add_addr.echo", (ECHO,)),
@@ -73,6 +75,7 @@ def test_a_signal_is_taken_out_of_what_carries_more_and_dropped_alone(text: str,
         INSIDE,
         OUTSIDE,
         INSIDE_6,
+        ALIKE_6,
         ECHO,
         MpFail(1),
         MpTcprst(1),
@@ -169,15 +172,24 @@ def test_l3_a_window_is_lowered_to_octets_by_the_scale_of_its_sender(
         assert counts(chain, way) == {"seen": 3, "matched": 3, "changed": 2}
 
 
-def test_without_the_handshake_and_of_a_reset_no_window_is_known() -> None:
+def test_without_the_handshake_no_window_is_known() -> None:
     chain = Chain(parse("shrink-window 8kB"))
     packet = segment(ACK, window=60000)
     assert through(chain, packet) is packet
     assert through(chain, segment(SYN, window=1)) is not None
     assert through(chain, packet) is packet, "the other end has not told whether it scales"
+    assert counts(chain) == {"seen": 3, "matched": 1}
+
+
+def test_a_scale_of_more_than_14_counts_as_14_and_the_window_of_a_reset_as_nothing() -> None:
+    chain = Chain(parse("shrink-window 64KiB"))
+    through(chain, segment(SYN, (NOP, WindowScale(15))))
+    through(chain, segment(SYN | ACK, (NOP, WindowScale(0)), way=BACKWARD))
+    out = through(chain, segment(ACK, window=60000))
+    assert out is not None
+    assert out.window == 4
     reset = segment(RST, window=60000)
     assert through(chain, reset) is reset
-    assert counts(chain) == {"seen": 4, "matched": 1}
 
 
 def test_a_syn_that_comes_again_late_changes_nothing() -> None:
