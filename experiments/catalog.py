@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Callable, Mapping
 
 from experiments.aggregation import aggregation
+from experiments.fallback_integrity import fallback_integrity
 from experiments.handover import handover
 from experiments.loss_sweep import loss_sweep
+from experiments.middleboxes import middleboxes
 from experiments.option_policies import option_policies
 from experiments.quickstart import quickstart
 from experiments.reordering import reordering
@@ -24,6 +26,8 @@ EXPERIMENTS: Mapping[str, Callable[[], Experiment]] = {
     "shared_bottleneck": shared_bottleneck,
     "simult_flows": simult_flows,
     "option_policies": option_policies,
+    "middleboxes": middleboxes,
+    "fallback_integrity": fallback_integrity,
 }
 
 

@@ -57,6 +57,7 @@ def only_variants(experiment: Experiment, names: Sequence[str]) -> Experiment:
         experiment,
         variants=tuple(variant for variant in experiment.variants if variant.name in names),
         expectations=tuple(item for item in experiment.expectations if {item.variant, *item.relative_to} <= set(names)),
+        grid=experiment.grid.only(names) if experiment.grid is not None else None,
     )
 
 
@@ -130,7 +131,7 @@ def _unknown(experiment: Experiment, key: str) -> str:
 
 
 def _experiment_keys(experiment: Experiment) -> Iterator[_Key]:
-    yield from _field_keys(experiment, "", skip=("name", "question", "variants", "expectations"))
+    yield from _field_keys(experiment, "", skip=("name", "question", "variants", "expectations", "grid"))
 
 
 def _variant_keys(variant: Variant) -> Iterator[_Key]:

@@ -285,7 +285,7 @@ def tables_of(
         tables["flows"].append(trial_rows.flow_row(number, topology, flow, client, server))
         tables["subflows"] += trial_rows.subflow_rows(number, topology, flow, [server, client])
         tables["distributions"] += trial_rows.distribution_rows(number, flow.name, [server, client])
-        problems += _problems(variant, flow, client, server)
+        problems += _problems(experiment, variant, flow, client, server)
     for host, stack in simulation.stacks.items():
         for counter, value in stack.stack.counters.as_dict().items():
             tables["counters"].append({"trial": number, "host": host, "counter": counter, "before": 0, "after": value})
@@ -295,14 +295,17 @@ def tables_of(
     return tables, problems
 
 
-def _problems(variant: Variant, flow: Flow, client: FlowResult, server: FlowResult) -> list[str]:
+def _problems(
+    experiment: Experiment, variant: Variant, flow: Flow, client: FlowResult, server: FlowResult
+) -> list[str]:
     problems = []
+    kinds = planning.invalidating_errors(experiment)
     for result in (client, server):
         if result.error_kind == "unsupported":
             raise Unsupported(f"{flow.name}.{result.role}: {result.error}")
-        if result.error_kind in ("connect", "configuration", "stopped"):
+        if result.error_kind in kinds:
             problems.append(f"{flow.name}.{result.role}: {result.error}")
-    expected = planning.expected_subflows(variant)
+    expected = planning.expected_subflows(variant) if experiment.grid is None else None
     if expected is not None and flow is variant.flows[0]:
         problems += subflow_problems(flow, client, server, expected)
     return problems

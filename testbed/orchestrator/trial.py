@@ -381,12 +381,13 @@ class _Carrying:
             self._note(KERNEL_LEDGER, f"{kernel.unassigned} segments of no flow are left out")
 
     def _judge_results(self, flow: Flow, client: FlowResult, server: FlowResult) -> None:
+        kinds = planning.invalidating_errors(self.experiment)
         for result in (client, server):
             if result.error_kind == "unsupported":
                 raise Unsupported(f"{flow.name}.{result.role}: {result.error}")
-            if result.error_kind in ("connect", "program", "configuration", "stopped"):
+            if result.error_kind in kinds:
                 self.observed.problems.append(f"{flow.name}.{result.role}: {result.error}")
-        expected = planning.expected_subflows(self.variant)
+        expected = planning.expected_subflows(self.variant) if self.experiment.grid is None else None
         if expected is not None and flow is self.variant.flows[0]:
             self.observed.problems += subflow_problems(flow, client, server, expected)
 

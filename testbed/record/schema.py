@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 ColumnType = Literal["int64", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float."""
@@ -141,6 +141,18 @@ FLOWS = Table(
             "integrity",
             "Whether both ends hashed the same bytes (SHA-256).",
             choices=("ok", "mismatch", "unchecked"),
+        ),
+        _count(
+            "first_wrong_upload",
+            "bytes",
+            "Offset of the first byte that the server read and that is not what the client sent; null: none.",
+            nullable=True,
+        ),
+        _count(
+            "first_wrong_download",
+            "bytes",
+            "Offset of the first byte that the client read and that is not what the server sent; null: none.",
+            nullable=True,
         ),
         _time("connect_time_ns", "From connect() to the established connection, at the client."),
         _time("first_byte_ns", "First application byte at the receiver, since the start of the traffic."),

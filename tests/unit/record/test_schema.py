@@ -110,7 +110,15 @@ def test_a_run_of_version_5_has_no_table_of_middleboxes_and_all_else() -> None:
     for name, table in TABLES.items():
         if name != "middleboxes":
             old = pa.table({column.name: pa.nulls(1) for column in table.columns})
-            assert migrate_table(name, old, 5) is old
+            assert migrate_table(name, old, 5, target=6) is old
+
+
+def test_a_run_of_version_6_does_not_tell_the_first_wrong_byte() -> None:
+    new = ["first_wrong_upload", "first_wrong_download"]
+    names = [column.name for column in TABLES["flows"].columns if column.name not in new]
+    read = migrate_table("flows", pa.table({name: pa.array([1, 2]) for name in names}), 6)
+    assert read.column_names == [column.name for column in TABLES["flows"].columns]
+    assert all(read[name].to_pylist() == [None, None] for name in new)
 
 
 def test_a_chain_of_migrations_leads_forward() -> None:
