@@ -102,11 +102,11 @@ class Line:
         work = size_bytes * _BIT_NS_PER_BYTE + self._carry
         at_ns, rate = begin_ns, self._rates.value
         for step_ns, next_rate in self._rates.ahead():
-            if rate is None or (rate and at_ns + work // rate < step_ns):
+            if work == 0 or rate is None or (rate and at_ns + work // rate < step_ns):
                 break
             work -= (step_ns - at_ns) * rate
             at_ns, rate = step_ns, next_rate
-        if rate is None:
+        if work == 0 or rate is None:  # all of it was sent by the end of a step
             self._carry, self.free_ns = 0, at_ns
         else:
             sent_ns, self._carry = divmod(work, rate)

@@ -21,6 +21,7 @@ from topologies.traces.problem import TraceError
 COLUMNS = ("time", "rate", "delay", "loss")
 LEAST_RATE_BIT_S = 1000
 """Anything between this and 0, a dead link, is a mistake of units."""
+LEAST_STEP_NS = 1000
 
 _RATE_UNITS = {name: Fraction(factor) for name, factor in quantity.RATE_UNITS.items()}
 _UNITS: Mapping[str, Mapping[str, Fraction]] = {
@@ -150,8 +151,8 @@ def _check_time(time: Fraction, rows: Sequence[Mapping[str, Fraction]], place: _
     if not rows:
         if time:
             raise place.error("the first row is not at time 0; times count from the start of the traffic")
-    elif round(time) <= round(rows[-1]["time"]):
-        raise place.error("times grow from row to row, by a nanosecond at least")
+    elif round(time) < round(rows[-1]["time"]) + LEAST_STEP_NS:
+        raise place.error("times grow from row to row, by a microsecond at least")
 
 
 def _steps(columns: Sequence[_Column], rows: Sequence[Mapping[str, Fraction]]) -> Steps:
