@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from topologies import quantity
 from topologies.words import Words
 
+Unit = Literal["packets", "bytes"]
 T = TypeVar("T", bound="QueueDiscipline")
 
 
@@ -43,6 +44,11 @@ def _time(words: Words, keyword: str, default_ns: int) -> int:
     if words.took(keyword) or words.word[:1].isdigit():
         return words.quantity(quantity.parse_time, "a time, such as 5ms")
     return default_ns
+
+
+def _named_time(words: Words, keyword: str, default_ns: int) -> int:
+    """``update 15ms``, if it is there."""
+    return words.quantity(quantity.parse_time, "a time, such as 15ms") if words.took(keyword) else default_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +154,107 @@ class FqCoDel(QueueDiscipline):
         return 10240, None
 
 
-DISCIPLINES: Mapping[str, type[QueueDiscipline]] = {each.keyword: each for each in (CoDel, FqCoDel)}
+@dataclass(frozen=True, slots=True)
+class Pie(QueueDiscipline):
+    """RFC 8033: drops at the tail, as often as keeps the queueing delay near ``target_ns``."""
+
+    keyword: ClassVar[str] = "pie"
+    usage: ClassVar[str] = "pie [TARGET] [update TIME] [burst TIME] [ecn]"
+    summary: ClassVar[str] = (
+        "PIE (RFC 8033): a controller, every 15ms, keeps the delay at TARGET (15ms); bursts of 150ms are let through"
+    )
+    example: ClassVar[str] = "pie 15ms ecn limit 1000packets"
+
+    target_ns: int = 15_000_000
+    update_ns: int = 15_000_000
+    """``T_UPDATE``."""
+    burst_ns: int = 150_000_000
+    """``MAX_BURST``."""
+    ecn: bool = False
+    kind: Literal["pie"] = field(default="pie", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _within("pie.target_ns", self.target_ns, 1)
+        _within("pie.update_ns", self.update_ns, 1)
+        _within("pie.burst_ns", self.burst_ns, 0)
+        _flag("pie.ecn", self.ecn)
+
+    @classmethod
+    def read(cls, words: Words) -> Pie:
+        """See the base class."""
+        usual = cls()
+        target_ns = _time(words, "target", usual.target_ns)
+        update_ns = _named_time(words, "update", usual.update_ns)
+        burst_ns = _named_time(words, "burst", usual.burst_ns)
+        return cls(target_ns, update_ns, burst_ns, bool(words.took("ecn")))
+
+    def text(self) -> str:
+        """See the base class."""
+        usual = Pie()
+        update = f" update {quantity.format_time(self.update_ns)}" if self.update_ns != usual.update_ns else ""
+        burst = f" burst {quantity.format_time(self.burst_ns)}" if self.burst_ns != usual.burst_ns else ""
+        return f"pie {quantity.format_time(self.target_ns)}{update}{burst}{' ecn' if self.ecn else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Red(QueueDiscipline):
+    """Floyd and Jacobson 1993 with Floyd's "gentle" (2000): drops at the tail, by the average length of the queue."""
+
+    keyword: ClassVar[str] = "red"
+    usage: ClassVar[str] = "red MINIMUM MAXIMUM PROBABILITY [weight SHARE] [ecn]"
+    summary: ClassVar[str] = (
+        "gentle RED (Floyd and Jacobson 1993): drops rise from none at an average queue of MINIMUM (30packets, 45kB) "
+        "to PROBABILITY at MAXIMUM and all at twice that; an arrival has the weight SHARE (0.2%) in the average"
+    )
+    example: ClassVar[str] = "red 30packets 90packets 10% ecn limit 360packets"
+
+    minimum: int
+    maximum: int
+    probability: float = 0.1
+    weight: float = 0.002
+    unit: Unit = "packets"
+    ecn: bool = False
+    kind: Literal["red"] = field(default="red", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.unit not in get_args(Unit):
+            raise DisciplineError(f"red.unit is packets or bytes, not {self.unit!r}")
+        _within("red.minimum", self.minimum, 1)
+        _within("red.maximum", self.maximum, self.minimum + 1)
+        _share("red.probability", self.probability)
+        _share("red.weight", self.weight)
+        _flag("red.ecn", self.ecn)
+
+    @classmethod
+    def read(cls, words: Words) -> Red:
+        """See the base class."""
+        example = "an average queue, such as 30packets or 45kB"
+        minimum, minimum_bytes = words.quantity(parse_limit, example)
+        place = words.token
+        maximum, maximum_bytes = words.quantity(parse_limit, example)
+        if (maximum is None) != (minimum is None):
+            raise words.refusal("both thresholds are in packets, or both in bytes", place)
+        chance = words.quantity(quantity.parse_probability, "a probability, such as 10%")
+        weight = words.quantity(quantity.parse_probability, "a share, such as 0.2%") if words.took("weight") else 0.002
+        least, most = (minimum, maximum) if minimum is not None else (minimum_bytes, maximum_bytes)
+        unit: Unit = "bytes" if minimum is None else "packets"
+        return cls(least or 0, most or 0, chance, weight, unit, bool(words.took("ecn")))
+
+    def text(self) -> str:
+        """See the base class."""
+        least, most = (
+            f"{each}packets" if self.unit == "packets" else quantity.format_size(each)
+            for each in (self.minimum, self.maximum)
+        )
+        weight = f" weight {quantity.format_probability(self.weight)}" if self.weight != 0.002 else ""
+        return f"red {least} {most} {quantity.format_probability(self.probability)}{weight}{' ecn' if self.ecn else ''}"
+
+    def usual_limit(self) -> tuple[int | None, int | None]:
+        """Four times the maximum: above twice that, gentle RED drops everything on average."""
+        return (4 * self.maximum, None) if self.unit == "packets" else (None, max(4 * self.maximum, 1514))
+
+
+DISCIPLINES: Mapping[str, type[QueueDiscipline]] = {each.keyword: each for each in (CoDel, FqCoDel, Pie, Red)}
 """Keyword, which is also the ``kind`` in JSON -> discipline."""
 
 

@@ -4,7 +4,8 @@ seam that carries them, against the model that decides at the arrival."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
@@ -16,9 +17,11 @@ from testbed.net.managed_direction import ManagedDirection
 from testbed.net.queues import Queue, Waiting
 from testbed.net.queues.codel import CoDelQueue
 from testbed.net.queues.fq_codel import FqCoDelQueue
+from testbed.net.queues.pie import PieQueue
+from testbed.net.queues.red import RedQueue
 from testbed.net.schedule import NEVER_NS
 from topologies.link_profile import Change, LinkProfile, QueueLimit
-from topologies.queue_discipline import CoDel, FqCoDel
+from topologies.queue_discipline import CoDel, FqCoDel, Pie, Red
 
 MS = 10**6
 MTU = 1514
@@ -255,6 +258,207 @@ def test_fq_codel_serves_drops_and_marks_what_the_rfc_describes(
     while (packet := oracle.dequeue(now)) is not None:
         expected.append((packet.number, packet.marked))
     assert walk(queue, moves) == expected
+
+
+class PieOracle:
+    """RFC 8033 appendix A with its timer, and section 5.1 for ECN; ``draws`` are its calls of random(), one for each
+    arrival."""
+
+    def __init__(self, rules: Pie, draws: Iterator[float]) -> None:
+        self.rules, self.draws, self.queue = rules, draws, Fifo()
+        self.drop_prob, self.burst_allowance = 0.0, rules.burst_ns
+        self.current_qdelay = self.qdelay_old = 0
+        self.timer = rules.update_ns
+
+    def run_timer(self, now: int) -> None:
+        while self.timer <= now:
+            self.timer += self.rules.update_ns
+            self.calculate_drop_prob()
+
+    def calculate_drop_prob(self) -> None:
+        current, old = self.current_qdelay, self.qdelay_old
+        p = (0.125 * (current - self.rules.target_ns) + 1.25 * (current - old)) / 1e9
+        if self.drop_prob < 0.000001:
+            p /= 2048
+        elif self.drop_prob < 0.00001:
+            p /= 512
+        elif self.drop_prob < 0.0001:
+            p /= 128
+        elif self.drop_prob < 0.001:
+            p /= 32
+        elif self.drop_prob < 0.01:
+            p /= 8
+        elif self.drop_prob < 0.1:
+            p /= 2
+        if self.drop_prob >= 0.1 and p > 0.02:
+            p = 0.02
+        self.drop_prob += p
+        if current == 0 and old == 0:
+            self.drop_prob *= 0.98
+        self.drop_prob = min(max(self.drop_prob, 0.0), 1.0)
+        self.qdelay_old = current
+        self.burst_allowance = max(0, self.burst_allowance - self.rules.update_ns)
+
+    def drop_early(self, draw: float) -> bool:
+        if self.qdelay_old < self.rules.target_ns // 2 and self.drop_prob < 0.2:
+            return False
+        if self.queue.size() <= 2 * MTU:
+            return False
+        return draw < self.drop_prob
+
+    def enqueue(self, packet: Packet, limit: QueueLimit) -> None:
+        draw = next(self.draws)
+        if not fits(limit, len(self.queue.packets) + 1, self.queue.size() + packet.size):
+            return
+        half = self.rules.target_ns // 2
+        if self.drop_prob == 0 and self.current_qdelay < half and self.qdelay_old < half:
+            self.burst_allowance = self.rules.burst_ns
+        if self.burst_allowance == 0 and self.drop_early(draw):
+            if not (self.rules.ecn and packet.capable) or self.drop_prob > 0.1:
+                return
+            packet.marked = True
+        self.queue.packets.append(packet)
+
+    def dequeue(self, now: int) -> Packet | None:
+        if not self.queue.packets:
+            return None
+        packet = self.queue.packets.pop(0)
+        self.current_qdelay = now - packet.stamp if self.queue.packets else 0
+        return packet
+
+
+pies = st.builds(
+    Pie, st.integers(1, 10 * MS), st.integers(MS, 20 * MS), st.sampled_from([0, 10 * MS, 100 * MS]), st.booleans()
+)
+
+
+@examples
+@given(pies, queue_limits, steps, seeds)
+def test_pie_drops_and_marks_what_the_rfcs_pseudocode_does(
+    discipline: Pie, limit: QueueLimit, moves: list[tuple[bool, int, int, bool, bytes]], seed: int
+) -> None:
+    oracle = PieOracle(discipline, draws_of(seed))
+    expected: Result = []
+    now = came = 0
+    for is_arrival, gap, size, capable, flow in moves:
+        now += gap
+        oracle.run_timer(now)
+        if is_arrival:
+            oracle.enqueue(Packet(came, size, now, capable, flow), limit)
+            came += 1
+        else:
+            packet = oracle.dequeue(now)
+            expected.append(None if packet is None else (packet.number, packet.marked))
+    while (packet := oracle.dequeue(now)) is not None:
+        expected.append((packet.number, packet.marked))
+    assert walk(PieQueue(limit, discipline, random.Random(seed)), moves) == expected
+
+
+def test_pie_forgets_over_a_long_silence_as_if_it_had_been_updated_all_the_time() -> None:
+    discipline, limit = Pie(target_ns=MS, burst_ns=0), QueueLimit(packets=10_000)
+    queue, oracle = PieQueue(limit, discipline, random.Random(1)), PieOracle(discipline, draws_of(1))
+    now = 0
+    for silence_ns in (0, 3 * MS, 200 * MS, 2_000 * MS, 10**12):
+        now += silence_ns
+        for number in range(200):
+            now += MS
+            oracle.run_timer(now)
+            oracle.enqueue(Packet(number, 1514, now, False, b""), limit)
+            queue.enqueue(Waiting(number, 1514, now, False, b""), now)
+            assert queue.probability == oracle.drop_prob
+            if number % 2:
+                oracle.dequeue(now)
+                queue.dequeue(now)
+        assert queue.waiting_packets == len(oracle.queue.packets) > 0
+        assert queue.probability > 0
+        while queue.waiting_packets:
+            now += 100_000
+            oracle.run_timer(now)
+            queue.dequeue(now)
+            oracle.dequeue(now)
+
+
+def draws_of(seed: int) -> Iterator[float]:
+    return iter(random.Random(seed).random, None)  # type: ignore[arg-type]
+
+
+class RedOracle:
+    """Figure 2 of the paper, "gentle", and ECN between the thresholds."""
+
+    def __init__(self, rules: Red, draws: Iterator[float]) -> None:
+        self.rules, self.draws, self.queue = rules, draws, Fifo()
+        self.avg, self.count = 0.0, -1
+
+    def enqueue(self, packet: Packet, limit: QueueLimit) -> None:
+        rules, draw = self.rules, next(self.draws)
+        q = len(self.queue.packets) if rules.unit == "packets" else self.queue.size()
+        self.avg = (1 - rules.weight) * self.avg + rules.weight * q
+        chosen = False
+        if self.avg < rules.minimum:
+            self.count = -1
+        else:
+            self.count += 1
+            if self.avg < rules.maximum:
+                p_b = rules.probability * (self.avg - rules.minimum) / (rules.maximum - rules.minimum)
+            else:
+                p_b = rules.probability + (1 - rules.probability) * (self.avg - rules.maximum) / rules.maximum
+            p_a = p_b / (1 - self.count * p_b) if self.count * p_b < 1 else 1.0
+            chosen = draw < p_a or self.avg >= 2 * rules.maximum
+            if chosen:
+                self.count = 0
+        may_mark = rules.ecn and packet.capable and self.avg < rules.maximum
+        if not fits(limit, len(self.queue.packets) + 1, self.queue.size() + packet.size) or (chosen and not may_mark):
+            return
+        packet.marked = chosen
+        self.queue.packets.append(packet)
+
+    def idle(self, frames: float) -> None:
+        self.avg *= (1 - self.rules.weight) ** frames
+
+
+reds = st.one_of(
+    st.builds(
+        Red,
+        st.integers(1, 10),
+        st.integers(11, 25),
+        st.sampled_from([0.02, 0.5, 1.0]),
+        st.sampled_from([0.05, 0.5, 1.0]),
+        ecn=st.booleans(),
+    ),
+    st.builds(
+        Red,
+        st.integers(1, 9000),
+        st.integers(9001, 30_000),
+        st.just(0.3),
+        st.just(0.3),
+        st.just("bytes"),
+        st.booleans(),
+    ),
+)
+
+
+@examples
+@given(reds, queue_limits, steps, seeds)
+def test_red_drops_and_marks_what_the_papers_algorithm_does(
+    discipline: Red, limit: QueueLimit, moves: list[tuple[bool, int, int, bool, bytes]], seed: int
+) -> None:
+    queue, oracle = RedQueue(limit, discipline, random.Random(seed)), RedOracle(discipline, draws_of(seed))
+    now = came = 0
+    for is_arrival, gap, size, capable, flow in moves:
+        now += gap
+        if is_arrival:
+            if not oracle.queue.packets and gap > MS:
+                queue.was_idle(gap, MS)
+                oracle.idle(gap / MS)
+            oracle.enqueue(Packet(came, size, now, capable, flow), limit)
+            queue.enqueue(Waiting(came, size, now, capable, flow), now)
+            assert math.isclose(queue.average, oracle.avg, rel_tol=1e-9, abs_tol=1e-9)
+            came += 1
+        else:
+            item = queue.dequeue(now)
+            packet = oracle.queue.packets.pop(0) if oracle.queue.packets else None
+            assert (item and (item.packet, item.is_marked)) == (packet and (packet.number, packet.marked))
+    assert queue.waiting_packets == len(oracle.queue.packets)
 
 
 # --- the seam ---
