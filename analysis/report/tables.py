@@ -23,6 +23,7 @@ DROPS = {
     "dropped_outage": "in outage",
     "dropped_middlebox": "by middlebox",
     "changed_middlebox": "changed by middlebox",
+    "marked_ce": "marked CE",
     "duplicated": "duplicated",
     "corrupted": "corrupted",
     "reordered": "reordered",

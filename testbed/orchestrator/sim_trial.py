@@ -335,6 +335,7 @@ def _link_rows(trial: int, simulation: Simulation) -> list[Row]:
                     "dropped_outage": counters.dropped_outage,
                     "dropped_middlebox": 0 if gate is None else gate.chain.dropped(way),
                     "changed_middlebox": 0 if gate is None else gate.chain.changed(way),
+                    "marked_ce": counters.marked_ce,
                     "duplicated": counters.duplicated,
                     "corrupted": counters.corrupted,
                     "reordered": counters.reordered,

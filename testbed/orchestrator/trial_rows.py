@@ -294,6 +294,7 @@ def _counted(report: DirectionReport) -> Row:
         "dropped_outage": report.dropped_outage,
         "dropped_middlebox": report.dropped_middlebox,
         "changed_middlebox": report.changed_middlebox,
+        "marked_ce": report.marked_ce,
         "duplicated": report.duplicated,
         "corrupted": report.corrupted,
         "reordered": report.reordered,

@@ -73,6 +73,14 @@ def _with_first_wrong_bytes(name: str, table: pa.Table) -> pa.Table:
     return table
 
 
+def _with_marks(name: str, table: pa.Table) -> pa.Table:
+    if name != "links":
+        return table
+    import pyarrow as pa
+
+    return table.add_column(table.column_names.index("duplicated"), "marked_ce", pa.nulls(len(table), pa.int64()))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "links.loss_tolerance was declared and never written", table=_without_loss_tolerance),
     Migration(2, "the table segments is new; an older run has none"),
@@ -90,6 +98,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "flows.first_wrong_upload and .first_wrong_download are new; null in an older run",
         table=_with_first_wrong_bytes,
     ),
+    Migration(7, "links.marked_ce is new; null in an older run", table=_with_marks),
 )
 """Version 1 is the first."""
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 ColumnType = Literal["int64", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float."""
@@ -286,7 +286,12 @@ LINKS = Table(
         _count("packets_delivered", "packets", "Packets that left the link.", nullable=True),
         _count("bytes_delivered", "bytes", "Their bytes, Ethernet header included.", nullable=True),
         _count("dropped_loss", "packets", "Packets dropped by the loss model.", nullable=True),
-        _count("dropped_queue", "packets", "Packets dropped because the queue was full.", nullable=True),
+        _count(
+            "dropped_queue",
+            "packets",
+            "Packets dropped because the queue was full, or by its discipline.",
+            nullable=True,
+        ),
         _count("dropped_outage", "packets", "Packets dropped during an outage.", nullable=True),
         _count(
             "dropped_middlebox",
@@ -295,6 +300,12 @@ LINKS = Table(
             nullable=True,
         ),
         _count("changed_middlebox", "packets", "Packets in whose place another one left a middlebox.", nullable=True),
+        _count(
+            "marked_ce",
+            "packets",
+            "Packets that the queue's discipline marked (ECN) instead of dropping.",
+            nullable=True,
+        ),
         _count("duplicated", "packets", "Packets sent twice.", nullable=True),
         _count("corrupted", "packets", "Packets with a flipped bit.", nullable=True),
         _count("reordered", "packets", "Packets that skipped the delay.", nullable=True),

@@ -290,6 +290,15 @@ def test_what_middleboxes_dropped_and_changed_stands_beside_the_links(tmp_path: 
     assert "3 by middlebox, 41 changed by middlebox" in text
 
 
+def test_what_a_queue_marked_stands_beside_the_links(tmp_path: Path) -> None:
+    def marking(_trial: int, tables: dict[str, list[dict[str, Any]]]) -> None:
+        for row in tables["links"]:
+            row["marked_ce"] = 17
+
+    text = render(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(1), alter=marking))["report.md"]
+    assert "17 marked CE" in text
+
+
 def test_each_middlebox_has_a_line_with_what_it_saw_and_did(tmp_path: Path) -> None:
     def dropping(trial: int, tables: dict[str, list[dict[str, Any]]]) -> None:
         row = {
