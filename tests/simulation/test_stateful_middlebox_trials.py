@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from middlebox_trial import SIZE, Trial
 
 from experiments.ingredients import MS
@@ -41,10 +44,44 @@ def test_l2_every_byte_arrives_through_a_box_that_keeps_to_its_state(
         loss=RandomLoss(0.02),
         jitter=Jitter(2 * MS, reorders=True),
     )
-    assert trial.outcome.verdict == "VALID", trial.outcome.reason
     assert trial.is_whole(), trial.flow
     assert not trial.flow["fallback"]
     assert trial.box()["seen"] > 20
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_l2_both_paths_stay_through_a_box_that_keeps_to_its_state(text: str, tmp_path: Path) -> None:
+    trial = Trial(tmp_path, text)
+    assert trial.outcome.verdict == "VALID", trial.outcome.reason
+    assert trial.is_whole(), trial.flow
+    assert trial.flow["subflows"] == 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    texts=st.lists(
+        st.sampled_from((*HARMLESS, "filter add_addr.echo", "rewrite-isn except sack")), min_size=2, max_size=5
+    ),
+    stack=st.sampled_from(("userspace", "userspace-tcp")),
+    direction=st.sampled_from(("upload", "download")),
+    loss=st.sampled_from((0.0, 0.01, 0.05)),
+    seed=st.integers(1, 1 << 16),
+)
+def test_every_byte_arrives_through_any_of_them_in_any_order(
+    texts: list[str], stack: str, direction: str, loss: float, seed: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Trial(
+            Path(folder),
+            ", ".join(texts),
+            stack=stack,
+            direction=direction,
+            seed=seed,
+            seconds=40,
+            loss=RandomLoss(loss),
+            jitter=Jitter(3 * MS, reorders=True),
+        )
+    assert trial.is_whole(), trial.flow
 
 
 @pytest.mark.parametrize("stack", ["userspace", "userspace-tcp"])
