@@ -282,14 +282,24 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
         Setting(
             name="rewrite-checksum",
             text='rewrite-payload "ab" "AB"',
+            links=FIRST,
             fates=EITHER,
             altered=("fallback", "tcp"),
             checksum=True,
-            because="3.7: data whose checksum fails are never given to the application of an MPTCP connection",
+            because="3.7: a subflow whose checksum fails is reset, its data go over the other one; without one: TCP",
+        ),
+        Setting(
+            name="rewrite-both",
+            text='rewrite-payload "ab" "AB"',
+            fates=(*EITHER, *DIES),
+            altered=("fallback", "tcp"),
+            checksum=True,
+            because="3.7: the last subflow falls back, or is reset too; until then the application gets no wrong byte",
         ),
         Setting(
             name="rewrite-longer",
             text='rewrite-payload "ab" "ABCD"',
+            links=FIRST,
             fates=EITHER,
             altered=("fallback", "tcp"),
             checksum=True,
@@ -300,8 +310,15 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
         Setting(
             name="proactive-ack",
             text="proactive-ack",
+            links=FIRST,
             fates=EITHER,
-            because="3.7: data are acknowledged without a DATA_ACK; 3.3.2: only DATA_ACKs free the sender's buffer",
+            because="3.7: data are acknowledged without a DATA_ACK: TCP, or without this subflow",
+        ),
+        Setting(
+            name="proactive-ack-both",
+            text="proactive-ack",
+            fates=(*EITHER, *DIES),
+            because="3.7: data are acknowledged without a DATA_ACK on every subflow: TCP, or each of them is reset",
         ),
     ),
     "normalise": (
