@@ -17,7 +17,7 @@ ESTABLISHED_NS = 7440 * 10**9
 """How long a silent connection is remembered if nothing is said: 2 hours 4 minutes (RFC 5382 REQ-5)."""
 
 FIRST_PORT, LAST_PORT = 1024, 65535
-"""The pool if nothing is said: no port below 1024 for a mapping of one above (RFC 5382 section 7.1)."""
+"""The pool if nothing is said: no port below 1024 for a mapping of one above (RFC 4787 section 4.2.1)."""
 
 
 def read_times(words: Words) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Middleboxes that write into the TCP header what the ends did not say (protocol.md L3)."""
+"""Middleboxes that write into the TCP header what the ends did not say (checklist L3)."""
 
 from __future__ import annotations
 

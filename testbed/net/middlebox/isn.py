@@ -1,4 +1,4 @@
-"""Other sequence numbers than the ends chose: protocol.md L2, on one path in ten (Honda et al., IMC 2011, section 4.3).
+"""Other sequence numbers than the ends chose: checklist L2, as found on the Internet (Honda et al., IMC 2011).
 
 MPTCP counts subflow sequence numbers from the SYN for its sake (RFC 8684 section 3.3.1).
 """

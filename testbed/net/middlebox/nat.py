@@ -1,4 +1,4 @@
-"""Address and port translation (RFC 3022; behaviour as RFC 5382 asks of NATs for TCP), protocol.md L2.
+"""Address and port translation (RFC 3022; behaviour as RFC 5382 asks of NATs for TCP), checklist L2.
 
 A mapping is of an inner address and port, whatever the destination (REQ-1); what comes from outside passes only if the
 inner end has spoken to exactly that address and port (address and port-dependent filtering). Nothing is answered.

@@ -1,4 +1,4 @@
-"""Old packets that come again: what a normaliser takes away (protocol.md L2), and an attacker sends."""
+"""Old packets that come again: what a normaliser takes away (checklist L2), and an attacker sends."""
 
 from __future__ import annotations
 
