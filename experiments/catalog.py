@@ -15,12 +15,14 @@ from experiments.quickstart import quickstart
 from experiments.reordering import reordering
 from experiments.shared_bottleneck import shared_bottleneck
 from experiments.simult_flows import simult_flows
+from experiments.walk import walk
 from testbed.orchestrator.spec import Experiment, SpecificationError
 
 EXPERIMENTS: Mapping[str, Callable[[], Experiment]] = {
     "quickstart": quickstart,
     "aggregation": aggregation,
     "handover": handover,
+    "walk": walk,
     "reordering": reordering,
     "loss_sweep": loss_sweep,
     "shared_bottleneck": shared_bottleneck,
