@@ -9,14 +9,14 @@ import typer
 
 from testbed.cli import outcome
 
-KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes", "matches", "traces")
+KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes", "matches", "queues", "traces")
 
 
 def list_names(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}; default: all.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List experiments, topologies, implementations, option policies, middleboxes, what they match, and traces.
+    """List experiments, topologies, implementations, option policies, middleboxes, what they match, queues, traces.
 
     Example: testbed list experiments
     """
@@ -75,6 +75,19 @@ def _entries(kind: str) -> list[dict[str, str]]:
         from topologies.match import meanings
 
         return [{"name": word, "summary": meaning} for word, meaning in meanings().items()]
+    if kind == "queues":
+        from topologies.queue_discipline import DISCIPLINES
+
+        tail = "what comes when the queue is full is dropped; bdp: one bandwidth-delay product"
+        return [{"name": "drop-tail", "summary": tail, "text": "LIMIT | bdp", "example": "100packets"}] + [
+            {
+                "name": each.keyword,
+                "summary": each.summary,
+                "text": f"{each.usage} [limit LIMIT]",
+                "example": each.example,
+            }
+            for each in DISCIPLINES.values()
+        ]
     if kind == "traces":
         from topologies.traces import SHIPPED, load
 
