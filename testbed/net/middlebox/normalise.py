@@ -10,16 +10,17 @@ from collections import deque
 
 from testbed.net.middlebox.behaviour import Behaviour, Output
 from testbed.net.middlebox.flows import FLOWS_LIMIT
-from testbed.net.middlebox.segments import changed
+from testbed.net.middlebox.segments import changed, with_options
+from testbed.wire.options import Option, Timestamps
 from testbed.wire.segment import RST, SYN, Segment, SocketAddress
-from testbed.wire.serial import widen
+from testbed.wire.serial import is_before, widen
 from topologies.middlebox.payload import Normalise
 
 
 class _Stream:
     """What one sender has sent: how far without a hole, the last of these bytes, and what is behind a hole."""
 
-    __slots__ = ("_passed", "_passed_octets", "bytes_end", "isn", "next", "waiting", "waiting_octets")
+    __slots__ = ("_passed", "_passed_octets", "bytes_end", "isn", "next", "stamp", "waiting", "waiting_octets")
 
     def __init__(self, isn: int, first: int) -> None:
         self.isn = isn
@@ -28,6 +29,8 @@ class _Stream:
         """The number that has to come; unbounded."""
         self.bytes_end = first
         """The same without FIN: behind the last byte."""
+        self.stamp: Timestamps | None = None
+        """The newest that has passed."""
         self.waiting: dict[int, Segment] = {}
         """By number."""
         self.waiting_octets = 0
@@ -108,6 +111,9 @@ class Normaliser(Behaviour):
             stream.remember(payload[max(0, stream.bytes_end - begin) :], self._keep_octets)
             stream.bytes_end = end
         stream.next = max(stream.next, first + segment.seq_length)
+        stamp, newest = segment.timestamps, stream.stamp
+        if stamp is not None and (newest is None or is_before(newest.val, stamp.val)):
+            stream.stamp = stamp
         return segment if payload is segment.payload else changed(segment, payload=payload)
 
     def _wait(self, stream: _Stream, segment: Segment, first: int, way: int, out: Output) -> None:
@@ -121,12 +127,19 @@ class Normaliser(Behaviour):
             out.keep()
 
     def _close_up(self, stream: _Stream, way: int, out: Output) -> None:
-        """What waited and is in order now leaves."""
+        """What waited and is in order now leaves.
+
+        What closed the hole is newer, and the receiver knows that by its timestamp: it would discard older ones that
+        come after (PAWS, RFC 7323 section 5), so they get the same.
+        """
         for first in sorted(stream.waiting):
             if first > stream.next:
                 break
             segment = stream.waiting.pop(first)
             stream.waiting_octets -= segment.seq_length
+            stamp, newest = segment.timestamps, stream.stamp
+            if stamp is not None and newest is not None and is_before(stamp.val, newest.val):
+                segment = with_options(segment, _stamped(segment.options, newest.val))
             out.release(self._in_order(stream, segment, first), way)
 
     def _stream(self, segment: Segment) -> _Stream:
@@ -140,3 +153,7 @@ class Normaliser(Behaviour):
         if len(self._streams) > FLOWS_LIMIT:
             del self._streams[next(iter(self._streams))]
         return stream
+
+
+def _stamped(options: tuple[Option, ...], val: int) -> tuple[Option, ...]:
+    return tuple([Timestamps(val, each.ecr) if isinstance(each, Timestamps) else each for each in options])

@@ -163,7 +163,7 @@ class Side:
         """The receiver says so; ``is_repeat``: and nothing else. Whether the first kept is to be sent again."""
         if ack > self.received:
             self._advance(ack, now)
-            return self.said > ack and self._recover >= ack
+            return self.said > ack and self._recover > ack
         if ack < self.received or not is_repeat or self.said <= ack:
             return False
         self._duplicates += 1
@@ -204,7 +204,7 @@ class Side:
         self.due_ns = -1
 
     def _advance(self, ack: int, now: int) -> None:
-        if self._recover < ack:
+        if self._recover <= self.received:
             octets = ack - self.received
             if 0 <= self._threshold_octets <= self._room_octets:
                 octets = _SEGMENT_OCTETS * octets // self._room_octets

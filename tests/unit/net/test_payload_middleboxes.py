@@ -207,6 +207,16 @@ def test_l2_what_is_behind_a_hole_waits_until_it_is_closed() -> None:
     assert counts(chain) == {"seen": 4, "matched": 2, "delayed": 2}
 
 
+def test_what_waited_is_not_older_by_its_timestamp_than_what_closed_the_hole() -> None:
+    def stamped(seq: int, payload: bytes, val: int) -> Segment:
+        return data(seq, payload, options=(NOP, NOP, Timestamps(val, 7)))
+
+    chain = Chain(parse("normalise"))
+    arrivals(chain, stamped(10, b"a", M32), stamped(12, b"c", 1), stamped(13, b"d", 9), stamped(14, b"e", 2))
+    left = arrivals(chain, stamped(11, b"b", 5))
+    assert [out.timestamps for out in left] == [Timestamps(val, 7) for val in (5, 5, 9, 9)]
+
+
 def test_l2_a_repeat_carries_the_bytes_that_passed_first() -> None:
     chain = Chain(parse("normalise"))
     arrivals(chain, data(9, flags=SYN), data(10, b"abc"), data(13, b"def", ACK | FIN))
