@@ -30,6 +30,8 @@ class Fate:
     """Of both directions, as those below."""
     missing_bytes: int
     """That did not arrive: of a connection that came to its end they are lost."""
+    surplus_bytes: int
+    """That arrived beyond what was sent: something came twice."""
     wrong: bool
     """Whether what arrived was not what was sent, or was the end of the stream when more had been sent."""
     first_wrong: int | None
@@ -117,6 +119,7 @@ def fate_of(trial: Row, flow: Row) -> Fate:
         subflows=flow["subflows"],
         sent_bytes=sum(sent or 0 for sent, _, _ in ways),
         missing_bytes=sum(missing),
+        surplus_bytes=sum(max(0, (received or 0) - (sent or 0)) for sent, received, _ in ways),
         wrong=wrong,
         first_wrong=_first_wrong(ways, missing) if wrong else None,
         error=flow["error"],

@@ -189,6 +189,8 @@ def damage_in_words(fate: Fate) -> str:
     if fate.missing_bytes:
         became = "lost" if fate.ended else "did not arrive"
         parts.append(f"{fate.missing_bytes} of {fate.sent_bytes} bytes {became}")
+    if fate.surplus_bytes:
+        parts.append(f"{fate.surplus_bytes} bytes more than the {fate.sent_bytes} that were sent")
     if fate.wrong:
         parts.append(f"wrong from byte {fate.first_wrong} on" if fate.first_wrong is not None else "the hashes differ")
     return ", ".join(parts)

@@ -143,6 +143,7 @@ def _trial_summary(run: Run, cell: Cell, fate: Fate) -> Mapping[str, Any]:
         "as_expected": fate not in cell.bad,
         "bytes_sent": fate.sent_bytes,
         "bytes_missing": fate.missing_bytes,
+        "bytes_surplus": fate.surplus_bytes,
         "bytes_wrong": fate.wrong,
         "first_wrong": fate.first_wrong,
         "error": fate.error,
@@ -217,6 +218,8 @@ def _damage(fate: Fate) -> str:
     if fate.missing_bytes:
         lost = "lost" if fate.ended else "missing"
         parts.append(f"{significant(fate.missing_bytes)} of {significant(fate.sent_bytes)} bytes {lost}")
+    if fate.surplus_bytes:
+        parts.append(f"{significant(fate.surplus_bytes)} bytes more than the {significant(fate.sent_bytes)} sent")
     if fate.first_wrong is not None:
         parts.append(f"first wrong byte {significant(fate.first_wrong)}")
     return ", ".join(parts)

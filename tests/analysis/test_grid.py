@@ -119,6 +119,11 @@ def test_what_became_of_a_connection(
     assert (bad.fate, bad.missing_bytes, bad.first_wrong) == (word, missing, first_wrong)
 
 
+def test_more_bytes_than_were_sent_are_counted(tmp_path: Path) -> None:
+    (bad,) = found(made(tmp_path, {**SHIFTED, "bytes_received_upload": SENT + 300}))["lost"].bad
+    assert (bad.surplus_bytes, bad.missing_bytes, bad.wrong) == (300, 0, True)
+
+
 def test_a_box_that_changes_bytes_may_do_so_only_where_that_is_expected(tmp_path: Path) -> None:
     altered: Change = {**SHIFTED, "bytes_received_upload": SENT}
     assert found(made(tmp_path / "a", altered, experiment(altered=("fallback",))))["lost"].outcome == "met"
