@@ -50,6 +50,7 @@ class Setting:
     """Fates with which the box may have changed bytes."""
     checksum: bool | None = None
     because: str
+    """Begins with the section of RFC 8684, or with another RFC."""
 
 
 SETTINGS: Mapping[str, tuple[Setting, ...]] = {
@@ -109,7 +110,7 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
         Setting(
             name="replay-data",
             text="replay data every 20 after 100ms",
-            because="6, L2: old data are recognised by the subflow's sequence numbers",
+            because="6 (checklist L2): old data are recognised by the subflow's sequence numbers",
         ),
         Setting(
             name="replay-join",
@@ -174,7 +175,7 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
             name="strip-maps",
             text="strip mptcp.dss on (data nth 20+20)",
             fates=EITHER,
-            because="6, L3: a subset of the mappings is gone; bytes without one wait, or end the subflow",
+            because="6 (checklist L3): a subset of the mappings is gone; bytes without one wait, or end the subflow",
         ),
         Setting(
             name="strip-join",
@@ -261,13 +262,13 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
             name="coalesce-first",
             text="coalesce 2800 options first",
             fates=EITHER,
-            because="6, L2: a part of the data has lost its mapping, and is to be sent again or ends the subflow",
+            because="6 (checklist L2): a part of the data has lost its mapping, and is to be sent again or ends the subflow",
         ),
         Setting(
             name="coalesce-last",
             text="coalesce 2800 options last",
             fates=EITHER,
-            because="6, L2: a part of the data has lost its mapping, and is to be sent again or ends the subflow",
+            because="6 (checklist L2): a part of the data has lost its mapping, and is to be sent again or ends the subflow",
         ),
     ),
     "rewrite-payload": (
@@ -277,7 +278,7 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
             fates=EITHER,
             tcp=("tcp",),
             altered=("mptcp", "fallback", "tcp"),
-            because="6, L3: without checksums other bytes of the same length pass, as they do with TCP",
+            because="6 (checklist L3): without checksums other bytes of the same length pass, as they do with TCP",
         ),
         Setting(
             name="rewrite-checksum",
@@ -325,12 +326,11 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
         Setting(
             name="normalise",
             text="normalise",
-            because="6, L2: no holes and no other bytes the second time change nothing",
+            because="6 (checklist L2): no holes and no other bytes the second time change nothing",
         ),
     ),
 }
-"""First word of a middlebox's text -> its settings. RFC 8684 is meant where nothing else is named; L: the checklist's
-group of middlebox behaviours."""
+"""First word of a middlebox's text -> its settings."""
 
 
 def settings() -> Iterator[Setting]:
@@ -345,7 +345,8 @@ def middleboxes() -> Experiment:
     for setting in settings():
         where = " and ".join(setting.links)
         checksums = "; checksums on" if setting.checksum else ""
-        rows.append(GridRow(name=setting.name, text=f"{setting.text} (on {where}{checksums})", because=setting.because))
+        because = f"RFC 8684 section {setting.because}" if setting.because[0].isdigit() else setting.because
+        rows.append(GridRow(name=setting.name, text=f"{setting.text} (on {where}{checksums})", because=because))
         for variant, cell in _cells(setting):
             variants.append(variant)
             cells.append(cell)
