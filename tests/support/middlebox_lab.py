@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from emulation_lab import Lab, RelayProcess, stream
 
-from testbed.emulation.protocol import BoxReport, LinkConfiguration
+from testbed.emulation.protocol import BoxReport, LinkConfiguration, LinkReport
 from topologies.link_profile import LinkProfile, QueueLimit
 from topologies.middlebox import parse
 
@@ -45,8 +45,12 @@ class Between:
         )
         self._relay.start()
 
+    def report(self, link: int = 1) -> LinkReport:
+        """The books of a link."""
+        return self._relay.report().link(f"path{link}")
+
     def box(self, link: int = 1, direction: str = "forward", number: int = 1) -> BoxReport:
-        rows = self._relay.report().link(f"path{link}").middleboxes
+        rows = self.report(link).middleboxes
         (row,) = [row for row in rows if (row.direction, row.number) == (direction, number)]
         return row
 

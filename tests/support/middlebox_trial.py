@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from experiments.ingredients import MBIT, MS, mptcp, on_links, tcp
 from testbed.orchestrator import plan, sim_trial
-from testbed.orchestrator.spec import Bulk, Experiment
+from testbed.orchestrator.spec import Bulk, Experiment, Variant
 from testbed.orchestrator.trial import Outcome
 from topologies.link_profile import LinkProfile
 from topologies.middlebox import parse
@@ -32,6 +33,7 @@ class Trial:
         direction: Any = "upload",
         seed: int = 1,
         seconds: int = 5,
+        checksum: bool = False,
         **values: Any,
     ) -> None:
         topology = two_path(path1=PATH, path2=PATH)
@@ -41,7 +43,9 @@ class Trial:
             topology = topology.with_link(dataclasses.replace(topology.link(name), middleboxes=parse(text)))
         bulk = Bulk(direction=direction, size_bytes=SIZE)
         if stack == "userspace":
-            variant = mptcp("own", "MPTCP.", topology, bulk, stacks=("userspace", "userspace"))
+            variant = _with_checksum(
+                mptcp("own", "MPTCP.", topology, bulk, stacks=("userspace", "userspace")), checksum
+            )
         else:
             variant = tcp("own", topology, "path1", bulk, stack="userspace")
         made = Experiment(
@@ -59,6 +63,10 @@ class Trial:
         (flow,) = tables["flows"]
         self.flow: dict[str, Any] = dict(flow)
         self.subflows = tables["subflows"]
+        self.counters: Counter[str] = Counter()
+        """Of both stacks together."""
+        for row in tables["counters"]:
+            self.counters[row["counter"]] += row["after"] - row["before"]
         self._boxes = {(row["link"], row["direction"], row["number"]): row for row in tables["middleboxes"]}
 
     def box(self, link: str = "path1", direction: str = "forward", number: int = 1) -> dict[str, int]:
@@ -70,3 +78,9 @@ class Trial:
         """Every byte has arrived as it was sent."""
         received = self.flow["bytes_received_upload"] or self.flow["bytes_received_download"]
         return bool(self.flow["complete"] and self.flow["integrity"] == "ok" and received == SIZE)
+
+
+def _with_checksum(variant: Variant, checksum: bool) -> Variant:
+    (flow,) = variant.flows
+    ends = {end: dataclasses.replace(getattr(flow, end), checksum=checksum) for end in ("client", "server")}
+    return dataclasses.replace(variant, flows=(dataclasses.replace(flow, **ends),))
