@@ -262,13 +262,13 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
             name="coalesce-first",
             text="coalesce 2800 options first",
             fates=EITHER,
-            because="6 (checklist L2): a part of the data has lost its mapping, and is to be sent again or ends the subflow",
+            because="6 (checklist L2): some data have lost their mapping: they are sent again, or end the subflow",
         ),
         Setting(
             name="coalesce-last",
             text="coalesce 2800 options last",
             fates=EITHER,
-            because="6 (checklist L2): a part of the data has lost its mapping, and is to be sent again or ends the subflow",
+            because="6 (checklist L2): some data have lost their mapping: they are sent again, or end the subflow",
         ),
     ),
     "rewrite-payload": (
