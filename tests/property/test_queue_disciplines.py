@@ -50,21 +50,52 @@ class Fifo:
         return sum(packet.size for packet in self.packets)
 
 
-# Arrivals in bursts and pauses, departures as of a line that is sometimes slow: (is an arrival, ns since the last step,
-# size, ECN-capable, flow).
-steps = st.lists(
-    st.tuples(
-        st.sampled_from([True, True, True, False]),
-        st.one_of(st.integers(0, 300_000), st.integers(0, 30 * MS)),
-        st.sampled_from([64, 600, 1514]),
-        st.booleans(),
-        st.sampled_from([b"a", b"b", b"c", b"d"]),
+Move = tuple[bool, int, int, bool, bytes]
+"""(is an arrival, ns since the last move, size, ECN-capable, flow)."""
+
+
+def phases(seed: int, loads: Sequence[tuple[int, int, int]]) -> list[Move]:
+    """Arrivals and departures in phases of (mean ns between arrivals, and between departures, number of both)."""
+    chance = random.Random(seed)
+    moves: list[Move] = []
+    now = last = 0
+    for arrival_ns, departure_ns, count in loads:
+        arrives = departs = now
+        for _ in range(count):
+            arrives += (arrives <= now) * round(chance.expovariate(1 / arrival_ns))
+            departs += (departs <= now) * round(chance.expovariate(1 / departure_ns))
+            now = max(now, min(arrives, departs))
+            size = chance.choice((64, 1514, 1514, 1514))
+            flow = chance.choice((b"a", b"a", b"a", b"b", b"c", b"d"))
+            moves.append((arrives <= departs, now - last, size, chance.random() < 0.5, flow))
+            last = now
+    return moves
+
+
+steps = st.one_of(
+    st.lists(
+        st.tuples(
+            st.sampled_from([True, True, True, False]),
+            st.one_of(st.integers(0, 300_000), st.integers(0, 30 * MS)),
+            st.sampled_from([64, 600, 1514]),
+            st.booleans(),
+            st.sampled_from([b"a", b"b", b"c", b"d"]),
+        ),
+        min_size=1,
+        max_size=50,
     ),
-    min_size=1,
-    max_size=400,
+    st.builds(
+        phases,
+        st.integers(0, 2**32),
+        st.lists(
+            st.tuples(st.integers(50_000, 2 * MS), st.integers(50_000, 2 * MS), st.integers(50, 600)),
+            min_size=1,
+            max_size=5,
+        ),
+    ),
 )
 queue_limits = st.one_of(
-    st.builds(QueueLimit, packets=st.integers(1, 60)), st.builds(QueueLimit, size_bytes=st.integers(1514, 50_000))
+    st.builds(QueueLimit, packets=st.integers(1, 400)), st.builds(QueueLimit, size_bytes=st.integers(1514, 400_000))
 )
 Result = list[tuple[int, bool] | None]
 
@@ -73,7 +104,7 @@ def fits(limit: QueueLimit, packets: int, octets: int) -> bool:
     return packets <= (limit.packets or math.inf) and octets <= (limit.size_bytes or math.inf)
 
 
-def walk(queue: Queue, moves: Sequence[tuple[bool, int, int, bool, bytes]]) -> Result:
+def walk(queue: Queue, moves: Sequence[Move]) -> Result:
     """What leaves ``queue`` at each departure: (number of the packet, marked)."""
     left: Result = []
     now = came = 0
@@ -154,13 +185,13 @@ class CodelOracle:
         return packet
 
 
-codels = st.builds(CoDel, st.integers(1, 10 * MS), st.integers(1, 50 * MS), st.booleans())
+codels = st.builds(CoDel, st.integers(1, 5 * MS), st.integers(1, 20 * MS), st.booleans())
 
 
 @examples
 @given(codels, queue_limits, steps)
 def test_codel_drops_and_marks_what_the_rfcs_pseudocode_does(
-    discipline: CoDel, limit: QueueLimit, moves: list[tuple[bool, int, int, bool, bytes]]
+    discipline: CoDel, limit: QueueLimit, moves: list[Move]
 ) -> None:
     fifo = Fifo()
     oracle = CodelOracle(fifo, discipline.target_ns, discipline.interval_ns, discipline.ecn)
@@ -230,8 +261,8 @@ class FqOracle:
 
 fq_codels = st.builds(
     FqCoDel,
-    st.integers(1, 10 * MS),
-    st.integers(1, 50 * MS),
+    st.integers(1, 5 * MS),
+    st.integers(1, 20 * MS),
     st.sampled_from([1, 2, 1024]),
     st.sampled_from([300, 1514, 6000]),
     st.booleans(),
@@ -241,7 +272,7 @@ fq_codels = st.builds(
 @examples
 @given(fq_codels, queue_limits, steps, seeds)
 def test_fq_codel_serves_drops_and_marks_what_the_rfc_describes(
-    discipline: FqCoDel, limit: QueueLimit, moves: list[tuple[bool, int, int, bool, bytes]], seed: int
+    discipline: FqCoDel, limit: QueueLimit, moves: list[Move], seed: int
 ) -> None:
     queue = FqCoDelQueue(limit, discipline, seed)
     oracle = FqOracle(limit, discipline, {flow: queue.bucket(flow) for flow in (b"a", b"b", b"c", b"d")})
@@ -328,14 +359,14 @@ class PieOracle:
 
 
 pies = st.builds(
-    Pie, st.integers(1, 10 * MS), st.integers(MS, 20 * MS), st.sampled_from([0, 10 * MS, 100 * MS]), st.booleans()
+    Pie, st.integers(1, 10 * MS), st.integers(MS, 10 * MS), st.sampled_from([0, 10 * MS, 100 * MS]), st.booleans()
 )
 
 
 @examples
 @given(pies, queue_limits, steps, seeds)
 def test_pie_drops_and_marks_what_the_rfcs_pseudocode_does(
-    discipline: Pie, limit: QueueLimit, moves: list[tuple[bool, int, int, bool, bytes]], seed: int
+    discipline: Pie, limit: QueueLimit, moves: list[Move], seed: int
 ) -> None:
     oracle = PieOracle(discipline, draws_of(seed))
     expected: Result = []
@@ -376,6 +407,24 @@ def test_pie_forgets_over_a_long_silence_as_if_it_had_been_updated_all_the_time(
             oracle.run_timer(now)
             queue.dequeue(now)
             oracle.dequeue(now)
+
+
+def test_pie_raises_a_high_probability_by_two_percent_at_most() -> None:
+    discipline, limit = Pie(target_ns=MS, update_ns=10 * MS, burst_ns=0), QueueLimit(packets=10_000)
+    queue, oracle = PieQueue(limit, discipline, random.Random(1)), PieOracle(discipline, draws_of(1))
+    for number in range(300):
+        oracle.enqueue(Packet(number, 1514, 0, False, b""), limit)
+        queue.enqueue(Waiting(number, 1514, 0, False, b""), 0)
+    steps = []
+    for number in range(1, 250):
+        before = queue.probability
+        oracle.run_timer(number * 10 * MS)
+        assert queue.dequeue(number * 10 * MS) is not None
+        oracle.dequeue(number * 10 * MS)
+        assert queue.probability == oracle.drop_prob
+        steps += [queue.probability - before] if 0.1 <= before < 0.9 else []
+    assert len(steps) > 30
+    assert max(steps) < 0.0201
 
 
 def draws_of(seed: int) -> Iterator[float]:
@@ -440,7 +489,7 @@ reds = st.one_of(
 @examples
 @given(reds, queue_limits, steps, seeds)
 def test_red_drops_and_marks_what_the_papers_algorithm_does(
-    discipline: Red, limit: QueueLimit, moves: list[tuple[bool, int, int, bool, bytes]], seed: int
+    discipline: Red, limit: QueueLimit, moves: list[Move], seed: int
 ) -> None:
     queue, oracle = RedQueue(limit, discipline, random.Random(seed)), RedOracle(discipline, draws_of(seed))
     now = came = 0

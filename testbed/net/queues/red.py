@@ -60,12 +60,10 @@ class RedQueue(Queue):
             self._count = -1
             return False
         self._count += 1
-        if self.average >= 2 * rules.maximum:
-            self._count = 0
-            return True
         if self.average < rules.maximum:
             share = rules.probability * (self.average - rules.minimum) / (rules.maximum - rules.minimum)
         else:
+            # one or more from twice the maximum on: everything
             share = rules.probability + (1.0 - rules.probability) * (self.average - rules.maximum) / rules.maximum
         spread = 1.0 - self._count * share
         if spread <= 0.0 or draw < share / spread:
