@@ -114,7 +114,7 @@ def fallback_integrity() -> Experiment:
         question="Does a connection that fell back to TCP lose bytes, where plain TCP loses none?",
         variants=tuple(variants),
         repetitions=5,
-        duration_ns=40 * SECOND,
+        duration_ns=120 * SECOND,
         capture=True,
         grid=Grid(
             heading="case",
