@@ -9,7 +9,8 @@ planned trial that is missing, an expectation without a number); else 0. Trials 
 ran do not change it, as skipped tests do not.
 
 Beside the experiment's own expectations stands one that every experiment has: what arrives is what was sent, and a
-conversation on a true network comes to its end. It is mentioned only where a valid trial broke it.
+conversation on a true network comes to its end. It is mentioned only where a valid trial broke it. An experiment with a
+grid says of each cell what may become of the connection and of its bytes, and that is judged instead.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.better import best_is
+from analysis.fate import Cell, Fate, cells
 from analysis.load import Run
 from testbed.record import TABLES
 
@@ -56,7 +58,8 @@ class Verdict:
 
 
 def evaluate(run: Run) -> list[Verdict]:
-    """Each expectation of the experiment on variants of the plan, in order; then what lost bytes or broke off."""
+    """Each expectation of the experiment on variants of the plan, in order; then its grid, or what lost bytes or broke
+    off."""
     flows = run.flows()
     verdicts = {name: set(group["verdict"]) for name, group in run.table("trials").groupby("variant")}
     own = [
@@ -64,7 +67,7 @@ def evaluate(run: Run) -> list[Verdict]:
         for expectation in run.experiment.get("expectations", ())
         if expectation["variant"] in run.variants
     ]
-    return [*own, *_broken(flows)]
+    return [*own, *([_of_cell(run, cell) for cell in cells(run)] if run.experiment.get("grid") else _broken(flows))]
 
 
 def _evaluate_one(expectation: Mapping[str, Any], flows: pd.DataFrame, verdicts: Mapping[Any, set[str]]) -> Verdict:
@@ -129,6 +132,68 @@ def _against_flow(expectation: Mapping[str, Any], flows: pd.DataFrame, undecided
 def _outcome(expectation: Mapping[str, Any], value: float) -> Outcome:
     low, high = expectation.get("at_least"), expectation.get("at_most")
     return "met" if (low is None or value >= low) and (high is None or value <= high) else "FAILED"
+
+
+FATES: Mapping[str, str] = {
+    "mptcp": "MPTCP",
+    "fallback": "fell back to TCP",
+    "tcp": "TCP",
+    "reset": "reset",
+    "unfinished": "not finished",
+    "no connection": "no connection",
+}
+"""Fate -> words."""
+
+
+def _of_cell(run: Run, cell: Cell) -> Verdict:
+    """A cell of the grid as a verdict, whose expectation has its words."""
+    expected = cell.expected
+    because = next(row["because"] for row in run.experiment["grid"]["rows"] if row["name"] == expected["row"])
+    expectation = {
+        "variant": expected["variant"],
+        "flow": run.variants[expected["variant"]]["flows"][0]["name"],
+        "metric": "fate",
+        "fates": list(expected["fates"]),
+        "altered": list(expected["altered"]),
+        "bound": bound_in_words(expected),
+        "because": because,
+    }
+    reason = cell.reason or found_in_words(cell)
+    return Verdict(expectation, cell.outcome, None, "", None, None, None, len(cell.fates), reason, cell.excused)
+
+
+def bound_in_words(expected: Mapping[str, Any]) -> str:
+    """``"MPTCP, or fell back to TCP; every byte as it was sent"``."""
+    may = ", or ".join(FATES[fate] for fate in expected["fates"])
+    altered = expected["altered"]
+    if not altered:
+        return f"{may}; every byte as it was sent"
+    if set(altered) == set(expected["fates"]):
+        return f"{may}; the bytes may differ"
+    return f"{may}; the bytes may differ only with {' or '.join(FATES[fate] for fate in altered)}"
+
+
+def found_in_words(cell: Cell) -> str:
+    """``"MPTCP, 3 of 5; fell back to TCP, 2 of 5; trial 4: 264 200 bytes lost, wrong from byte 35 306 on"``."""
+    total = len(cell.fates)
+    parts = [FATES[fate] if total == 1 else f"{FATES[fate]}, {n} of {total}" for fate, n in cell.counts.items()]
+    worst = cell.worst
+    if worst is not None and (worst.wrong or cell.bad) and (words := damage_in_words(worst) or worst.error):
+        parts.append(f"trial {worst.trial}: {words}")
+    return "; ".join(parts)
+
+
+def damage_in_words(fate: Fate) -> str:
+    """``"264200 of 300000 bytes lost, wrong from byte 35306 on"``; empty when all arrived as it was sent."""
+    parts = []
+    if fate.missing_bytes:
+        became = "lost" if fate.ended else "did not arrive"
+        parts.append(f"{fate.missing_bytes} of {fate.sent_bytes} bytes {became}")
+    if fate.surplus_bytes:
+        parts.append(f"{fate.surplus_bytes} bytes more than the {fate.sent_bytes} that were sent")
+    if fate.wrong:
+        parts.append(f"wrong from byte {fate.first_wrong} on" if fate.first_wrong is not None else "the hashes differ")
+    return ", ".join(parts)
 
 
 def _broken(flows: pd.DataFrame) -> list[Verdict]:

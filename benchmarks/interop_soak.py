@@ -29,7 +29,7 @@ from userspace_lab import LINUX, MS, SECOND, USERSPACE, Report, Scenario, carry_
 from testbed.endpoint.parameters import Bulk, RequestResponse
 from testbed.orchestrator.spec import PathManager
 from topologies.link_profile import Change, LinkProfile, QueueLimit, RandomLoss, Reordering
-from topologies.middlebox import parse
+from topologies.middlebox import describe, parse
 
 PROFILES = (
     "linux",
@@ -190,7 +190,7 @@ def _may_fall_back(scenario: Scenario) -> bool:
     """Whether the first path takes the option, or delivers what follows the handshake before its end (Linux takes that
     for a fallback: net/mptcp/options.c, check_fully_established)."""
     first = (scenario.paths[0], (scenario.backward or scenario.paths)[0])
-    takes = any(box.option.startswith("mptcp") for path in first for box in path.middleboxes)
+    takes = any("mptcp" in describe(box) for path in first for box in path.middleboxes)
     return takes or any(path.reordering or path.loss or path.duplication or path.corruption for path in first)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from topologies import quantity
 from topologies.link_profile import Change, LinkProfile, NoLoss
 from topologies.link_text import describe, describe_change, format_field
+from topologies.middlebox import describe_all
 from topologies.model import Link, Path, Topology
 
 _SI_UNITS = {"tbit": "Tbit/s", "gbit": "Gbit/s", "mbit": "Mbit/s", "kbit": "kbit/s", "bit": "bit/s"}
@@ -18,7 +19,17 @@ def label(link: Link) -> list[str]:
         lines = [link.name]
         for arrow, profile in (("→", link.forward), ("←", link.backward)):
             lines += [f"{arrow if not index else ' '} {line}" for index, line in enumerate(_essentials(profile))]
+    lines += _middleboxes(link)
     return [*lines, _schedule(link)] if link.changes else lines
+
+
+def _middleboxes(link: Link) -> list[str]:
+    """The first words of them, each with the arrow of its direction where it sees one alone."""
+    lists = [("", link.middleboxes), ("→ ", link.forward.middleboxes), ("← ", link.backward.middleboxes)]
+    if link.forward.middleboxes == link.backward.middleboxes:
+        lists = [("", link.middleboxes + link.forward.middleboxes)]
+    words = [arrow + " + ".join(box.keyword for box in boxes) for arrow, boxes in lists if boxes]
+    return [f"middleboxes: {', '.join(words)}"] if words else []
 
 
 def _schedule(link: Link) -> str:
@@ -32,15 +43,18 @@ def _schedule(link: Link) -> str:
 
 
 def _essentials(profile: LinkProfile) -> list[str]:
+    told = profile.traced()
     words = []
-    if profile.rate_bit_s is not None:
+    if profile.trace is not None:
+        words.append(f"trace {profile.trace.name}")
+    if profile.rate_bit_s is not None and "rate_bit_s" not in told:
         words.append(rate(profile.rate_bit_s))
-    if profile.delay_ns:
+    if profile.delay_ns and "delay_ns" not in told:
         words.append(time(profile.delay_ns))
     lines = [" · ".join(words)] if words else []
     if profile.jitter is not None:
         lines.append(f"jitter {time(profile.jitter.amplitude_ns)}")
-    if not isinstance(profile.loss, NoLoss):
+    if not isinstance(profile.loss, NoLoss) and "loss" not in told:
         lines.append(f"loss {format_field('loss', profile.loss)}")
     more = [name for name in ("reordering", "duplication", "corruption") if getattr(profile, name)]
     lines += [f"{name} {format_field(name, getattr(profile, name))}" for name in more]
@@ -100,6 +114,8 @@ def link_rows(topology: Topology) -> list[tuple[str, str, str]]:
         else:
             rows.append((link.name, f"{link.a} → {link.b}", describe(link.forward)))
             rows.append(("", f"{link.a} ← {link.b}", describe(link.backward)))
+        if link.middleboxes:
+            rows.append(("", f"{link.a} ↔ {link.b}", f"middleboxes {describe_all(link.middleboxes)}"))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from topologies import link_profile
+from topologies import link_profile, middlebox
 from topologies.model import Host, Link, Path, Router, Topology, TopologyError
 
 VERSION = 1
@@ -27,6 +27,7 @@ def to_dict(topology: Topology) -> dict[str, Any]:
                 "forward": link_profile.to_dict(link.forward),
                 "backward": link_profile.to_dict(link.backward),
                 "changes": [link_profile.to_dict(change) for change in link.changes],
+                "middleboxes": [middlebox.to_dict(each) for each in link.middleboxes],
             }
             for link in topology.links
         ],
@@ -61,4 +62,5 @@ def _link(data: Mapping[str, Any]) -> Link:
         forward=link_profile.from_dict(data["forward"]),
         backward=link_profile.from_dict(data["backward"]),
         changes=tuple(link_profile.change_from_dict(change) for change in data["changes"]),
+        middleboxes=tuple(middlebox.from_dict(each) for each in data.get("middleboxes", ())),
     )

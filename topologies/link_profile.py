@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from topologies import middlebox
+from topologies import middlebox, queue_discipline, traces
 from topologies.middlebox import Middlebox
+from topologies.queue_discipline import QueueDiscipline
+from topologies.traces import Opportunities, Trace
 
 MTU_BYTES = 1500
 ETHERNET_HEADER_BYTES = 14
@@ -159,10 +161,12 @@ class Reordering:
 
 @dataclass(frozen=True, slots=True)
 class QueueLimit:
-    """Drop-tail limit, in packets or in bytes (exactly one of them)."""
+    """What fits into the waiting room, in packets or in bytes (exactly one of them), and what manages it."""
 
     packets: int | None = None
     size_bytes: int | None = None
+    discipline: QueueDiscipline | None = None
+    """None: drop-tail."""
 
     def __post_init__(self) -> None:
         if (self.packets is None) == (self.size_bytes is None):
@@ -192,13 +196,34 @@ class LinkProfile:
     """Probability that one bit of the packet, past the IP addresses, is flipped."""
     middleboxes: tuple[Middlebox, ...] = ()
     """What handles each arriving packet, in this order, before the rest of the profile."""
+    trace: Trace | None = None
+    """What rate, delay and loss were over time, replayed from the start of the traffic. Those of them that it tells are
+    the fields above no longer: they are then its means, which a queue of one BDP, expectations and drawings go by."""
 
     def __post_init__(self) -> None:
+        if self.trace is not None:
+            for name, mean in self.traced().items():
+                if getattr(self, name) not in (getattr(_PLAIN, name), mean):
+                    raise ProfileError(
+                        f"{name} is told by the trace {self.trace.name}: leave it out, or the trace (trace=none)"
+                    )
+                object.__setattr__(self, name, mean)
+            if isinstance(self.trace.shape(), Opportunities) and self.queue is not None and self.queue.discipline:
+                raise ProfileError(
+                    f"trace {self.trace.name}: deliveries have a drop-tail queue; {self.queue.discipline.keyword} "
+                    "needs a rate"
+                )
         if self.rate_bit_s is not None:
             _at_least("rate_bit_s", self.rate_bit_s, MINIMUM_RATE_BIT_S)
         _at_least("delay_ns", self.delay_ns, 0)
         _probability("duplication", self.duplication)
         _probability("corruption", self.corruption)
+        for box in self.middleboxes:
+            if box.two_way:
+                raise ProfileError(
+                    f"{box.keyword} has to see both directions: it stands on the link (path1.middleboxes), not in one "
+                    "direction of it (path1.forward.middleboxes)"
+                )
         if self.reordering is not None and self.reordering.probability > 0 and self.delay_ns == 0:
             raise ProfileError("reordering needs a delay: a reordered packet overtakes by skipping it")
 
@@ -210,9 +235,38 @@ class LinkProfile:
         packets = -(-bdp_bytes // (MTU_BYTES + ETHERNET_HEADER_BYTES))
         return dataclasses.replace(self, queue=QueueLimit(packets=max(MINIMUM_QUEUE_PACKETS, packets)))
 
+    def traced(self) -> dict[str, Any]:
+        """The fields that the trace tells, with its means."""
+        if self.trace is None:
+            return {}
+        rate_bit_s, delay_ns, loss = self.trace.means()
+        found: dict[str, Any] = {}
+        if rate_bit_s is not None:
+            found["rate_bit_s"] = rate_bit_s
+        if delay_ns is not None:
+            found["delay_ns"] = delay_ns
+        if loss is not None:
+            found["loss"] = RandomLoss(loss) if loss else NoLoss()
+        return found
+
+    def untraced(self) -> LinkProfile:
+        """The same link standing still, at the means of its trace."""
+        return self if self.trace is None else dataclasses.replace(self, trace=None)
+
+    def with_trace(self, trace: Trace | None) -> LinkProfile:
+        """The same link under ``trace``, which replaces what it tells; without one it stands still at the means."""
+        if trace is None:
+            return self.untraced()
+        told = LinkProfile(trace=trace).traced()
+        return dataclasses.replace(self, trace=trace, **told)
+
     def is_wire(self) -> bool:
         """Whether packets pass unchanged and at once."""
         return self == LinkProfile(queue=self.queue)
+
+
+_PLAIN = LinkProfile()
+"""The defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +295,10 @@ class Change:
         changed = {
             name: getattr(self, name) for name in ("rate_bit_s", "delay_ns", "loss") if getattr(self, name) is not None
         }
+        told = profile.traced()
+        for name in changed:
+            if name in told and profile.trace is not None:
+                raise ProfileError(f"{name} is told by the trace {profile.trace.name} and cannot be changed beside it")
         return dataclasses.replace(profile, **changed)
 
 
@@ -266,11 +324,22 @@ def from_dict(data: Mapping[str, Any]) -> LinkProfile:
     """The profile that :func:`to_dict` wrote. Raises ProfileError or TypeError on anything else."""
     values = dict(data)
     values["loss"] = loss_from_dict(values.get("loss") or {"kind": "none"})
-    for name, cls in (("queue", QueueLimit), ("jitter", Jitter), ("reordering", Reordering)):
+    if values.get("queue") is not None:
+        values["queue"] = _queue_from_dict(values["queue"])
+    for name, cls in (("jitter", Jitter), ("reordering", Reordering)):
         if values.get(name) is not None:
             values[name] = cls(**values[name])
     values["middleboxes"] = tuple(middlebox.from_dict(each) for each in values.get("middleboxes", ()))
+    if values.get("trace") is not None:
+        values["trace"] = traces.from_dict(values["trace"])
     return LinkProfile(**values)
+
+
+def _queue_from_dict(data: Mapping[str, Any]) -> QueueLimit:
+    values = dict(data)
+    if values.get("discipline") is not None:
+        values["discipline"] = queue_discipline.from_dict(values["discipline"])
+    return QueueLimit(**values)
 
 
 def change_from_dict(data: Mapping[str, Any]) -> Change:

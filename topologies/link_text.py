@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from topologies import middlebox, quantity
+from topologies import middlebox, quantity, queue_discipline, traces
 from topologies.link_profile import (
     Change,
     DropList,
@@ -27,6 +27,7 @@ from topologies.link_profile import (
     Reordering,
 )
 from topologies.quantity import OutOfRangeError, QuantityError
+from topologies.traces import Trace
 
 
 def parse_loss(text: str) -> Loss:
@@ -84,17 +85,21 @@ def parse_reordering(text: str) -> Reordering | None:
 
 
 def parse_queue(text: str) -> QueueLimit | None:
-    """``"100packets"``, ``"64KiB"``; ``"bdp"`` asks for one bandwidth-delay product."""
+    """``"100packets"``, ``"64KiB"``, ``"codel 5ms 100ms ecn limit 1000packets"`` (:mod:`queue_discipline`); ``"bdp"``
+    asks for one bandwidth-delay product."""
     if text.strip() == "bdp":
         return None
+    if queue_discipline.is_discipline(text):
+        discipline, packets, size_bytes = queue_discipline.parse(text)
+        return QueueLimit(packets, size_bytes, discipline)
     try:
-        return QueueLimit(packets=quantity.parse_packets(text))
+        return QueueLimit(*queue_discipline.parse_limit(text))
     except QuantityError:
-        pass
-    try:
-        return QueueLimit(size_bytes=quantity.parse_size(text))
-    except QuantityError:
-        raise QuantityError(f"{text!r} is not a queue limit: write '100packets', '64KiB' or 'bdp'") from None
+        known = ", ".join(queue_discipline.DISCIPLINES)
+        raise QuantityError(
+            f"{text!r} is not a queue: write '100packets', '64KiB' or 'bdp', or a discipline ({known}), such as "
+            f"{queue_discipline.CoDel.example!r}"
+        ) from None
 
 
 def parse_rate(text: str) -> int | None:
@@ -139,13 +144,19 @@ FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "duplication": ("duplication", quantity.parse_probability),
     "corruption": ("corruption", quantity.parse_probability),
     "middleboxes": ("middleboxes", middlebox.parse),
+    "trace": ("trace", traces.parse),
 }
 """The word a user writes -> (field of LinkProfile, parser)."""
 
 
 def with_field(profile: LinkProfile, name: str, text: str) -> LinkProfile:
-    """``profile`` with one field set from text. Raises KeyError for an unknown name, ValueError for a bad value."""
+    """``profile`` with one field set from text. Raises KeyError for an unknown name, ValueError for a bad value.
+
+    A trace takes the place of the values that it tells; ``none`` leaves a link that stands still at its means.
+    """
     attribute, parse = FIELDS[name]
+    if attribute == "trace":
+        return profile.with_trace(parse(text))
     return dataclasses.replace(profile, **{attribute: parse(text)})
 
 
@@ -154,7 +165,7 @@ def format_field(name: str, value: Any) -> str:
     percent = quantity.format_probability
     match value:
         case None:
-            return {"rate": "unlimited", "queue": "bdp", "jitter": "0ms", "reordering": "0%"}[name]
+            return {"rate": "unlimited", "queue": "bdp", "jitter": "0ms", "reordering": "0%", "trace": "none"}[name]
         case NoLoss():
             return "none"
         case RandomLoss(chance, correlation):
@@ -175,12 +186,15 @@ def format_field(name: str, value: Any) -> str:
         case Reordering():
             gap = f" gap {value.gap}" if value.gap > 1 or value.correlation else ""
             return percent(value.probability) + gap + (f" {percent(value.correlation)}" if value.correlation else "")
-        case QueueLimit(packets=None):
-            return quantity.format_size(value.size_bytes or 0)
-        case tuple():
-            return ", ".join(middlebox.describe(each) for each in value) or "none"
         case QueueLimit():
-            return f"{value.packets}packets"
+            limit = (
+                f"{value.packets}packets" if value.packets is not None else quantity.format_size(value.size_bytes or 0)
+            )
+            return limit if value.discipline is None else f"{value.discipline.text()} limit {limit}"
+        case Trace():
+            return value.text()
+        case tuple():
+            return middlebox.describe_all(value)
         case _:
             formatter = {"rate": quantity.format_rate, "delay": quantity.format_time}.get(name, percent)
             return formatter(value)
@@ -189,11 +203,12 @@ def format_field(name: str, value: Any) -> str:
 def describe(profile: LinkProfile) -> str:
     """One line for people: ``"20mbit, 10ms, queue 34packets, loss 2%"``; ``"wire"`` when it does nothing."""
     default = LinkProfile()
+    told = profile.traced()
     parts = []
     for name, (attribute, _) in FIELDS.items():
         value = getattr(profile, attribute)
-        if value != getattr(default, attribute):
-            text = format_field(name, value)
+        if value != getattr(default, attribute) and attribute not in told:
+            text = value.describe() if isinstance(value, Trace) else format_field(name, value)
             parts.append(text if name in ("rate", "delay") else f"{name} {text}")
     return ", ".join(parts) or "wire"
 

@@ -18,6 +18,7 @@ from typing import Literal
 
 from topologies import quantity
 from topologies.link_profile import Change, LinkProfile, ProfileError
+from topologies.middlebox import Middlebox
 
 Role = Literal["client", "server", "other"]
 Family = Literal[4, 6]
@@ -59,6 +60,9 @@ class Link:
     backward: LinkProfile = field(default_factory=LinkProfile)
     changes: tuple[Change, ...] = ()
     """What happens to the link during the traffic, kept in order of time."""
+    middleboxes: tuple[Middlebox, ...] = ()
+    """What handles the packets of both directions as they come to the link: forward in this order, backward in the
+    reverse of it. Those of a profile stand between these and the rest of that profile."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes", tuple(sorted(self.changes, key=lambda change: change.at_ns)))
@@ -73,7 +77,7 @@ class Link:
 
     def is_shaped(self) -> bool:
         """Whether it needs a middle node."""
-        return bool(self.changes) or not (self.forward.is_wire() and self.backward.is_wire())
+        return bool(self.changes or self.middleboxes) or not (self.forward.is_wire() and self.backward.is_wire())
 
     def other(self, node: str) -> str:
         """The node at the far end from ``node``."""

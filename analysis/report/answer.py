@@ -44,7 +44,7 @@ def sentence_of(verdict: Verdict, repetitions: int = 2) -> Finding:
     """An expectation and what became of it; with one repetition there is no statistic to speak of."""
     expectation = verdict.expectation
     tones: dict[str, Tone] = {"met": "met", "FAILED": "failed", "not evaluated": "open"}
-    several = repetitions > 1 and expectation["metric"] != "integrity"
+    several = repetitions > 1 and expectation["metric"] not in ("integrity", "fate")
     statistic = f", {_STATISTICS[expectation.get('statistic', 'median')]} of the trials" if several else ""
     flow = expectation.get("flow", "main")
     of_flow = "" if flow == "main" else f" of flow {flow}"
@@ -112,6 +112,8 @@ def _measured(verdict: Verdict) -> str:
 
 
 def _bound(verdict: Verdict) -> str:
+    if "bound" in verdict.expectation:
+        return str(verdict.expectation["bound"])
     low, high = verdict.expectation.get("at_least"), verdict.expectation.get("at_most")
     if low is None and high is None:
         return "every byte as it was sent, to the end"

@@ -194,6 +194,8 @@ def path_capacities(variant: Mapping[str, Any]) -> list[float]:
             link = links[name]
             away = link["a"] == here
             profile = link["forward"] if away == (direction == "upload") else link["backward"]
+            if profile.get("trace"):
+                return []  # as above
             here = link["b"] if away else link["a"]
             if profile["rate_bit_s"]:
                 rates.append(profile["rate_bit_s"])

@@ -18,6 +18,7 @@ from analysis.report.carried import CarriedTable, carried_tables
 from analysis.report.contention_table import ContentionLine, WaitLine, contention_lines, wait_lines
 from analysis.report.distribution_figures import DistributionFigure, distribution_figures
 from analysis.report.findings import Metric, VariantFinding
+from analysis.report.grid_table import GridTable, grid_table
 from analysis.report.outage_table import OutageRow, outage_rows
 from analysis.report.scale import linear_axis
 from analysis.report.subflow_goodput import subflow_goodputs
@@ -116,6 +117,8 @@ class Page:
     drawings: tuple[Drawing, ...]
     drawings_left_out: int
     variants: tuple[VariantFinding, ...]
+    grid: GridTable | None
+    """Instead of plots, figures over time and counters: it has a hundred small trials and another question."""
     sweep: SweepFigure | None
     plots: tuple[MetricPlot, ...]
     benefit_against: Mapping[str, tuple[str, ...]]
@@ -130,6 +133,8 @@ class Page:
     contention: tuple[ContentionLine, ...]
     waits: tuple[WaitLine, ...]
     links: tuple[tables.LinkGroup, ...]
+    middleboxes: tuple[tables.MiddleboxRow, ...]
+    middlebox_counts: tuple[str, ...]
     counters: tables.CounterTable
     trials: tuple[TrialRow, ...]
     warnings: tuple[tuple[int, str, str], ...]
@@ -160,8 +165,10 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
     for event in run.directory.read_table("events").to_pylist():
         events[event["trial"]].append(event)
     representative = {finding.name: _representative(finding, valid[finding.name]) for finding in findings}
-    everything = sum(map(len, valid.values())) <= MOST_OTHER_TRIALS
+    grid = grid_table(run)
+    everything = grid is not None or sum(map(len, valid.values())) <= MOST_OTHER_TRIALS
     chosen = [trial for trials in valid.values() for trial in trials] if everything else list(representative.values())
+    chosen = [] if grid is not None else chosen
     series = run.series(METRICS, [trial for trial in chosen if trial is not None])
     curves = _curves(run, valid, series)
     figures, others = _time_figures(run, valid, representative, events, curves)
@@ -171,7 +178,11 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         question=run.experiment["question"],
         tone=tone,
         headline=line,
-        findings=tuple(sentence_of(verdict, run.experiment.get("repetitions", 2)) for verdict in verdicts),
+        findings=tuple(
+            sentence_of(verdict, run.experiment.get("repetitions", 2))
+            for verdict in verdicts
+            if grid is None or verdict.expectation["metric"] != "fate" or verdict.outcome == "FAILED"
+        ),
         medians=tuple(medians(findings)),
         trial_line=trial_line(run),
         state=run.document["state"],
@@ -182,8 +193,9 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         drawings=tuple(drawings[:MOST_DRAWINGS]),
         drawings_left_out=max(0, len(drawings) - MOST_DRAWINGS),
         variants=tuple(findings),
-        sweep=sweep_figure(run.variants, findings),
-        plots=tuple(_plots(findings, verdicts)),
+        grid=grid,
+        sweep=sweep_figure(run.variants, findings) if grid is None else None,
+        plots=tuple(_plots(findings, verdicts)) if grid is None else (),
         benefit_against={finding.name: finding.alone for finding in findings if finding.alone},
         outages=tuple(outage_rows(run, findings, events, series)),
         carried=tuple(
@@ -202,13 +214,15 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         distributions=tuple(distribution_figures(run, list(run.variants))),
         subflows={
             variant: tuple(subflow.in_words() for subflow in subflows)
-            for variant, subflows in subflow_goodputs(run).items()
+            for variant, subflows in (subflow_goodputs(run) if grid is None else {}).items()
             if len(subflows) > 1
         },
         contention=tuple(contention_lines(run)),
         waits=tuple(wait_lines(run)),
         links=tuple(tables.link_groups(run)),
-        counters=tables.counter_table(run),
+        middleboxes=tuple(tables.middlebox_rows(run)),
+        middlebox_counts=tables.MIDDLEBOX_COUNTS,
+        counters=tables.counter_table(run) if grid is None else tables.CounterTable((), ()),
         trials=tuple(_trial_rows(run)),
         warnings=tuple(_warnings(events)),
         environment=tuple(tables.environment(run)),
@@ -216,7 +230,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         command=tables.command_line(run),
         commit=source.get("commit"),
         dirty=bool(source.get("dirty")),
-        small_n=any(len(trials) < SMALLEST_BOOTSTRAP for trials in valid.values()),
+        small_n=grid is None and any(len(trials) < SMALLEST_BOOTSTRAP for trials in valid.values()),
     )
 
 

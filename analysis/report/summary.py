@@ -9,6 +9,7 @@ from typing import Any
 from analysis.load import Run
 from analysis.report.answer import headline
 from analysis.report.findings import Metric, VariantFinding
+from analysis.report.grid_table import grid_summary
 from analysis.verdict import Verdict, exit_code
 
 SUMMARY_VERSION = 1
@@ -32,6 +33,7 @@ def summary_json(run: Run, findings: Sequence[VariantFinding], verdicts: Sequenc
             **{word: sum(finding.counts[word] for finding in findings) for word in _WORDS},
         },
         "expectations": [_expectation(verdict) for verdict in verdicts],
+        "grid": grid_summary(run),
         "variants": [_variant(finding) for finding in findings],
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"

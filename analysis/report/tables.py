@@ -23,11 +23,16 @@ DROPS = {
     "dropped_outage": "in outage",
     "dropped_middlebox": "by middlebox",
     "changed_middlebox": "changed by middlebox",
+    "marked_ce": "marked CE",
     "duplicated": "duplicated",
     "corrupted": "corrupted",
     "reordered": "reordered",
 }
 """Column -> words in the table of links."""
+
+
+MIDDLEBOX_COUNTS = ("seen", "matched", "changed", "dropped", "made", "delayed")
+"""Columns of the table of middleboxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,18 @@ class LinkGroup:
     profile: str
     realisation: str
     rows: tuple[LinkRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MiddleboxRow:
+    """One middlebox and one direction in the valid trials of a variant; medians."""
+
+    variant: str
+    link: str
+    direction: str
+    middlebox: str
+    counts: tuple[str, ...]
+    """By :data:`MIDDLEBOX_COUNTS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +123,22 @@ def _link_row(variant: str, rows: Sequence[Mapping[str, Any]]) -> LinkRow:
         share(_worst(rows, "rate_error")),
         "; ".join(sorted({row["check"] for row in rows if row["check"]})) or "in tolerance",
     )
+
+
+def middlebox_rows(run: Run) -> list[MiddleboxRow]:
+    """What each middlebox saw and did, by variant, link and direction: medians over the valid trials."""
+    variant_of = {trial: variant for variant, trials in valid_trials(run).items() for trial in trials}
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in run.directory.read_table("middleboxes").to_pylist():
+        if row["trial"] in variant_of:
+            place = (row["link"], row["place"], row["number"], row["direction"], row["middlebox"])
+            groups[variant_of[row["trial"]], *place].append(row)
+    return [
+        MiddleboxRow(
+            key[0], key[1], key[4], key[5], tuple(quantity(_median(rows, name), "") for name in MIDDLEBOX_COUNTS)
+        )
+        for key, rows in groups.items()
+    ]
 
 
 def counter_table(run: Run) -> CounterTable:

@@ -95,6 +95,7 @@ METRIC_NAMES = {
     "latency": "latency",
     "block_delay": "block delay",
     "flow_completion": "flow completion time",
+    "fate": "what became of the connection",
 }
 
 

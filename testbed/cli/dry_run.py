@@ -20,6 +20,7 @@ from testbed.orchestrator.network_plan import EMULATOR, NetworkPlan, plan_networ
 from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.spec import Experiment, Variant, to_json
 from topologies.link_text import describe, describe_change
+from topologies.middlebox import describe_all
 from topologies.quantity import format_time
 
 
@@ -65,6 +66,8 @@ def print_simulated_plan(experiment: Experiment, *, as_json: bool) -> None:
         print(f"\n# variant {variant.name}: {variant.summary}")
         for link in variant.topology.resolved().shaped_links():
             print(f"#   link {link.name}: {describe(link.forward)}; back {describe(link.backward)}")
+            if link.middleboxes:
+                print(f"#     middleboxes, both directions: {describe_all(link.middleboxes)}")
             for change in link.changes:
                 which = "" if change.direction == "both" else f" {change.direction}"
                 print(f"#     at {format_time(change.at_ns)}{which}: {describe_change(change)}")

@@ -9,14 +9,14 @@ import typer
 
 from testbed.cli import outcome
 
-KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes")
+KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes", "matches", "queues", "traces")
 
 
 def list_names(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}; default: all.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List experiments, topologies, implementations, option policies and middleboxes.
+    """List experiments, topologies, implementations, option policies, middleboxes, what they match, queues, traces.
 
     Example: testbed list experiments
     """
@@ -59,9 +59,39 @@ def _entries(kind: str) -> list[dict[str, str]]:
             for name, summary in RECEIVER_SUMMARIES.items()
         ]
     if kind == "middleboxes":
-        from topologies.middlebox import SUMMARIES
+        from topologies.middlebox import CATALOG as BOXES
 
-        return [{"name": name, "summary": summary, "text": text} for name, (text, summary) in SUMMARIES.items()]
+        return [
+            {
+                "name": box.keyword,
+                "summary": box.summary,
+                "text": box.usage,
+                "example": box.example,
+                "sees": "both directions" if box.two_way else "one or both",
+            }
+            for box in BOXES
+        ]
+    if kind == "matches":
+        from topologies.match import meanings
+
+        return [{"name": word, "summary": meaning} for word, meaning in meanings().items()]
+    if kind == "queues":
+        from topologies.queue_discipline import DISCIPLINES
+
+        tail = "what comes when the queue is full is dropped; bdp: one bandwidth-delay product"
+        return [{"name": "drop-tail", "summary": tail, "text": "LIMIT | bdp", "example": "100packets"}] + [
+            {
+                "name": each.keyword,
+                "summary": each.summary,
+                "text": f"{each.usage} [limit LIMIT]",
+                "example": each.example,
+            }
+            for each in DISCIPLINES.values()
+        ]
+    if kind == "traces":
+        from topologies.traces import SHIPPED, load
+
+        return [{"name": name, "summary": text, "trace": load(name).describe()} for name, text in SHIPPED.items()]
     userspace = "yes: simulator; on real links with root"
     return [
         {"name": "linux", "summary": "MPTCP of this kernel (IPPROTO_MPTCP)", "here": _probed("linux")},

@@ -8,7 +8,9 @@ What is judged: the median one-way delay, that no probe was early, the rate of a
 loss, corruption and duplication by exact binomial intervals. Loss in bursts is judged with the number of independent
 probes that its correlation leaves. Loss by number is judged by its period (every nth); a literal list is left to the
 trial's counters, because packets before the probes may have used it up, and so is netem's correlated loss, whose mean
-is not its parameter.
+is not its parameter. A link with a trace stands still at the trace's means until the schedules begin, and is judged by
+them; how well the trace is followed then shows in the relay's report (lateness, and the rate error over busy periods,
+in which the line's own times are the measure).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the relay needs to know about a frame: is it impaired, and how to damage one so that the receiver notices.
+"""What the relay needs to know about a frame: is it impaired, whose is it, and how to mark or damage one.
 
 All functions take a frame as the packet socket gives it: struct virtio_net_hdr, Ethernet header, the rest.
-Sources: RFC 1071 (checksum), RFC 4861 (neighbour discovery), include/uapi/linux/virtio_net.h.
+Sources: RFC 1071 (checksum), RFC 3168 (ECN), RFC 4861 (neighbour discovery), include/uapi/linux/virtio_net.h.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ NETWORK = ETHERNET + 14
 
 _LOCAL_CONTROL_BLOCK = bytes((224, 0, 0))
 _ICMPV6 = 58
+_WITH_PORTS = (6, 17)
+"""TCP and UDP: the ports come first."""
+_CE = 3
 _NEIGHBOUR_TYPES = range(133, 138)
 """Router and neighbour solicitation and advertisement, redirect."""
 
@@ -34,6 +37,39 @@ def is_impaired(frame: Buffer) -> bool:
             return False
         return frame[NETWORK + 6] != _ICMPV6 or frame[NETWORK + 40] not in _NEIGHBOUR_TYPES
     return False
+
+
+def ecn_of(frame: Buffer) -> int:
+    """The ECN field of an IPv4 or IPv6 packet."""
+    if frame[NETWORK] >> 4 == 6:
+        return frame[NETWORK + 1] >> 4 & 3
+    return frame[NETWORK + 1] & 3
+
+
+def flow_of(frame: bytes) -> bytes:
+    """What is equal for the packets of one flow: addresses, protocol, and the ports if they are there."""
+    if frame[NETWORK] >> 4 == 6:
+        addresses, protocol, transport = frame[NETWORK + 8 : NETWORK + 40], frame[NETWORK + 6], NETWORK + 40
+        is_whole = True
+    else:
+        addresses, protocol = frame[NETWORK + 12 : NETWORK + 20], frame[NETWORK + 9]
+        transport = NETWORK + (frame[NETWORK] & 0x0F) * 4
+        is_whole = not (frame[NETWORK + 6] & 0x3F or frame[NETWORK + 7])  # the other fragments have no ports
+    ports = frame[transport : transport + 4] if is_whole and protocol in _WITH_PORTS else b""
+    return b"".join((addresses, bytes((protocol,)), ports))
+
+
+def marked_ce(frame: Buffer) -> bytes:
+    """The packet with CE in its ECN field (RFC 3168), and the IPv4 header's checksum right."""
+    result = bytearray(frame)
+    if result[NETWORK] >> 4 == 6:
+        result[NETWORK + 1] |= _CE << 4
+        return bytes(result)
+    result[NETWORK + 1] |= _CE
+    end = NETWORK + (result[NETWORK] & 0x0F) * 4
+    result[NETWORK + 10 : NETWORK + 12] = b"\0\0"
+    result[NETWORK + 10 : NETWORK + 12] = (0xFFFF - ones_complement_sum(result[NETWORK:end])).to_bytes(2, "big")
+    return bytes(result)
 
 
 def ones_complement_sum(data: Buffer) -> int:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from testbed.emulation.busy_periods import BusyPeriods
 from testbed.emulation.frames import corrupted, is_impaired
 from testbed.emulation.lateness import LatenessHistogram
-from testbed.emulation.middleboxes import FrameMiddleboxes
+from testbed.emulation.middleboxes import LiveMiddleboxes
 from testbed.emulation.packet_socket import VNET_BYTES, PacketSocket
 from testbed.emulation.protocol import DirectionReport
 from testbed.emulation.segmentation import SuperSegment, UnsupportedSegmentError, parse
 from testbed.net.link import Drop, LinkDirection, Outcome
+from testbed.net.middlebox import FORWARD
 
 UNIT_SPAN_NS = 1_000_000
 
@@ -45,6 +46,7 @@ class LiveDirection:
         "source",
         "super_segments",
         "unsupported_frames",
+        "way",
     )
 
     def __init__(
@@ -55,11 +57,13 @@ class LiveDirection:
         epoch_ns: int,
         schedule: Schedule,
         release_due: Callable[[], None],
-        middleboxes: FrameMiddleboxes | None = None,
+        way: int = FORWARD,
+        middleboxes: LiveMiddleboxes | None = None,
     ) -> None:
         self.model = model
+        self.way = way
         self.middleboxes = middleboxes
-        """Handle packets as they arrive, before the model; None: most links have none."""
+        """Those of the link handle packets as they arrive, before the model; None: most links have none."""
         self.source = source
         self.sink = sink
         self.epoch_ns = epoch_ns
@@ -86,18 +90,17 @@ class LiveDirection:
         if not is_impaired(frame):
             self._bypass(frame, now_ns)
         elif self.middleboxes is not None:
-            self._through_middleboxes(self.middleboxes, frame, now_ns)
+            self.middleboxes.frame_arrives(frame, self.way, now_ns)
         else:
             self._impaired(frame, now_ns)
 
-    def _through_middleboxes(self, middleboxes: FrameMiddleboxes, frame: bytes, now_ns: int) -> None:
-        try:
-            frames = middleboxes.process(frame)
-        except UnsupportedSegmentError:
-            self.unsupported_frames += 1
-            return
-        for each in frames:
-            self._impaired(each, now_ns)
+    def enters(self, frame: bytes, now_ns: int) -> None:
+        """A frame comes out of the middleboxes, in the time of the model."""
+        if now_ns < self._arrived_ns:
+            now_ns = self._arrived_ns
+        else:
+            self._arrived_ns = now_ns
+        self._impaired(frame, now_ns)
 
     def _impaired(self, frame: bytes, now_ns: int) -> None:
         """The link model decides."""
@@ -110,6 +113,9 @@ class LiveDirection:
                 self._schedule(outcome + self.epoch_ns, self, frame, 1, size_bytes, self.model.line.busy_since_ns)
             else:
                 self._schedule_special(outcome, frame)
+
+    def line_is_free(self, now_ns: int) -> None:
+        """What was scheduled without a frame is due. Only a managed queue schedules such."""
 
     def released(self, packets: int, wire_bytes: int, busy_since_ns: int, due_ns: int, at_ns: int) -> None:
         """A scheduled frame was handed to the sink at ``at_ns``."""
@@ -129,12 +135,17 @@ class LiveDirection:
             arrived_bytes=counters.arrived_bytes,
             delivered_packets=self.released_packets,
             delivered_bytes=self.released_bytes,
-            in_flight_packets=counters.delivered_packets - self.released_packets - self.send_errors,
+            in_flight_packets=counters.arrived_packets
+            + counters.duplicated
+            - counters.dropped()
+            - self.released_packets
+            - self.send_errors,
             dropped_loss=counters.dropped_loss,
             dropped_overflow=counters.dropped_overflow,
             dropped_outage=counters.dropped_outage,
-            dropped_middlebox=0 if self.middleboxes is None else self.middleboxes.dropped,
-            changed_middlebox=0 if self.middleboxes is None else self.middleboxes.changed,
+            dropped_middlebox=0 if self.middleboxes is None else self.middleboxes.dropped(self.way),
+            changed_middlebox=0 if self.middleboxes is None else self.middleboxes.changed(self.way),
+            marked_ce=counters.marked_ce,
             duplicated=counters.duplicated,
             corrupted=counters.corrupted,
             reordered=counters.reordered,

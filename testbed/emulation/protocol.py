@@ -7,8 +7,9 @@
     -> {"command": "report"}              <- {"event": "report", "links": [...], ...}
     -> {"command": "stop"}, or EOF        <- {"event": "report", ..., "final": true} and exit 0
 
-From ``ready`` on the relay forwards, with each link's profile but without its changes, so that addresses resolve and
-the link can be calibrated. ``start`` makes fresh models from the seeds, zeroes the counters, and begins the schedules.
+From ``ready`` on the relay forwards, with each link's profile but without its changes and at the means of its traces,
+so that addresses resolve and the link can be calibrated. ``start`` makes fresh models from the seeds, zeroes the
+counters, and begins the schedules; until then queues are drop-tail.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from topologies import link_profile
+from topologies import link_profile, middlebox
 from topologies.link_profile import Change, LinkProfile
+from topologies.middlebox import Middlebox
 
 START = {"command": "start"}
 REPORT = {"command": "report"}
@@ -42,6 +44,8 @@ class LinkConfiguration:
     """Resolved: a rate needs a queue limit."""
     backward: LinkProfile
     changes: tuple[Change, ...] = ()
+    middleboxes: tuple[Middlebox, ...] = ()
+    """Of the link: those that see both directions."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -53,6 +57,7 @@ class LinkConfiguration:
             "forward": link_profile.to_dict(self.forward),
             "backward": link_profile.to_dict(self.backward),
             "changes": [link_profile.to_dict(change) for change in self.changes],
+            "middleboxes": [middlebox.to_dict(each) for each in self.middleboxes],
         }
 
     @classmethod
@@ -67,6 +72,7 @@ class LinkConfiguration:
                 forward=link_profile.from_dict(data["forward"]),
                 backward=link_profile.from_dict(data["backward"]),
                 changes=tuple(link_profile.change_from_dict(change) for change in data.get("changes", ())),
+                middleboxes=tuple(middlebox.from_dict(each) for each in data.get("middleboxes", ())),
             )
         except KeyError as error:
             raise ProtocolError(f"link {data.get('name', '?')}: {error.args[0]} is missing") from None
@@ -163,7 +169,9 @@ class DirectionReport:
     dropped_middlebox: int
     """Dropped by a middlebox before the link model: not among the arrivals."""
     changed_middlebox: int
-    """Let through by a middlebox with other options."""
+    """In whose place another packet left a middlebox."""
+    marked_ce: int
+    """Marked by the queue's discipline (RFC 3168)."""
     duplicated: int
     corrupted: int
     reordered: int
@@ -192,13 +200,33 @@ class DirectionReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoxReport:
+    """What one middlebox did with the packets of one direction (``testbed.net.middlebox.BoxCounters``)."""
+
+    place: str
+    """``link``, ``forward`` or ``backward``: whose list it is in."""
+    number: int
+    """In that list, from 1."""
+    middlebox: str
+    """Its text."""
+    direction: str
+    seen: int
+    matched: int
+    changed: int
+    dropped: int
+    made: int
+    delayed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkReport:
-    """Both directions and the schedule."""
+    """Both directions, the schedule and the middleboxes."""
 
     name: str
     forward: DirectionReport
     backward: DirectionReport
     changes: tuple[AppliedChange, ...] = ()
+    middleboxes: tuple[BoxReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,4 +290,5 @@ def _link_report(data: Mapping[str, Any]) -> LinkReport:
         forward=DirectionReport(**data["forward"]),
         backward=DirectionReport(**data["backward"]),
         changes=tuple(AppliedChange(**change) for change in data["changes"]),
+        middleboxes=tuple(BoxReport(**box) for box in data["middleboxes"]),
     )

@@ -10,6 +10,7 @@ frame of each turn is stamped, and the next ones for as long as the stamps are o
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import os
 import select
@@ -17,11 +18,15 @@ import time
 from collections.abc import Sequence
 
 from testbed.emulation.live_direction import LiveDirection
-from testbed.emulation.middleboxes import FrameMiddleboxes
+from testbed.emulation.live_queue import live_direction
+from testbed.emulation.middleboxes import LiveMiddleboxes
 from testbed.emulation.packet_socket import LARGEST_FRAME_BYTES, VNET_BYTES, PacketSocket
 from testbed.emulation.protocol import AppliedChange, LinkConfiguration, LinkReport, Report
-from testbed.net.link import duplex
-from testbed.net.schedule import NEVER_NS
+from testbed.net.chance import derive_seed
+from testbed.net.managed_direction import direction_of
+from testbed.net.middlebox import BACKWARD, FORWARD, Chain
+from testbed.net.schedule import NEVER_NS, changes_for
+from topologies.link_profile import LinkProfile
 from topologies.link_text import describe_change
 
 SHORTEST_FRAME_BYTES = VNET_BYTES + 14
@@ -37,10 +42,19 @@ READS_PER_TURN = 32
 _monotonic_ns = time.monotonic_ns
 
 
+def at_rest(profile: LinkProfile) -> LinkProfile:
+    """What holds before the start: traces stand still at their means, and queues are drop-tail, since a discipline
+    drops what is sent to measure the line."""
+    still = profile.untraced()
+    if still.queue is None or still.queue.discipline is None:
+        return still
+    return dataclasses.replace(still, queue=dataclasses.replace(still.queue, discipline=None))
+
+
 class LiveLink:
     """A configured link between two open sockets; its models are replaced at the start."""
 
-    __slots__ = ("_applied", "_epoch_ns", "_pending", "a", "b", "backward", "configuration", "forward")
+    __slots__ = ("_applied", "_epoch_ns", "_pending", "a", "b", "backward", "configuration", "forward", "middleboxes")
 
     def __init__(self, configuration: LinkConfiguration) -> None:
         self.configuration = configuration
@@ -48,18 +62,23 @@ class LiveLink:
         self.b = PacketSocket(configuration.b_interface)
         self.forward: LiveDirection
         self.backward: LiveDirection
+        self.middleboxes: LiveMiddleboxes | None
 
     def renew(self, relay: Relay, epoch_ns: int, with_changes: bool) -> None:
-        """Fresh models and counters from ``epoch_ns`` on."""
+        """Fresh models and counters from ``epoch_ns`` on; without changes, the links are :func:`at_rest`."""
         link = self.configuration
         changes = link.changes if with_changes else ()
-        forward, backward = duplex(link.forward, link.backward, changes, link.seed)
-        boxes, back_boxes = (
-            FrameMiddleboxes(profile.middleboxes) if profile.middleboxes else None
-            for profile in (link.forward, link.backward)
-        )
-        self.forward = LiveDirection(forward, self.a, self.b, epoch_ns, relay.schedule, relay.release_due, boxes)
-        self.backward = LiveDirection(backward, self.b, self.a, epoch_ns, relay.schedule, relay.release_due, back_boxes)
+        profiles = (link.forward, link.backward)
+        ahead, back = profiles if with_changes else (at_rest(profile) for profile in profiles)
+        forward = direction_of(ahead, changes_for("forward", changes), derive_seed(link.seed, "forward"))
+        backward = direction_of(back, changes_for("backward", changes), derive_seed(link.seed, "backward"))
+        lists = (link.middleboxes, link.forward.middleboxes, link.backward.middleboxes)
+        boxes = self.middleboxes = LiveMiddleboxes(Chain(*lists, link.seed)) if any(lists) else None
+        due = (relay.schedule, relay.release_due)
+        self.forward = live_direction(forward, self.a, self.b, epoch_ns, *due, FORWARD, boxes)
+        self.backward = live_direction(backward, self.b, self.a, epoch_ns, *due, BACKWARD, boxes)
+        if boxes is not None:
+            boxes.lead_to(self.forward, self.backward)
         for port in (self.a, self.b):
             port.read_statistics()
             port.dropped = 0
@@ -87,6 +106,7 @@ class LiveLink:
             forward=self.forward.report(),
             backward=self.backward.report(),
             changes=tuple(self._applied),
+            middleboxes=() if self.middleboxes is None else self.middleboxes.report(),
         )
 
     def close(self) -> None:
@@ -99,9 +119,11 @@ class Relay:
     """All links of one process."""
 
     __slots__ = (
+        "_boxes",
         "_buffer",
         "_clock_offset_ns",
         "_cpu_ns",
+        "_epoch_ns",
         "_heap",
         "_links",
         "_next_change_ns",
@@ -131,7 +153,8 @@ class Relay:
     def schedule(
         self, due_ns: int, direction: LiveDirection, frame: bytes, packets: int, wire_bytes: int, busy_since_ns: int
     ) -> None:
-        """Release ``frame`` at ``due_ns``; frames due at the same time keep their order."""
+        """Release ``frame`` at ``due_ns``; frames due at the same time keep their order. Without a frame, the direction
+        is told at that time that its line is free."""
         self._sequence += 1
         heapq.heappush(self._heap, (due_ns, self._sequence, direction, frame, packets, wire_bytes, busy_since_ns))
 
@@ -143,6 +166,9 @@ class Relay:
             if heap[0][0] > now_ns:
                 return
             due_ns, _, direction, frame, packets, wire_bytes, busy_since_ns = heapq.heappop(heap)
+            if not frame:
+                direction.line_is_free(now_ns)
+                continue
             try:
                 direction.sink.send(frame)
             except OSError:
@@ -159,9 +185,14 @@ class Relay:
             wake_ns = heap[0][0] if heap else NEVER_NS
             if self._next_change_ns < wake_ns:
                 wake_ns = self._next_change_ns
+            for boxes in self._boxes:
+                if boxes.due_ns + self._epoch_ns < wake_ns:
+                    wake_ns = boxes.due_ns + self._epoch_ns
             now_ns = _monotonic_ns()
             timeout = None if wake_ns == NEVER_NS else (wake_ns - now_ns) / 1e9 if wake_ns > now_ns else 0.0
             readable, _, _ = select.select(descriptors, (), (), timeout)
+            if self._boxes:
+                self._handle_boxes()
             if heap:
                 self.release_due()
             if _monotonic_ns() >= self._next_change_ns:
@@ -190,16 +221,24 @@ class Relay:
 
     def _renew(self, with_changes: bool) -> int:
         # Frames of the old models that are still on their way are released and counted by these.
-        epoch_ns = _monotonic_ns()
+        epoch_ns = self._epoch_ns = _monotonic_ns()
         self._cpu_ns = time.process_time_ns()
         for link in self._links:
             link.renew(self, epoch_ns, with_changes)
+        self._boxes = [link.middleboxes for link in self._links if link.middleboxes is not None]
         self._ports: dict[int, LiveDirection] = {}
         for link in self._links:
             self._ports[link.a.fileno()] = link.forward
             self._ports[link.b.fileno()] = link.backward
         self._observe_changes()
         return epoch_ns
+
+    def _handle_boxes(self) -> None:
+        """Do what the middleboxes' timers ask for."""
+        now_ns = _monotonic_ns() - self._epoch_ns
+        for boxes in self._boxes:
+            if boxes.due_ns <= now_ns:
+                boxes.handle_due(now_ns)
 
     def _observe_changes(self) -> None:
         now_ns = _monotonic_ns()

@@ -116,6 +116,9 @@ class Bulk:
     """With ``both``: bytes of the download; None: like ``size_bytes``."""
     write_bytes: int = 65536
     """Bytes per write."""
+    write_interval_ns: int = 0
+    """From one write to the next; 0: as soon as the socket takes more. With ``nodelay`` each leaves as a segment of its
+    own, as long as the window has room."""
     settle_ns: int = 0
     """How long after the connection began a stream of a fixed size ends at the earliest: once a side has ended, Linux
     takes no further subflow (MPJoinRejected)."""
@@ -124,8 +127,9 @@ class Bulk:
     def __post_init__(self) -> None:
         _direction(self.direction)
         _positive(self, "size_bytes", "reverse_size_bytes", "write_bytes")
-        if self.settle_ns < 0:
-            raise ParameterError(f"settle_ns is at least 0, not {self.settle_ns}")
+        for name in ("settle_ns", "write_interval_ns"):
+            if getattr(self, name) < 0:
+                raise ParameterError(f"{name} is at least 0, not {getattr(self, name)}")
         if self.reverse_size_bytes is not None and (self.direction != "both" or self.size_bytes is None):
             raise ParameterError("reverse_size_bytes goes with direction 'both' and a size_bytes")
 

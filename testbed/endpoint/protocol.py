@@ -262,6 +262,8 @@ class FlowResult:
     sha256_received: str | None = None
     first_mismatch: int | None = None
     """Offset of the first received byte that is not what the peer was to send; None: all were right."""
+    peer_ended: bool = False
+    """The end of the peer's stream was read (bulk only): whoever reads it was told that it has everything."""
     start_ns: int | None = None
     """When the flow was started."""
     connect_time_ns: int | None = None

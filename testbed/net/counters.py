@@ -1,6 +1,7 @@
 """What one direction of a link did, counted in packets and bytes of whole frames.
 
-Conservation, at every instant: arrived + duplicated == delivered + the sum of the drops.
+Conservation, at every instant: arrived + duplicated == delivered + the sum of the drops, plus, with a managed queue,
+what waits.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class LinkCounters:
     dropped_outage: int = 0
     duplicated: int = 0
     """Copies made; a copy that then found the queue full is in ``dropped_overflow`` too."""
+    marked_ce: int = 0
+    """Marked by the queue's discipline (RFC 3168), among them packets that carried CE already."""
     corrupted: int = 0
     """Delivered with one bit flipped."""
     reordered: int = 0

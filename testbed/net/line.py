@@ -81,7 +81,7 @@ class Line:
         if begin_ns >= rates.next_ns:
             rates.advance(begin_ns)
         rate = rates.value
-        if rate is not None:
+        if rate:  # a limit, and no dead phase of a trace
             end_ns = begin_ns + (size_bytes * _BIT_NS_PER_BYTE + self._carry) // rate
             if end_ns < rates.next_ns:
                 self._carry = (size_bytes * _BIT_NS_PER_BYTE + self._carry) % rate
@@ -102,11 +102,11 @@ class Line:
         work = size_bytes * _BIT_NS_PER_BYTE + self._carry
         at_ns, rate = begin_ns, self._rates.value
         for step_ns, next_rate in self._rates.ahead():
-            if rate is None or at_ns + work // rate < step_ns:
+            if work == 0 or rate is None or (rate and at_ns + work // rate < step_ns):
                 break
             work -= (step_ns - at_ns) * rate
             at_ns, rate = step_ns, next_rate
-        if rate is None:
+        if work == 0 or rate is None:  # all of it was sent by the end of a step
             self._carry, self.free_ns = 0, at_ns
         else:
             sent_ns, self._carry = divmod(work, rate)

@@ -7,7 +7,7 @@ The way of a packet, in netem's order:
 3. *duplication*: an exact copy follows the packet into the queue; it is not lost, duplicated or corrupted itself, and
    shares the packet's jitter and reordering;
 4. *corruption*: one bit of the packet is marked to be flipped;
-5. *queue and rate* (:mod:`line`): drop-tail, then the line;
+5. *queue and rate* (:mod:`line`; :mod:`opportunities` where a trace says when packets leave): drop-tail, then the line;
 6. *delay, jitter, reordering* (:mod:`delay`).
 
 All of it is computed at the arrival, because the schedule is known in advance: the caller learns at once when the
@@ -26,7 +26,8 @@ from testbed.net.chance import derive_seed, stream
 from testbed.net.counters import LinkCounters
 from testbed.net.delay import JitterDraw, Propagation, ReorderingDraw
 from testbed.net.line import OVERFLOW, Line
-from testbed.net.loss import LossProcess
+from testbed.net.loss import LossProcess, TracedLoss
+from testbed.net.opportunities import OpportunityLine
 from testbed.net.schedule import Schedule, changes_for
 from topologies.link_profile import Change, LinkProfile, NoLoss
 
@@ -90,9 +91,15 @@ class LinkDirection:
         lossless = all(isinstance(loss, NoLoss) for loss in schedule.loss.values())
         self.profile = profile
         self.counters = LinkCounters()
-        self.line = Line(schedule.rate_bit_s, profile.queue)
+        self.line = (
+            Line(schedule.rate_bit_s, profile.queue)
+            if schedule.opportunities is None
+            else OpportunityLine(schedule.opportunities, profile.queue)
+        )
         self._down = schedule.down
         self._loss = None if lossless else LossProcess(schedule.loss, stream(seed, "loss"))
+        if schedule.loss_probability is not None:
+            self._loss = TracedLoss(schedule.loss_probability, stream(seed, "loss"))
         self._jitter = JitterDraw(profile.jitter, stream(seed, "jitter")) if profile.jitter else None
         self._reordering = (
             ReorderingDraw(profile.reordering, stream(seed, "reordering")) if profile.reordering else None

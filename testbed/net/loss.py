@@ -143,3 +143,21 @@ class LossProcess:
         if now_ns >= self._models.next_ns:
             self._loses = self._models.advance(now_ns).loses
         return self._loses(self._number, self._draw())
+
+
+class TracedLoss(LossProcess):
+    """Independent loss with the probability that a trace says for the time of arrival."""
+
+    __slots__ = ("_probability", "_uniform")
+
+    def __init__(self, probability: Timeline[float], chance: random.Random) -> None:
+        super().__init__(Timeline(NoLoss()), chance)
+        self._probability = probability
+        self._uniform = chance.random
+
+    def loses(self, now_ns: int) -> bool:
+        """Whether the packet that arrives now is lost."""
+        probability = self._probability
+        if now_ns >= probability.next_ns:
+            probability.advance(now_ns)
+        return self._uniform() < probability.value

@@ -41,6 +41,7 @@ def relay_configuration(
                 forward=shaped.link.forward,
                 backward=shaped.link.backward,
                 changes=shaped.link.changes,
+                middleboxes=shaped.link.middleboxes,
             )
             for shaped in plan.shaped
             if shaped.realisation == "relay"

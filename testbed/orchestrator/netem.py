@@ -52,6 +52,9 @@ class QdiscFeatures:
     """Why nobody could ask, ``not known without root``; empty when the other fields are answers."""
 
 
+NO_MIDDLEBOXES = "qdiscs have no middleboxes"
+
+
 class QdiscMismatch(InvalidTrial):
     """The kernel holds other qdiscs than those asked for."""
 
@@ -67,7 +70,11 @@ class _Shape:
 def inexpressible(profile: LinkProfile, changes: Sequence[Change], features: QdiscFeatures) -> str | None:
     """Why the qdiscs of this kernel cannot realise the direction; None when they can."""
     if profile.middleboxes:
-        return "qdiscs have no middleboxes"
+        return NO_MIDDLEBOXES
+    if profile.trace is not None:
+        return "qdiscs replay no traces"
+    if profile.queue is not None and profile.queue.discipline is not None:
+        return f"the queue discipline {profile.queue.discipline.keyword} is the relay's"
     stages = list(_stages(profile, changes))
     for stage in stages:
         if isinstance(stage.loss, EveryNth | DropList):

@@ -269,7 +269,8 @@ def _realisation(
         (link.backward, netem.for_direction(link.changes, "backward")),
     ]
     offered = _EVERY_QDISC if qdiscs.unknown else qdiscs  # what no qdisc can do is known without asking the kernel
-    obstacle = next((why for each in directions if (why := netem.inexpressible(*each, offered))), None)
+    obstacles = [netem.inexpressible(*each, offered) for each in directions]
+    obstacle = netem.NO_MIDDLEBOXES if link.middleboxes else next(filter(None, obstacles), None)
     if settings.realisation == "netem":
         if obstacle is not None:
             raise Unsupported(f"{topology.name}: link {link.name} cannot be realised by qdiscs: {obstacle}")

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, Union
 
 from testbed.endpoint.parameters import APPLICATION_KINDS, Endpoint
 from testbed.orchestrator.spec import Experiment, Flow, SpecificationError, Variant
-from topologies import quantity
+from topologies import middlebox, quantity
 from topologies.link_profile import LinkProfile
 from topologies.link_text import FIELDS, parse_changes, with_field
 from topologies.model import Link, Topology
@@ -57,6 +57,7 @@ def only_variants(experiment: Experiment, names: Sequence[str]) -> Experiment:
         experiment,
         variants=tuple(variant for variant in experiment.variants if variant.name in names),
         expectations=tuple(item for item in experiment.expectations if {item.variant, *item.relative_to} <= set(names)),
+        grid=experiment.grid.only(names) if experiment.grid is not None else None,
     )
 
 
@@ -130,7 +131,7 @@ def _unknown(experiment: Experiment, key: str) -> str:
 
 
 def _experiment_keys(experiment: Experiment) -> Iterator[_Key]:
-    yield from _field_keys(experiment, "", skip=("name", "question", "variants", "expectations"))
+    yield from _field_keys(experiment, "", skip=("name", "question", "variants", "expectations", "grid"))
 
 
 def _variant_keys(variant: Variant) -> Iterator[_Key]:
@@ -153,8 +154,10 @@ def _link_keys(topology: Topology) -> Iterator[_Key]:
             links[path.name] = links[shaped[0]]
     for name, link in links.items():
         yield _Key(f"{name}.changes", _changes_setter(link.name))
+        yield _Key(f"{name}.middleboxes", _middleboxes_setter(link.name))
         for word in FIELDS:
-            yield _Key(f"{name}.{word}", _link_setter(link.name, ("forward", "backward"), word))
+            if word != "middleboxes":  # those of the link see both directions, those of a direction one
+                yield _Key(f"{name}.{word}", _link_setter(link.name, ("forward", "backward"), word))
             for direction in ("forward", "backward"):
                 yield _Key(f"{name}.{direction}.{word}", _link_setter(link.name, (direction,), word))
 
@@ -172,6 +175,14 @@ def _changes_setter(link_name: str) -> Callable[[Variant, str], Variant]:
         return dataclasses.replace(variant, topology=variant.topology.with_link(link))
 
     return set_changes
+
+
+def _middleboxes_setter(link_name: str) -> Callable[[Variant, str], Variant]:
+    def set_middleboxes(variant: Variant, text: str) -> Variant:
+        link = dataclasses.replace(variant.topology.link(link_name), middleboxes=middlebox.parse(text))
+        return dataclasses.replace(variant, topology=variant.topology.with_link(link))
+
+    return set_middleboxes
 
 
 def _link_setter(link_name: str, directions: tuple[str, ...], word: str) -> Callable[[Variant, str], Variant]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from testbed.emulation.placement import HOSTS_SYSCTL, Placement
 from testbed.endpoint.parameters import PathManagerSettings
-from testbed.endpoint.protocol import Configuration, Role
+from testbed.endpoint.protocol import Configuration, ErrorKind, Role
 from testbed.orchestrator import ip_mptcp
 from testbed.orchestrator.network_plan import NetworkSettings
 from testbed.orchestrator.spec import Endpoint, Experiment, Flow, ShortFlows, SpecificationError, Variant
@@ -149,6 +149,12 @@ def expected_subflows(variant: Variant) -> int | None:
     if variant.path_manager.mode == "ndiffports" and flow.server.is_userspace and not flow.client.is_userspace:
         return 1  # a kernel client joins ports that are announced, and our server announces none
     return ip_mptcp.expected_subflows(variant.topology, variant.path_manager)
+
+
+def invalidating_errors(experiment: Experiment) -> tuple[ErrorKind, ...]:
+    """Errors of an endpoint with which nothing was measured. A grid asks whether there is a connection at all."""
+    kinds: tuple[ErrorKind, ...] = ("program", "configuration", "stopped")
+    return kinds if experiment.grid is not None else ("connect", *kinds)
 
 
 def flow_family(topology: Topology, flow: Flow) -> Family:

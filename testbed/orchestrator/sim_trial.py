@@ -209,7 +209,7 @@ class _Reach:
         """The predicate of one host."""
 
         def can_reach(local: bytes, remote: bytes) -> bool:
-            return self.network is not None and self.network.way(host, local, remote) is not None
+            return self.network is not None and self.network.reaches(host, local, remote)
 
         return can_reach
 
@@ -285,23 +285,27 @@ def tables_of(
         tables["flows"].append(trial_rows.flow_row(number, topology, flow, client, server))
         tables["subflows"] += trial_rows.subflow_rows(number, topology, flow, [server, client])
         tables["distributions"] += trial_rows.distribution_rows(number, flow.name, [server, client])
-        problems += _problems(variant, flow, client, server)
+        problems += _problems(experiment, variant, flow, client, server)
     for host, stack in simulation.stacks.items():
         for counter, value in stack.stack.counters.as_dict().items():
             tables["counters"].append({"trial": number, "host": host, "counter": counter, "before": 0, "after": value})
     tables["links"] = _link_rows(number, simulation)
+    tables["middleboxes"] = _middlebox_rows(number, simulation)
     tables["events"] += _change_events(number, simulation.topology, simulation.simulator.now_ns)
     return tables, problems
 
 
-def _problems(variant: Variant, flow: Flow, client: FlowResult, server: FlowResult) -> list[str]:
+def _problems(
+    experiment: Experiment, variant: Variant, flow: Flow, client: FlowResult, server: FlowResult
+) -> list[str]:
     problems = []
+    kinds = planning.invalidating_errors(experiment)
     for result in (client, server):
         if result.error_kind == "unsupported":
             raise Unsupported(f"{flow.name}.{result.role}: {result.error}")
-        if result.error_kind in ("connect", "configuration", "stopped"):
+        if result.error_kind in kinds:
             problems.append(f"{flow.name}.{result.role}: {result.error}")
-    expected = planning.expected_subflows(variant)
+    expected = planning.expected_subflows(variant) if experiment.grid is None else None
     if expected is not None and flow is variant.flows[0]:
         problems += subflow_problems(flow, client, server, expected)
     return problems
@@ -313,7 +317,7 @@ def _link_rows(trial: int, simulation: Simulation) -> list[Row]:
     for link in simulation.topology.shaped_links():
         for direction, node in (("forward", link.a), ("backward", link.b)):
             simulated = simulation.network.links[link.name, node]
-            model, middleboxes = simulated.direction, simulated.middleboxes
+            model, gate, way = simulated.direction, simulated.gate, simulated.way
             counters = model.counters
             rows.append(
                 {
@@ -329,8 +333,9 @@ def _link_rows(trial: int, simulation: Simulation) -> list[Row]:
                     "dropped_loss": counters.dropped_loss,
                     "dropped_queue": counters.dropped_overflow,
                     "dropped_outage": counters.dropped_outage,
-                    "dropped_middlebox": 0 if middleboxes is None else middleboxes.dropped,
-                    "changed_middlebox": 0 if middleboxes is None else middleboxes.changed,
+                    "dropped_middlebox": 0 if gate is None else gate.chain.dropped(way),
+                    "changed_middlebox": 0 if gate is None else gate.chain.changed(way),
+                    "marked_ce": counters.marked_ce,
                     "duplicated": counters.duplicated,
                     "corrupted": counters.corrupted,
                     "reordered": counters.reordered,
@@ -338,6 +343,16 @@ def _link_rows(trial: int, simulation: Simulation) -> list[Row]:
                     "queue_max_bytes": model.line.max_bytes,
                 }
             )
+    return rows
+
+
+def _middlebox_rows(trial: int, simulation: Simulation) -> list[Row]:
+    """What each middlebox of each link did."""
+    rows: list[Row] = []
+    for link in simulation.topology.shaped_links():
+        gate = simulation.network.links[link.name, link.a].gate
+        if gate is not None:
+            rows += [{"trial": trial, "link": link.name, **row} for row in gate.chain.rows()]
     return rows
 
 

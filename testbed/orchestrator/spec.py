@@ -25,6 +25,7 @@ from testbed.endpoint.parameters import (
     ShortFlows,
     Stream,
 )
+from testbed.orchestrator.grid import Grid
 from testbed.record.schema import FLOWS
 from topologies.link_text import describe_change
 from topologies.model import Topology
@@ -40,6 +41,7 @@ __all__ = [
     "Expectation",
     "Experiment",
     "Flow",
+    "Grid",
     "Implementation",
     "PathManager",
     "Program",
@@ -217,6 +219,9 @@ class Experiment:
     ends write it down themselves; of kernel ends it is read by BPF where the machine allows (``kernel_ledger.py``)."""
     sample_interval_ns: int = 100_000_000
     expectations: tuple[Expectation, ...] = ()
+    grid: Grid | None = None
+    """What may become of the variants' connections, for an experiment that asks that. How a connection ends is then a
+    result and never makes a trial INVALID."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -237,6 +242,8 @@ class Experiment:
             raise SpecificationError(f"{where}: variants have distinct names, and there is at least one")
         for expectation in self.expectations:
             self._check_expectation(expectation, where)
+        if self.grid is not None and (problem := self.grid.problem(names)) is not None:
+            raise SpecificationError(f"{where}: {problem}")
         for variant in self.variants:
             self._check_times(variant, f"{where}, variant {variant.name}")
 

@@ -107,6 +107,7 @@ class _Observed:
     distributions: list[Row] = field(default_factory=list)
     counters: list[Row] = field(default_factory=list)
     links: list[Row] = field(default_factory=list)
+    middleboxes: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     segments: list[Row] = field(default_factory=list)
     disturbances: list[str] = field(default_factory=list)
@@ -163,6 +164,7 @@ def run_trial(
         "distributions": observed.distributions,
         "counters": observed.counters,
         "links": observed.links,
+        "middleboxes": observed.middleboxes,
         "events": observed.events,
         "segments": observed.segments,
     }
@@ -265,6 +267,7 @@ class _Carrying:
         if lab.relay is not None and lab.relay.is_running():
             report = lab.relay.report()
             observed.links = trial_rows.link_rows(number, traffic.plan, traffic.calibrations, report)
+            observed.middleboxes += trial_rows.middlebox_rows(number, report)
             observed.events += trial_rows.change_events(number, report)
             problems += fidelity.violations(report)
         rows, found = qdisc_check.check(
@@ -378,12 +381,13 @@ class _Carrying:
             self._note(KERNEL_LEDGER, f"{kernel.unassigned} segments of no flow are left out")
 
     def _judge_results(self, flow: Flow, client: FlowResult, server: FlowResult) -> None:
+        kinds = planning.invalidating_errors(self.experiment)
         for result in (client, server):
             if result.error_kind == "unsupported":
                 raise Unsupported(f"{flow.name}.{result.role}: {result.error}")
-            if result.error_kind in ("connect", "program", "configuration", "stopped"):
+            if result.error_kind in kinds:
                 self.observed.problems.append(f"{flow.name}.{result.role}: {result.error}")
-        expected = planning.expected_subflows(self.variant)
+        expected = planning.expected_subflows(self.variant) if self.experiment.grid is None else None
         if expected is not None and flow is self.variant.flows[0]:
             self.observed.problems += subflow_problems(flow, client, server, expected)
 

@@ -52,6 +52,8 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
         "bytes_sent_download": server.bytes_sent,
         "bytes_received_download": client.bytes_received,
         "integrity": integrity(client, server),
+        "first_wrong_upload": server.first_mismatch,
+        "first_wrong_download": client.first_mismatch,
         "connect_time_ns": client.connect_time_ns,
         "first_byte_ns": _least(side.first_byte_ns for side in receivers),
         "completion_time_ns": _completion_ns(receivers),
@@ -95,7 +97,8 @@ def goodput(receivers: Sequence[FlowResult]) -> float | None:
 def integrity(client: FlowResult, server: FlowResult) -> str:
     """Whether what one end received is what the other sent: SHA-256 of both directions, and the known payload.
 
-    ``unchecked``: a direction that carried bytes has no hashes, or not all of it arrived and a side knows that.
+    ``unchecked``: a direction that carried bytes has no hashes, or not all of it arrived and a side knows that. Who has
+    read the end of a stream that was longer does not know it.
     """
     if any(side.first_mismatch is not None or side.error_kind == "integrity" for side in (client, server)):
         return "mismatch"
@@ -217,6 +220,13 @@ def link_rows(
     return rows
 
 
+def middlebox_rows(trial: int, report: Report) -> Iterator[Row]:
+    """Rows of ``middleboxes``."""
+    for link in report.links:
+        for box in link.middleboxes:
+            yield {"trial": trial, "link": link.name, **dataclasses.asdict(box)}
+
+
 def change_events(trial: int, report: Report) -> Iterator[Row]:
     """Rows of ``events``: scheduled changes that the relay carried out."""
     for link in report.links:
@@ -284,6 +294,7 @@ def _counted(report: DirectionReport) -> Row:
         "dropped_outage": report.dropped_outage,
         "dropped_middlebox": report.dropped_middlebox,
         "changed_middlebox": report.changed_middlebox,
+        "marked_ce": report.marked_ce,
         "duplicated": report.duplicated,
         "corrupted": report.corrupted,
         "reordered": report.reordered,
@@ -324,7 +335,8 @@ def _compared(sender: FlowResult, receiver: FlowResult, complete: bool) -> str |
         return "unchecked"
     if sender.bytes_sent == receiver.bytes_received:
         return "ok" if sender.sha256_sent == receiver.sha256_received else "mismatch"
-    return "mismatch" if complete or receiver.bytes_received > sender.bytes_sent else "unchecked"
+    told_all = complete or receiver.peer_ended
+    return "mismatch" if told_all or receiver.bytes_received > sender.bytes_sent else "unchecked"
 
 
 def _operations(flow: Flow, client: FlowResult, server: FlowResult) -> Row:

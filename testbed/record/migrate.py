@@ -62,6 +62,25 @@ def _with_ranges_and_mappings(name: str, table: pa.Table) -> pa.Table:
     return table
 
 
+def _with_first_wrong_bytes(name: str, table: pa.Table) -> pa.Table:
+    if name != "flows":
+        return table
+    import pyarrow as pa
+
+    place = table.column_names.index("integrity") + 1
+    for column in ("first_wrong_download", "first_wrong_upload"):
+        table = table.add_column(place, column, pa.nulls(len(table), pa.int64()))
+    return table
+
+
+def _with_marks(name: str, table: pa.Table) -> pa.Table:
+    if name != "links":
+        return table
+    import pyarrow as pa
+
+    return table.add_column(table.column_names.index("duplicated"), "marked_ce", pa.nulls(len(table), pa.int64()))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "links.loss_tolerance was declared and never written", table=_without_loss_tolerance),
     Migration(2, "the table segments is new; an older run has none"),
@@ -73,6 +92,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         "segments.mss, .ack, .sack_ranges, .mapping_ssn, .mapping_octets and .frame are new; null in an older run",
         table=_with_ranges_and_mappings,
     ),
+    Migration(5, "the table middleboxes is new; an older run has none"),
+    Migration(
+        6,
+        "flows.first_wrong_upload and .first_wrong_download are new; null in an older run",
+        table=_with_first_wrong_bytes,
+    ),
+    Migration(7, "links.marked_ce is new; null in an older run", table=_with_marks),
 )
 """Version 1 is the first."""
 

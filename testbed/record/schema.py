@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 8
 
 ColumnType = Literal["int32", "int64", "uint8", "uint16", "uint32", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float. The
@@ -143,6 +143,18 @@ FLOWS = Table(
             "Whether both ends hashed the same bytes (SHA-256).",
             choices=("ok", "mismatch", "unchecked"),
         ),
+        _count(
+            "first_wrong_upload",
+            "bytes",
+            "Offset of the first byte that the server read and that is not what the client sent; null: none.",
+            nullable=True,
+        ),
+        _count(
+            "first_wrong_download",
+            "bytes",
+            "Offset of the first byte that the client read and that is not what the server sent; null: none.",
+            nullable=True,
+        ),
         _time("connect_time_ns", "From connect() to the established connection, at the client."),
         _time("first_byte_ns", "First application byte at the receiver, since the start of the traffic."),
         _time("completion_time_ns", "From the start of the flow to its last byte at the receiver."),
@@ -259,19 +271,28 @@ LINKS = Table(
         _text("realisation", "qdisc (netem or tbf of the kernel), relay or virtual time."),
         _text("profile", "What was asked for, in words: `20mbit, 10ms, queue 34packets`."),
         _real("calibrated_rate_bit_s", "bit/s", "Rate measured before the traffic."),
-        _real("expected_rate_bit_s", "bit/s", "Rate that the same measurement would find on a perfect link."),
+        _real(
+            "expected_rate_bit_s",
+            "bit/s",
+            "Rate that the same measurement would find on a perfect link; of a trace, its mean.",
+        ),
         _real("rate_tolerance", "ratio", "Largest relative deviation of the rate accepted."),
         _time("calibrated_delay_ns", "One-way delay measured before the traffic."),
-        _time("expected_delay_ns", "One-way delay that the same measurement would find on a perfect link."),
+        _time("expected_delay_ns", "One-way delay that the same measurement would find on a perfect link; likewise."),
         _time("delay_tolerance_ns", "Largest deviation of the delay accepted."),
         _real("calibrated_loss", "probability", "Share of probes lost before the traffic."),
-        _real("expected_loss", "probability", "Mean loss of the profile, before any scheduled change."),
+        _real("expected_loss", "probability", "Mean loss of the profile or its trace, before any scheduled change."),
         _count("packets_arrived", "packets", "Packets that came to the link during the traffic.", nullable=True),
         _count("bytes_arrived", "bytes", "Their bytes, Ethernet header included.", nullable=True),
         _count("packets_delivered", "packets", "Packets that left the link.", nullable=True),
         _count("bytes_delivered", "bytes", "Their bytes, Ethernet header included.", nullable=True),
         _count("dropped_loss", "packets", "Packets dropped by the loss model.", nullable=True),
-        _count("dropped_queue", "packets", "Packets dropped because the queue was full.", nullable=True),
+        _count(
+            "dropped_queue",
+            "packets",
+            "Packets dropped because the queue was full, or by its discipline.",
+            nullable=True,
+        ),
         _count("dropped_outage", "packets", "Packets dropped during an outage.", nullable=True),
         _count(
             "dropped_middlebox",
@@ -279,8 +300,12 @@ LINKS = Table(
             "Packets that a middlebox dropped before they came to the link: not among those arrived.",
             nullable=True,
         ),
+        _count("changed_middlebox", "packets", "Packets in whose place another one left a middlebox.", nullable=True),
         _count(
-            "changed_middlebox", "packets", "Packets that a middlebox let through with other options.", nullable=True
+            "marked_ce",
+            "packets",
+            "Packets that the queue's discipline marked (ECN) instead of dropping.",
+            nullable=True,
         ),
         _count("duplicated", "packets", "Packets sent twice.", nullable=True),
         _count("corrupted", "packets", "Packets with a flipped bit.", nullable=True),
@@ -293,6 +318,34 @@ LINKS = Table(
         _time("lateness_max_ns", "Largest of the same."),
         _real("rate_error", "ratio", "Relative error of the rate while the link was backlogged."),
         _text("check", "Finding of the checks before and after the traffic; null: in tolerance.", nullable=True),
+    ),
+)
+
+MIDDLEBOXES = Table(
+    "middleboxes",
+    "One row per trial, link, middlebox and direction that it saw. A packet that came was handed on as it was, or "
+    "changed, dropped or delayed.",
+    (
+        _TRIAL,
+        _text("link", "Name of the link."),
+        _text(
+            "place",
+            "Whose it is: of the link (then it sees both directions), or of the profile of one direction.",
+            choices=("link", *_DIRECTION),
+        ),
+        _count("number", "", "Its place in that list, from 1."),
+        _text("middlebox", "What it is, in words: `drop mptcp.add_addr nth 1`."),
+        _text("direction", "Of the packets counted; forward is from the link's a to its b.", choices=_DIRECTION),
+        _count("seen", "packets", "Packets that came."),
+        _count("matched", "packets", "Packets that it was about."),
+        _count("changed", "packets", "Packets in whose place another one left."),
+        _count("dropped", "packets", "Packets in whose place none left."),
+        _count(
+            "made",
+            "packets",
+            "Packets that left in this direction beside those that came: copies, pieces, answers to the other one.",
+        ),
+        _count("delayed", "packets", "Packets that it kept, to let them go later."),
     ),
 )
 
@@ -394,7 +447,19 @@ SEGMENTS = Table(
 )
 
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (TRIALS, FLOWS, SUBFLOWS, SAMPLES, DISTRIBUTIONS, COUNTERS, LINKS, EVENTS, SEGMENTS)
+    table.name: table
+    for table in (
+        TRIALS,
+        FLOWS,
+        SUBFLOWS,
+        SAMPLES,
+        DISTRIBUTIONS,
+        COUNTERS,
+        LINKS,
+        MIDDLEBOXES,
+        EVENTS,
+        SEGMENTS,
+    )
 }
 """Name -> table."""
 

@@ -288,3 +288,32 @@ def test_what_middleboxes_dropped_and_changed_stands_beside_the_links(tmp_path: 
 
     text = render(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(1), alter=stripped))["report.md"]
     assert "3 by middlebox, 41 changed by middlebox" in text
+
+
+def test_what_a_queue_marked_stands_beside_the_links(tmp_path: Path) -> None:
+    def marking(_trial: int, tables: dict[str, list[dict[str, Any]]]) -> None:
+        for row in tables["links"]:
+            row["marked_ce"] = 17
+
+    text = render(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(1), alter=marking))["report.md"]
+    assert "17 marked CE" in text
+
+
+def test_each_middlebox_has_a_line_with_what_it_saw_and_did(tmp_path: Path) -> None:
+    def dropping(trial: int, tables: dict[str, list[dict[str, Any]]]) -> None:
+        row = {
+            "trial": trial,
+            "link": "path1",
+            "place": "link",
+            "number": 1,
+            "middlebox": "drop data nth 3",
+            "direction": "forward",
+        }
+        counts = {"seen": 100 + trial, "matched": 1, "changed": 0, "dropped": 1, "made": 0, "delayed": 0}
+        tables["middleboxes"] = [{**row, **counts}]
+
+    pages = render(synthetic_run.make_run(tmp_path, synthetic_run.aggregation(1), alter=dropping))
+    assert "| path1 forward | drop data nth 3 | 100 | 1 | 0 | 1 | 0 | 0 |" in pages["report.md"]
+    assert '<h2 id="middleboxes">' in pages["report.html"]
+    without = render(synthetic_run.make_run(tmp_path / "without", synthetic_run.aggregation(1)))
+    assert "Middleboxes" not in without["report.md"]

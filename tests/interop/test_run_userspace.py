@@ -58,5 +58,9 @@ def test_a_middlebox_of_the_link_is_in_the_way_of_either(tmp_path: Path) -> None
     (flow,) = found.read_table("flows").to_pylist()
     assert flow["in_force"] == "fallback"
     assert flow["integrity"] == "ok"
+    (box,) = found.read_table("middleboxes").to_pylist()
+    assert (box["link"], box["place"], box["direction"]) == ("path1", "forward", "forward")
+    assert box["middlebox"] == "strip mptcp on syn"
+    assert 1 == box["matched"] == box["changed"] < box["seen"]
     assert moved(found, 0, "client")["MPTcpExtMPCapableFallbackSYNACK"] == 1
     assert moved(found, 0, "server")["MPTcpExtMPCapableSYNRX"] == 0

@@ -30,6 +30,7 @@ from topologies.link_profile import (
 )
 from topologies.link_text import FIELDS, format_field, with_field
 from topologies.quantity import QuantityError
+from topologies.queue_discipline import CoDel, FqCoDel, Pie, Red
 
 WHOLE = st.integers(min_value=0, max_value=10**18)
 PROBABILITY = st.floats(min_value=0, max_value=1)
@@ -49,9 +50,25 @@ JITTER = st.builds(
     PROBABILITY,
     st.booleans(),
 )
+TIME = st.integers(1, 10**12)
+DISCIPLINE = st.one_of(
+    st.none(),
+    st.builds(CoDel, TIME, TIME, st.booleans()),
+    st.builds(FqCoDel, TIME, TIME, st.integers(1, 65536), st.integers(256, 10**6), st.booleans()),
+    st.builds(Pie, TIME, TIME, TIME, st.booleans()),
+    st.builds(
+        Red,
+        st.integers(1, 999),
+        st.integers(1000, 10**9),
+        POSITIVE,
+        POSITIVE,
+        st.sampled_from(["packets", "bytes"]),
+        st.booleans(),
+    ),
+)
 QUEUE = st.one_of(
-    st.builds(QueueLimit, packets=st.integers(1, 10**6)),
-    st.builds(QueueLimit, size_bytes=st.integers(1514, 10**12)),
+    st.builds(QueueLimit, packets=st.integers(1, 10**6), discipline=DISCIPLINE),
+    st.builds(QueueLimit, size_bytes=st.integers(1514, 10**12), discipline=DISCIPLINE),
 )
 RATE = st.integers(1000, 10**13)
 PROFILE = st.builds(

@@ -414,6 +414,7 @@ def link_row(trial: int, link: Link, direction: str, rate_sum: float, rng: rando
         "dropped_outage": rng.randrange(20, 60) if link.changes else 0,
         "dropped_middlebox": 0,
         "changed_middlebox": 0,
+        "marked_ce": 0,
         "duplicated": 0,
         "corrupted": 0,
         "reordered": 0,

@@ -70,5 +70,6 @@ def build(
             link.backward,
             link.changes,
             derived_seed(seed, f"link {link.name}"),
+            link.middleboxes,
         )
     return network, network.hosts

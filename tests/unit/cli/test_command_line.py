@@ -34,9 +34,11 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_list_names_every_experiment_and_topology_for_people_and_machines() -> None:
     text, data = _testbed("list").stdout, json.loads(_testbed("list", "--json").stdout)
 
-    assert {"experiments", "topologies", "implementations", "policies", "middleboxes"} == set(data)
-    for entry in (*data["experiments"], *data["topologies"], *data["policies"], *data["middleboxes"]):
-        assert entry["name"] in text
+    kinds = {"experiments", "topologies", "implementations", "policies", "middleboxes", "matches", "queues", "traces"}
+    assert kinds == set(data)
+    for kind in kinds:
+        assert data[kind]
+        assert all(entry["name"] in text for entry in data[kind])
 
 
 def test_show_draws_a_topology_and_writes_the_svg(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from testbed.emulation.fidelity import FidelityBounds, violations
 from testbed.emulation.lateness import LatenessHistogram
 from testbed.emulation.protocol import (
     AppliedChange,
+    BoxReport,
     Configuration,
     DirectionReport,
     Failure,
@@ -26,6 +27,7 @@ from testbed.emulation.protocol import (
     event_to_line,
 )
 from topologies.link_profile import Change, GilbertElliott, Jitter, LinkProfile, QueueLimit, Reordering, outage
+from topologies.middlebox import parse
 
 PROFILE = LinkProfile(
     rate_bit_s=10**7,
@@ -41,8 +43,21 @@ LINK = LinkConfiguration(
     a_interface="a1",
     b_interface="b1",
     forward=PROFILE,
-    backward=LinkProfile(),
+    backward=LinkProfile(middleboxes=parse("strip mptcp on syn close")),
+    middleboxes=parse("drop mptcp.add_addr nth 1, hold data nth 3 until data nth 6"),
     changes=(*outage(10, 20), Change(at_ns=5, loss=GilbertElliott(0.2, 0.3))),
+)
+BOX = BoxReport(
+    place="link",
+    number=1,
+    middlebox="drop syn",
+    direction="backward",
+    seen=6,
+    matched=5,
+    changed=4,
+    dropped=3,
+    made=2,
+    delayed=1,
 )
 QUIET = DirectionReport(**{field.name: 0 for field in dataclasses.fields(DirectionReport)})
 
@@ -65,7 +80,15 @@ def test_a_configuration_survives_the_pipe() -> None:
             started_ns=None,
             cpu_ns=3,
             scheduler="SCHED_OTHER",
-            links=(LinkReport(name="p", forward=QUIET, backward=QUIET, changes=(AppliedChange(1, 2, "down"),)),),
+            links=(
+                LinkReport(
+                    name="p",
+                    forward=QUIET,
+                    backward=QUIET,
+                    changes=(AppliedChange(1, 2, "down"),),
+                    middleboxes=(BOX,),
+                ),
+            ),
         ),
     ],
 )
@@ -88,6 +111,7 @@ def broken(**values: object) -> str:
         (broken(b_interface="a1"), "a1 is used twice"),
         (broken(forward={"delay_ns": -1}), "delay_ns is at least 0"),
         (broken(forward={"speed": 1}), "speed"),
+        (broken(middleboxes=[{"kind": "drop", "match": "sin"}]), "did you mean syn"),
         ('{"links": [1], "extra": 2}', "extra"),
     ],
 )

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from experiments.quickstart import quickstart
 from testbed.endpoint.parameters import Stream
 from testbed.orchestrator import overrides
-from testbed.orchestrator.spec import Bulk, Endpoint, Experiment, Flow, SpecificationError, Variant
+from testbed.orchestrator.spec import Bulk, Endpoint, Experiment, Flow, SpecificationError, Variant, from_json, to_json
 from topologies.link_profile import Change, EveryNth, NoLoss, RandomLoss
+from topologies.middlebox import Drop, Mark, StripOption
 from topologies.two_path import two_path
 
 
@@ -120,6 +123,31 @@ def test_families_and_schedules_can_be_set() -> None:
         Change(at_ns=4 * 10**9, down=False),
         Change(at_ns=5 * 10**9, direction="forward", rate_bit_s=5_000_000),
     )
+
+
+def test_middleboxes_of_a_link_see_both_directions_and_those_of_a_direction_that_one() -> None:
+    changed = overrides.apply(
+        _experiment(),
+        ["path1.middleboxes=drop mptcp.add_addr nth 1, mark ce data", "path1.backward.middleboxes=strip mptcp on syn"],
+    )
+    for variant in changed.variants:
+        link = variant.topology.link("path1")
+        assert link.middleboxes == (Drop("mptcp.add_addr nth 1"), Mark("ce", "data"))
+        assert link.forward.middleboxes == ()
+        assert link.backward.middleboxes == (StripOption("mptcp", "syn"),)
+    assert from_json(json.loads(json.dumps(to_json(changed)))) == changed
+    back = overrides.apply(changed, ["path1.middleboxes=none", "path1.backward.middleboxes=none"])
+    assert back == _experiment()
+
+
+@pytest.mark.parametrize("key", ["path1.middleboxes", "mptcp.path2.forward.middleboxes"])
+def test_a_wrong_word_of_a_middlebox_is_shown_in_its_place(key: str) -> None:
+    with pytest.raises(SpecificationError) as caught:
+        overrides.apply(_experiment(), [f"{key}=drop mptcp.ad_addr nth 1"])
+    first, text, carets = str(caught.value).split("\n")
+    assert first.startswith(f"--set {key}=drop mptcp.ad_addr nth 1: ")
+    assert "did you mean mptcp.add_addr" in first
+    assert text[carets.index("^") : carets.rindex("^") + 1] == "mptcp.ad_addr"
 
 
 def test_every_listed_key_is_accepted_or_refuses_only_the_value() -> None:

@@ -46,6 +46,7 @@ SENT = side(bytes_sent=10, sha256_sent="all")
         (side(bytes_received=10, sha256_received="other"), "mismatch"),
         (side(bytes_received=9, sha256_received="part"), "mismatch"),
         (side(bytes_received=9, sha256_received="part", complete=False), "unchecked"),
+        (side(bytes_received=9, sha256_received="part", complete=False, peer_ended=True), "mismatch"),
         (side(bytes_received=11, sha256_received="more", complete=False), "mismatch"),
         (side(bytes_received=10, sha256_received="all", complete=False), "ok"),
         (side(bytes_received=10, sha256_received=None), "unchecked"),

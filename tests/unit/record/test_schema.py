@@ -75,15 +75,19 @@ CHAIN = (
 )
 
 
+def is_newer_than_3(name: str) -> bool:
+    return "middlebox" in name or name == "marked_ce"
+
+
 def test_a_run_of_version_1_is_read_without_the_column_that_was_never_written() -> None:
-    columns = {column.name: pa.nulls(2) for column in TABLES["links"].columns if "middlebox" not in column.name}
+    columns = {column.name: pa.nulls(2) for column in TABLES["links"].columns if not is_newer_than_3(column.name)}
     old = pa.table({**columns, "loss_tolerance": pa.nulls(2, pa.float64())})
     assert migrate_table("links", old, 1).column_names == [column.name for column in TABLES["links"].columns]
     assert migrate_table("events", old, 1) is old
 
 
 def test_a_run_of_version_3_has_no_counts_of_middleboxes() -> None:
-    names = [column.name for column in TABLES["links"].columns if "middlebox" not in column.name]
+    names = [column.name for column in TABLES["links"].columns if not is_newer_than_3(column.name)]
     read = migrate_table("links", pa.table({name: pa.array([1, 2]) for name in names}), 3)
     assert read.column_names == [column.name for column in TABLES["links"].columns]
     assert read["dropped_middlebox"].to_pylist() == read["changed_middlebox"].to_pylist() == [None, None]
@@ -96,6 +100,28 @@ def test_a_run_of_version_4_has_segments_without_ranges_and_mappings() -> None:
     read = migrate_table("segments", pa.table({name: pa.array([1, 2]) for name in names}), 4)
     assert read.column_names == [column.name for column in TABLES["segments"].columns]
     assert all(read[name].to_pylist() == [None, None] for name in new)
+
+
+def test_a_run_of_version_5_has_no_table_of_middleboxes_and_all_else() -> None:
+    for name, table in TABLES.items():
+        if name != "middleboxes":
+            old = pa.table({column.name: pa.nulls(1) for column in table.columns})
+            assert migrate_table(name, old, 5, target=6) is old
+
+
+def test_a_run_of_version_6_does_not_tell_the_first_wrong_byte() -> None:
+    new = ["first_wrong_upload", "first_wrong_download"]
+    names = [column.name for column in TABLES["flows"].columns if column.name not in new]
+    read = migrate_table("flows", pa.table({name: pa.array([1, 2]) for name in names}), 6)
+    assert read.column_names == [column.name for column in TABLES["flows"].columns]
+    assert all(read[name].to_pylist() == [None, None] for name in new)
+
+
+def test_a_run_of_version_7_does_not_tell_what_a_queue_marked() -> None:
+    names = [column.name for column in TABLES["links"].columns if column.name != "marked_ce"]
+    read = migrate_table("links", pa.table({name: pa.array([1, 2]) for name in names}), 7)
+    assert read.column_names == [column.name for column in TABLES["links"].columns]
+    assert read["marked_ce"].to_pylist() == [None, None]
 
 
 def test_a_chain_of_migrations_leads_forward() -> None:
