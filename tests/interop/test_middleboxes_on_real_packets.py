@@ -100,10 +100,10 @@ def sent_through(lab: Lab, packets: Sequence[Segment]) -> list[tuple[float, Segm
         "drop data nth 2+5",
         "drop data and chance 50%",
         "duplicate data every 3",
-        "hold data nth 3+4 until data nth 7",
+        "hold data nth 3+4 until data nth 7 for 30s",
         "mark ce data every 2",
         "strip mptcp on data first 4",
-        "hold any every 4 until any every 5, duplicate chance 30%, drop chance 20%, mark not-ect chance 50%",
+        "hold any every 4 until any every 5 for 30s, duplicate chance 30%, drop chance 20%, mark not-ect chance 50%",
     ],
 )
 def test_real_packets_come_out_as_in_virtual_time_and_whole(text: str, family: int) -> None:
