@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Mask = NDArray[np.bool_]
 
-ROWS_IN_GROUP: Final = 1 << 17
+ROWS_IN_GROUP: Final = 1 << 16
 _ACK: Final = 0x10
 _DSS_FLAGS: Final = 0x1F
 _DIFFERENT: Final = frozenset(
