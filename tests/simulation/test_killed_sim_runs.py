@@ -50,7 +50,10 @@ def workers(run: subprocess.Popen[str]) -> dict[int, int | None]:
     """Pid -> when it was started, of the processes at work on a trial."""
 
     def both_busy() -> bool:
-        ticks = [sum(map(int, Path(f"/proc/{pid}/stat").read_text().split()[13:15])) for pid in children(run.pid)]
+        try:
+            ticks = [sum(map(int, Path(f"/proc/{pid}/stat").read_text().split()[13:15])) for pid in children(run.pid)]
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # one of those that look at the machine, as before every run
         return len(ticks) == 2 and min(ticks) > 10
 
     wait_until(both_busy, 30, "two trials to be under way")
