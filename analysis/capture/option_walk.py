@@ -28,6 +28,7 @@ from testbed.wire.options import (
     KIND_FAST_OPEN,
     KIND_MPTCP,
     KIND_MSS,
+    KIND_NAMES,
     KIND_NOP,
     KIND_SACK,
     KIND_SACK_PERMITTED,
@@ -41,6 +42,7 @@ from testbed.wire.options import (
     SUBTYPE_MP_JOIN,
     SUBTYPE_MP_PRIO,
     SUBTYPE_MP_TCPRST,
+    SUBTYPE_NAMES,
     SUBTYPE_REMOVE_ADDR,
 )
 
@@ -55,27 +57,6 @@ _DSS_ACK_8: Final = 0x02
 _DSS_MAPPING: Final = 0x04
 _DSS_DSN_8: Final = 0x08
 _DSS_FLAGS: Final = 0x1F
-
-KIND_NAMES: Final = {
-    KIND_MSS: "mss",
-    KIND_WINDOW_SCALE: "window_scale",
-    KIND_SACK_PERMITTED: "sack_permitted",
-    KIND_SACK: "sack",
-    KIND_TIMESTAMPS: "timestamps",
-    KIND_FAST_OPEN: "fast_open",
-}
-SUBTYPE_NAMES: Final = {
-    SUBTYPE_MP_CAPABLE: "mp_capable",
-    SUBTYPE_MP_JOIN: "mp_join",
-    SUBTYPE_DSS: "dss",
-    SUBTYPE_ADD_ADDR: "add_addr",
-    SUBTYPE_REMOVE_ADDR: "remove_addr",
-    SUBTYPE_MP_PRIO: "mp_prio",
-    SUBTYPE_MP_FAIL: "mp_fail",
-    SUBTYPE_MP_FASTCLOSE: "mp_fastclose",
-    SUBTYPE_MP_TCPRST: "mp_tcprst",
-}
-"""As in the ledger of our endpoint."""
 
 _SIZES: Final = {
     KIND_MSS: (4,),

@@ -22,23 +22,12 @@ from testbed.mptcp.packing import AREA, MOST_SACK_BLOCKS, padded
 from testbed.tcp.seam import SegmentPlan
 from testbed.wire.options import (
     KIND_EOL,
-    KIND_FAST_OPEN,
     KIND_MPTCP,
-    KIND_MSS,
+    KIND_NAMES,
     KIND_NOP,
     KIND_SACK,
-    KIND_SACK_PERMITTED,
-    KIND_TIMESTAMPS,
-    KIND_WINDOW_SCALE,
-    SUBTYPE_ADD_ADDR,
-    SUBTYPE_DSS,
-    SUBTYPE_MP_CAPABLE,
-    SUBTYPE_MP_FAIL,
     SUBTYPE_MP_FASTCLOSE,
-    SUBTYPE_MP_JOIN,
-    SUBTYPE_MP_PRIO,
-    SUBTYPE_MP_TCPRST,
-    SUBTYPE_REMOVE_ADDR,
+    SUBTYPE_NAMES,
     Dss,
     MptcpOption,
     Option,
@@ -83,25 +72,6 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
 )
 """Name, type and meaning of a row's values, in order: the columns of ``segments.parquet`` that an endpoint fills."""
 
-_KIND_NAMES: Final = {
-    KIND_MSS: "mss",
-    KIND_WINDOW_SCALE: "window_scale",
-    KIND_SACK_PERMITTED: "sack_permitted",
-    KIND_SACK: "sack",
-    KIND_TIMESTAMPS: "timestamps",
-    KIND_FAST_OPEN: "fast_open",
-}
-_SUBTYPE_NAMES: Final = {
-    SUBTYPE_MP_CAPABLE: "mp_capable",
-    SUBTYPE_MP_JOIN: "mp_join",
-    SUBTYPE_DSS: "dss",
-    SUBTYPE_ADD_ADDR: "add_addr",
-    SUBTYPE_REMOVE_ADDR: "remove_addr",
-    SUBTYPE_MP_PRIO: "mp_prio",
-    SUBTYPE_MP_FAIL: "mp_fail",
-    SUBTYPE_MP_FASTCLOSE: "mp_fastclose",
-    SUBTYPE_MP_TCPRST: "mp_tcprst",
-}
 _CLASSES: Final = ("padding", "width", "policy", "hard")
 
 
@@ -192,8 +162,8 @@ def segment_name(plan: SegmentPlan) -> str:
 def name_of(option: Option) -> str:
     """The ledger's word for an option; kind-N for one without."""
     if option.kind == KIND_MPTCP and isinstance(option, MptcpOption):
-        return _SUBTYPE_NAMES[option.subtype]
-    return _KIND_NAMES.get(option.kind, f"kind-{option.kind}")
+        return SUBTYPE_NAMES[option.subtype]
+    return KIND_NAMES.get(option.kind, f"kind-{option.kind}")
 
 
 def wanted_besides_sack(plan: SegmentPlan, draft: Draft) -> list[Want]:

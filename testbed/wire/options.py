@@ -29,6 +29,27 @@ SUBTYPE_MP_FAIL: Final = 0x6
 SUBTYPE_MP_FASTCLOSE: Final = 0x7
 SUBTYPE_MP_TCPRST: Final = 0x8
 
+KIND_NAMES: Final = {
+    KIND_MSS: "mss",
+    KIND_WINDOW_SCALE: "window_scale",
+    KIND_SACK_PERMITTED: "sack_permitted",
+    KIND_SACK: "sack",
+    KIND_TIMESTAMPS: "timestamps",
+    KIND_FAST_OPEN: "fast_open",
+}
+SUBTYPE_NAMES: Final = {
+    SUBTYPE_MP_CAPABLE: "mp_capable",
+    SUBTYPE_MP_JOIN: "mp_join",
+    SUBTYPE_DSS: "dss",
+    SUBTYPE_ADD_ADDR: "add_addr",
+    SUBTYPE_REMOVE_ADDR: "remove_addr",
+    SUBTYPE_MP_PRIO: "mp_prio",
+    SUBTYPE_MP_FAIL: "mp_fail",
+    SUBTYPE_MP_FASTCLOSE: "mp_fastclose",
+    SUBTYPE_MP_TCPRST: "mp_tcprst",
+}
+"""The words of ledgers and captures for options and their layouts."""
+
 
 class Option:
     """Base of all options; compared by value."""
