@@ -67,7 +67,9 @@ def evaluate(run: Run) -> list[Verdict]:
         for expectation in run.experiment.get("expectations", ())
         if expectation["variant"] in run.variants
     ]
-    return [*own, *([_of_cell(run, cell) for cell in cells(run)] if run.experiment.get("grid") else _broken(flows))]
+    if run.experiment.get("grid"):
+        return [*own, *(_of_cell(run, cell) for cell in cells(run))]
+    return own if run.experiment.get("any_outcome") else [*own, *_broken(flows)]
 
 
 def _evaluate_one(expectation: Mapping[str, Any], flows: pd.DataFrame, verdicts: Mapping[Any, set[str]]) -> Verdict:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
 
 from experiments.aggregation import aggregation
 from experiments.fallback_integrity import fallback_integrity
@@ -18,7 +20,7 @@ from experiments.simult_flows import simult_flows
 from experiments.walk import walk
 from testbed.orchestrator.spec import Experiment, SpecificationError
 
-EXPERIMENTS: Mapping[str, Callable[[], Experiment]] = {
+EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "quickstart": quickstart,
     "aggregation": aggregation,
     "handover": handover,
@@ -33,9 +35,39 @@ EXPERIMENTS: Mapping[str, Callable[[], Experiment]] = {
 }
 
 
-def build(name: str) -> Experiment:
-    """The experiment of that name. Raises SpecificationError that lists the near names."""
-    if name not in EXPERIMENTS:
-        near = difflib.get_close_matches(name, EXPERIMENTS, n=3, cutoff=0.4) or list(EXPERIMENTS)
-        raise SpecificationError(f"there is no experiment {name!r}; near ones: {', '.join(near)}")
-    return EXPERIMENTS[name]()
+GROUPS: Mapping[str, tuple[str, ...]] = {}
+"""Name -> experiments that are run together under it."""
+
+
+def names(words: Sequence[str]) -> list[str]:
+    """The experiments meant by these words, a group by its members. Raises SpecificationError that lists near names."""
+    found: list[str] = []
+    for word in words:
+        if word not in EXPERIMENTS and word not in GROUPS:
+            known = [*EXPERIMENTS, *GROUPS]
+            near = difflib.get_close_matches(word, known, n=3, cutoff=0.4) or known
+            raise SpecificationError(f"there is no experiment {word!r}; near ones: {', '.join(near)}")
+        found += GROUPS.get(word, (word,))
+    return list(dict.fromkeys(found))
+
+
+def choices(name: str) -> Mapping[str, tuple[str, ...]]:
+    """What the builder of that experiment can be told, as ``--set KEY=VALUE``: key -> values, the default first."""
+    found: dict[str, tuple[str, ...]] = {}
+    hints = typing.get_type_hints(EXPERIMENTS[name])
+    for key, parameter in inspect.signature(EXPERIMENTS[name]).parameters.items():
+        values = typing.get_args(hints[key])
+        found[key] = (parameter.default, *(value for value in values if value != parameter.default))
+    return found
+
+
+def build(name: str, chosen: Mapping[str, str] | None = None) -> Experiment:
+    """The experiment of that name. Raises SpecificationError that lists the near names, or the values of a choice."""
+    if name in GROUPS:
+        raise SpecificationError(f"{name} is a group of experiments: {', '.join(GROUPS[name])}")
+    names([name])
+    known = choices(name) if chosen else {}
+    for key, value in (chosen or {}).items():
+        if value not in known.get(key, ()):
+            raise SpecificationError(f"--set {key}={value}: {key} is one of {', '.join(known.get(key, ()))}")
+    return EXPERIMENTS[name](**(chosen or {}))

@@ -51,7 +51,10 @@ def run(
     """
     with outcome.reported():
         _check_backend(backend)
-        chosen = [_experiment(name, variant, repeat, seed, pcap, set_ or []) for name in experiments]
+        from experiments import catalog
+
+        names = catalog.names(experiments)
+        chosen = [_experiment(name, variant, repeat, seed, pcap, set_ or []) for name in names]
         if dry_run:
             from testbed.cli.dry_run import print_plan, print_simulated_plan
 
@@ -59,6 +62,7 @@ def run(
                 (print_plan if backend == "mininet" else print_simulated_plan)(experiment, as_json=as_json)
             return
         from testbed.orchestrator import runner
+        from testbed.orchestrator.errors import Unsupported
 
         codes, summaries = [], []
         for experiment in chosen:
@@ -71,7 +75,13 @@ def run(
                 backend="mininet" if backend == "mininet" else "sim",
                 jobs=jobs,
             )
-            code, summary = _carry_out(request, quiet=quiet, as_json=as_json)
+            try:
+                code, summary = _carry_out(request, quiet=quiet, as_json=as_json)
+            except Unsupported as error:
+                if len(chosen) == 1:
+                    raise
+                print(f"testbed: UNSUPPORTED: {error}", file=sys.stderr)
+                code, summary = outcome.UNSUPPORTED, {"experiment": experiment.name, "unsupported": str(error)}
             codes.append(code)
             summaries.append(summary)
         if as_json:
@@ -94,10 +104,13 @@ def _check_backend(backend: str) -> None:
 def _experiment(
     name: str, variants: list[str] | None, repeat: int | None, seed: int | None, pcap: bool, assignments: list[str]
 ) -> Experiment:
-    from experiments.catalog import build
+    from experiments.catalog import build, choices
     from testbed.orchestrator import overrides
 
-    experiment = build(name)
+    known = choices(name)
+    own = {key.strip(): text.strip() for key, _, text in (word.partition("=") for word in assignments)}
+    experiment = build(name, {key: text for key, text in own.items() if key in known})
+    assignments = [word for word in assignments if word.partition("=")[0].strip() not in known]
     words = [f"repetitions={repeat}"] if repeat is not None else []
     words += [f"seed={seed}"] if seed is not None else []
     words += ["capture=true"] if pcap else []

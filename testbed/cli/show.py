@@ -111,6 +111,7 @@ def _print_experiment(experiment: Experiment) -> None:
 
 def _print_keys(experiment: Experiment) -> None:
     """The keys, those of one thing in a line; a link's directions and a flow's name in front are said once."""
+    from experiments.catalog import choices
     from testbed.orchestrator import overrides
     from topologies.link_text import FIELDS
 
@@ -123,6 +124,8 @@ def _print_keys(experiment: Experiment) -> None:
         if head not in links and head not in flows:
             groups.setdefault(head if dot else "", []).append(rest or head)
     print("\nkeys for --set KEY=VALUE (a variant's name in front limits one to it):")
+    for key, values in choices(experiment.name).items():
+        print(f"  {key}: {', '.join(values)} (the first unless set; chooses the variants)")
     for head, fields in groups.items():
         print(f"  {head}.{{{', '.join(fields)}}}" if head else f"  {', '.join(fields)}")
     words = ", ".join([*FIELDS, "changes"])

@@ -131,7 +131,7 @@ def _unknown(experiment: Experiment, key: str) -> str:
 
 
 def _experiment_keys(experiment: Experiment) -> Iterator[_Key]:
-    yield from _field_keys(experiment, "", skip=("name", "question", "variants", "expectations", "grid"))
+    yield from _field_keys(experiment, "", skip=("name", "question", "variants", "expectations", "grid", "claims"))
 
 
 def _variant_keys(variant: Variant) -> Iterator[_Key]:

@@ -154,7 +154,7 @@ def expected_subflows(variant: Variant) -> int | None:
 def invalidating_errors(experiment: Experiment) -> tuple[ErrorKind, ...]:
     """Errors of an endpoint with which nothing was measured. A grid asks whether there is a connection at all."""
     kinds: tuple[ErrorKind, ...] = ("program", "configuration", "stopped")
-    return kinds if experiment.grid is not None else ("connect", *kinds)
+    return kinds if experiment.outcome_is_result else ("connect", *kinds)
 
 
 def flow_family(topology: Topology, flow: Flow) -> Family:

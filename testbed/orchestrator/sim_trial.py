@@ -305,7 +305,7 @@ def _problems(
             raise Unsupported(f"{flow.name}.{result.role}: {result.error}")
         if result.error_kind in kinds:
             problems.append(f"{flow.name}.{result.role}: {result.error}")
-    expected = planning.expected_subflows(variant) if experiment.grid is None else None
+    expected = planning.expected_subflows(variant) if not experiment.outcome_is_result else None
     if expected is not None and flow is variant.flows[0]:
         problems += subflow_problems(flow, client, server, expected)
     return problems

@@ -25,8 +25,9 @@ from testbed.endpoint.parameters import (
     ShortFlows,
     Stream,
 )
+from testbed.orchestrator.claim import Claim, Speaks
 from testbed.orchestrator.grid import Grid
-from testbed.record.schema import FLOWS
+from testbed.record.measure import MeasureError, flow_metrics, parse_measure
 from topologies.link_text import describe_change
 from topologies.model import Topology
 from topologies.quantity import format_time
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Application",
     "Bulk",
+    "Claim",
     "Endpoint",
     "Expectation",
     "Experiment",
@@ -52,8 +54,8 @@ __all__ = [
     "Variant",
 ]
 
-METRICS = tuple(column.name for column in FLOWS.columns if column.type in ("int64", "float64"))
-"""What an expectation may speak of: the numbers of the ``flows`` table."""
+METRICS = flow_metrics()
+"""The numbers of the ``flows`` table; an expectation may also speak of every other measure (testbed/record/measure.py)."""
 
 PathManagerMode = Literal["none", "signal", "subflow", "fullmesh", "backup", "ndiffports"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
@@ -133,6 +135,9 @@ class Variant:
     subflows: int | None = None
     """Subflows that the first flow must have had in all, or the trial is INVALID; None: as many as the path manager
     opens (``plan.expected_subflows``); 0: not checked."""
+    factors: tuple[tuple[str, str], ...] = ()
+    """What is special about it, as (factor, level): ``(("policy", "dense"), ("loss", "1%"))``. Reports compare the
+    variants of a matrix along these."""
 
     def __post_init__(self) -> None:
         if not _VARIANT_NAME.fullmatch(self.name):
@@ -172,7 +177,8 @@ class Expectation:
 
     variant: str
     metric: str
-    """A column of the ``flows`` table, such as ``goodput_bit_s``; see docs/data-format.md."""
+    """A measure (testbed/record/measure.py): a number of the ``flows`` table, such as ``goodput_bit_s``, or
+    ``counter:MPTcpExtMPRstTx@server``, ``ledger:displaced_share@server/ack`` ..."""
     at_least: float | None = None
     at_most: float | None = None
     relative_to: tuple[str, ...] = ()
@@ -184,6 +190,15 @@ class Expectation:
     """Over the valid repetitions; ``min`` with ``at_least`` and ``max`` with ``at_most`` mean: every one of them."""
     because: str = ""
     """Why this bound."""
+    claim: str | None = None
+    """Id of the claim that it is evidence of."""
+    speaks: Speaks = "for"
+    """What it means for the claim when it is met; when it is not met, the opposite."""
+    under: str = ""
+    """The condition under which it speaks, where a claim depends on one: ``Linux``, ``with timestamps``."""
+    says: str = ""
+    """What was found, as a sentence with ``{value}``, and if wanted ``{interval}``, ``{n}``, ``{absolute}``,
+    ``{reference}``: numbers come with their units. Empty: made from variant and metric."""
 
     def __post_init__(self) -> None:
         if self.at_least is None and self.at_most is None:
@@ -220,8 +235,12 @@ class Experiment:
     sample_interval_ns: int = 100_000_000
     expectations: tuple[Expectation, ...] = ()
     grid: Grid | None = None
-    """What may become of the variants' connections, for an experiment that asks that. How a connection ends is then a
-    result and never makes a trial INVALID."""
+    """What may become of the variants' connections, for an experiment that asks that."""
+    any_outcome: bool = False
+    """How a connection ends, and how many subflows it had, is a result: it neither makes a trial INVALID nor fails the
+    run by itself. Always so with a grid."""
+    claims: tuple[Claim, ...] = ()
+    """What its expectations are evidence of."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -252,9 +271,13 @@ class Experiment:
         for name in (expectation.variant, *expectation.relative_to):
             if name not in known:
                 raise SpecificationError(f"{where}: an expectation speaks of {name!r}, which is no variant")
-        if expectation.metric not in METRICS:
+        try:
+            parse_measure(expectation.metric)
+        except MeasureError as error:
             near = ", ".join(difflib.get_close_matches(expectation.metric, METRICS, n=4, cutoff=0.3))
-            raise SpecificationError(f"{where}: {expectation.metric!r} is no number of the flows table; near: {near}")
+            raise SpecificationError(f"{where}: {error}" + (f"; near: {near}" if near else "")) from None
+        if expectation.claim is not None and expectation.claim not in {claim.id for claim in self.claims}:
+            raise SpecificationError(f"{where}: an expectation is evidence of {expectation.claim!r}, which is no claim")
         for flow in (expectation.flow, expectation.relative_to_flow):
             if flow is not None and flow not in known[expectation.variant]:
                 raise SpecificationError(
@@ -273,6 +296,11 @@ class Experiment:
                     f"{where}: link {link.name} changes ({change}) after the end of the trial, whose duration is "
                     f"{format_time(self.duration_ns)}; set {link.name}.changes, or a longer duration"
                 )
+
+    @property
+    def outcome_is_result(self) -> bool:
+        """Whether a connection that breaks is what the experiment is about."""
+        return self.any_outcome or self.grid is not None
 
     def variant(self, name: str) -> Variant:
         """The variant of that name. Raises KeyError."""

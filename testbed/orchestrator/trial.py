@@ -387,7 +387,7 @@ class _Carrying:
                 raise Unsupported(f"{flow.name}.{result.role}: {result.error}")
             if result.error_kind in kinds:
                 self.observed.problems.append(f"{flow.name}.{result.role}: {result.error}")
-        expected = planning.expected_subflows(self.variant) if self.experiment.grid is None else None
+        expected = planning.expected_subflows(self.variant) if not self.experiment.outcome_is_result else None
         if expected is not None and flow is self.variant.flows[0]:
             self.observed.problems += subflow_problems(flow, client, server, expected)
 

@@ -99,6 +99,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         table=_with_first_wrong_bytes,
     ),
     Migration(7, "links.marked_ce is new; null in an older run", table=_with_marks),
+    Migration(8, "the table observations is new; an older run has none"),
 )
 """Version 1 is the first."""
 

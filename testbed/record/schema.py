@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 ColumnType = Literal["int32", "int64", "uint8", "uint16", "uint32", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float. The
@@ -349,6 +349,20 @@ MIDDLEBOXES = Table(
     ),
 )
 
+OBSERVATIONS = Table(
+    "observations",
+    "What scripted peers wrote down: one row per trial, flow and name. How each name comes about is told in "
+    "docs/howto/script-a-peer.md.",
+    (
+        _TRIAL,
+        _text("flow", "Name of the flow."),
+        _text("side", "Which end wrote it down.", choices=("client", "server")),
+        _text("name", "Name of what was observed: `reset_reason.sf1`, `data_acked`."),
+        _real("value", "see unit", "The number; null: it was looked for and did not occur."),
+        _text("unit", "Unit of the value; empty for counts and flags."),
+    ),
+)
+
 EVENTS = Table(
     "events",
     "What happened when: scheduled changes of links, subflows that came and went, warnings.",
@@ -457,6 +471,7 @@ TABLES: Mapping[str, Table] = {
         COUNTERS,
         LINKS,
         MIDDLEBOXES,
+        OBSERVATIONS,
         EVENTS,
         SEGMENTS,
     )
