@@ -1,7 +1,7 @@
 """A claim that an experiment answers: who said it and when, and what would confirm or refute it.
 
-Expectations are its evidence (``Expectation.claim``): each says whether it speaks for the claim or against it, and under
-which condition. The verdict is counted from what was measured (``analysis/claims.py``), never written down.
+Expectations are its evidence (``Expectation.claim``): each says whether it speaks for the claim or against it, and
+under which condition. The verdict is counted from what was measured (``analysis/claims.py``), never written down.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 METRICS = flow_metrics()
-"""The numbers of the ``flows`` table; an expectation may also speak of every other measure (testbed/record/measure.py)."""
+"""The numbers of the ``flows`` table; an expectation may also speak of every other measure (record/measure.py)."""
 
 PathManagerMode = Literal["none", "signal", "subflow", "fullmesh", "backup", "ndiffports"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
