@@ -179,11 +179,29 @@ def _refuse(tcb: ControlBlock, segment: Segment, offset: int, length: int, now: 
         if tcb.challenge.allows(now):  # not a retransmission that waits for its ACK: a probe, or an attack
             tcb.acks_due = max(tcb.acks_due, 1)
         return
-    if segment.payload and end <= tcb.rcv_nxt and tcb.sack_on and tcb.parameters.dsack:
-        tcb.queue.dsack = (offset, end)
+    if segment.payload and end <= tcb.rcv_nxt:
+        if tcb.sack_on and tcb.parameters.dsack:
+            tcb.queue.dsack = (offset, end)
+        if tcb.timestamps_on:
+            _echo_retransmission(tcb, segment, offset, now)
     tcb.acks_due = max(tcb.acks_due, 1)
     if tcb.state is TIME_WAIT and segment.flags & FIN:
         tcb.timers.set(TIME_WAIT_TIMER, now + 2 * tcb.parameters.msl_ns)
+
+
+def _echo_retransmission(tcb: ControlBlock, segment: Segment, offset: int, now: int) -> None:
+    """Data that came before, sent again since our ACK was lost: its timestamp is the one to echo (RFC 7323 §4.3 and
+    appendix G (b) 1). The one before would measure all that time as a round trip, and the next timeout would wait for a
+    multiple of it. Only near what was acknowledged last: a forged old segment must not move PAWS."""
+    timestamps = segment.timestamps
+    if (
+        timestamps is not None
+        and offset >= tcb.last_ack_sent - (tcb.rcv_adv - tcb.last_ack_sent)
+        and tcb.snd_una - tcb.max_snd_wnd <= tcb.snd_offset_of(segment.ack) <= tcb.snd_nxt
+        and (timestamps.val - tcb.ts_recent) & M32 < HALF
+    ):
+        tcb.ts_recent = timestamps.val
+        tcb.ts_recent_age = now
 
 
 def _challenge(tcb: ControlBlock, now: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tcp_pair import CLIENT, MS, SECOND, SERVER, Pair, Scripted
 
 from testbed.tcp.isn import timestamp_offset
@@ -80,6 +81,35 @@ def test_t20_the_echo_is_that_of_the_segment_that_advanced_the_window() -> None:
     test.peer(seq=2001, payload=bytes(1000))
     (ack,) = test.out()
     assert ack.timestamps is not None and ack.timestamps.ecr == 400  # what fills the hole is
+
+
+def test_t20_data_that_is_sent_again_after_a_lost_ack_is_echoed_with_its_new_timestamp() -> None:
+    test = Scripted().establish(timestamps=True)
+    test.peer_timestamp = 200
+    test.peer(payload=bytes(2000))
+    test.out()  # lost, let us say
+    test.peer_timestamp = 12_000
+    test.peer(seq=1, payload=bytes(2000))
+
+    (ack,) = test.out()
+    assert ack.timestamps is not None and ack.timestamps.ecr == 12_000  # RFC 7323 appendix G (b) 1
+
+
+@pytest.mark.parametrize(("seq", "ack"), [(1 - (1 << 30), 1), (1, 1 << 30)])
+def test_t20_numbers_that_no_retransmission_has_do_not_move_the_echo(seq: int, ack: int) -> None:
+    test = Scripted().establish(timestamps=True)
+    test.peer_timestamp = 200
+    test.peer(payload=bytes(2000))
+    test.out()
+    test.peer_timestamp = 12_000
+    test.peer(seq=seq, ack=ack, payload=bytes(100))
+    test.out()
+    test.peer_timestamp = 201
+    test.peer(seq=2001, payload=bytes(2000))
+
+    (answer,) = test.out()
+    assert answer.timestamps is not None and answer.timestamps.ecr == 201
+    assert test.tcp.counters["TcpExtPAWSEstab"] == 0
 
 
 def test_t20_an_old_timestamp_is_dropped_and_acknowledged_before_anything_else_is_looked_at() -> None:
