@@ -12,7 +12,7 @@ from typing import Any
 
 from testbed.emulation.placement import placement
 from testbed.endpoint import protocol
-from testbed.orchestrator import features, network_commands, plan, qdisc_schedule, sim_runner
+from testbed.orchestrator import features, network_commands, plan, qdisc_schedule, runner, sim_runner
 from testbed.orchestrator.collectors import capture
 from testbed.orchestrator.emulator import relay_configuration
 from testbed.orchestrator.netem import QdiscFeatures
@@ -26,6 +26,7 @@ from topologies.quantity import format_time
 
 def print_plan(experiment: Experiment, *, as_json: bool) -> None:
     """The trials, then the commands of each variant's first trial."""
+    experiment = runner.for_real_time(experiment)
     trials = plan.trials(experiment)
     qdiscs = features.qdiscs()
     networks = {variant.name: _network(experiment, variant, qdiscs) for variant in experiment.variants}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from testbed.orchestrator import environment, features, sim_runner, spec
+from testbed.orchestrator import environment, features, overrides, sim_runner, spec
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.errors import Interrupted, Unsupported
 from testbed.orchestrator.isolation import Messages, run_isolated
@@ -60,6 +60,14 @@ def why_not_here() -> str | None:
     return None
 
 
+def for_real_time(experiment: Experiment) -> Experiment:
+    """``experiment`` without the variants that are for the simulator alone. Raises Unsupported when none is left."""
+    names = [variant.name for variant in experiment.variants if variant.only_on != "sim"]
+    if not names:
+        raise Unsupported(f"every variant of {experiment.name} is for --backend sim")
+    return experiment if len(names) == len(experiment.variants) else overrides.only_variants(experiment, names)
+
+
 def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
     """Carry out an experiment and return its complete run directory.
 
@@ -75,6 +83,8 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         request = dataclasses.replace(request, experiment=experiment)
     elif reason := why_not_here():
         raise Unsupported(reason)
+    else:
+        request = dataclasses.replace(request, experiment=for_real_time(request.experiment))
     for variant in request.experiment.variants:  # a specification error ends it before anything is made
         planning.network_settings(request.experiment, variant)
         for flow in variant.flows:

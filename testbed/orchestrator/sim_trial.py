@@ -82,6 +82,8 @@ class Simulation:
 
 def why_not(variant: Variant) -> str | None:
     """Why a variant cannot run in virtual time; None: it can."""
+    if variant.only_on == "mininet":
+        return "it is for --backend mininet"
     for flow in variant.flows:
         for endpoint in (flow.client, flow.server):
             if not endpoint.is_userspace:

@@ -57,6 +57,8 @@ __all__ = [
 METRICS = flow_metrics()
 """The numbers of the ``flows`` table; an expectation may also speak of every other measure (record/measure.py)."""
 
+Backend = Literal["sim", "mininet"]
+"""Virtual time with our own stack, or namespaces of this kernel."""
 PathManagerMode = Literal["none", "signal", "subflow", "fullmesh", "backup", "ndiffports"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
 _VARIANT_NAME = re.compile(r"(?=.{1,48}\Z)[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
@@ -138,6 +140,9 @@ class Variant:
     factors: tuple[tuple[str, str], ...] = ()
     """What is special about it, as (factor, level): ``(("policy", "dense"), ("loss", "1%"))``. Reports compare the
     variants of a matrix along these."""
+    only_on: Backend | None = None
+    """The one backend that runs it: virtual time has room for more points than real time. None: each that has its
+    ends."""
 
     def __post_init__(self) -> None:
         if not _VARIANT_NAME.fullmatch(self.name):
