@@ -44,6 +44,9 @@ class Endpoint:
     """Userspace: named option policy and receiver rules (``testbed list policies``); None: ``linux``."""
     receiver: str | None = None
     """Userspace: named receiver rules that replace those of the profile; None: the profile's."""
+    policies: tuple[str, ...] = ()
+    """Userspace: single parameters over the profile, ``("options.mapping_late_by=3", "rules.hold_unmapped=200ms",
+    "penalisation=false")``: ``userspace/policies.py``."""
     congestion_control: str | None = None
     """TCP_CONGESTION, for the connection and each of its subflows; userspace: one of its own catalog."""
     nodelay: bool = False
@@ -66,13 +69,16 @@ class Endpoint:
             raise ParameterError(
                 f"implementation is one of {', '.join(get_args(Implementation))}, not {self.implementation!r}"
             )
+        object.__setattr__(self, "policies", tuple(self.policies))
         _positive(self, "send_buffer_bytes", "receive_buffer_bytes")
         if self.is_userspace:
             from testbed.endpoint.userspace.names import check_names  # imports the catalogs: a kernel's end needs none
 
             check_names(self)
-        elif self.profile is not None or self.receiver is not None:
-            raise ParameterError(f"profile and receiver are for userspace endpoints, not for {self.implementation}")
+        elif self.profile is not None or self.receiver is not None or self.policies:
+            raise ParameterError(
+                f"profile, receiver and policies are for userspace endpoints, not for {self.implementation}"
+            )
 
     @property
     def is_userspace(self) -> bool:

@@ -34,6 +34,9 @@ UNITS: Mapping[str, Callable[[str], Any]] = {
 }
 """Suffix of a field's name -> parser of its text."""
 
+_USERSPACE = ("profile", "receiver", "policies")
+"""Fields that only a userspace endpoint has a use for."""
+
 
 def apply(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
     """``experiment`` with each ``KEY=VALUE`` applied in turn. Raises SpecificationError that names key, value and
@@ -119,8 +122,8 @@ def _unknown(experiment: Experiment, key: str) -> str:
         key = key.removeprefix(f"{variant.name}.")
     head, field = key.partition(".")[0], key.rpartition(".")[2]
     side = key.rpartition(".")[0]
-    if field in ("profile", "receiver") and f"{side}.implementation" in known:
-        return f"profile and receiver are for userspace endpoints (set {side}.implementation=userspace first)"
+    if field in _USERSPACE and f"{side}.implementation" in known:
+        return f"{field} is for userspace endpoints (set {side}.implementation=userspace first)"
     near = difflib.get_close_matches(key, known, n=4, cutoff=0.5)
     siblings = [name for name in known if name.startswith(f"{head}.")]
     hint = ", ".join(near or siblings[:8] or [name for name in known if "." not in name])
@@ -215,7 +218,7 @@ def _flow_keys(flow: Flow, index: int, prefix: str) -> Iterator[_Key]:
     nested = ((flow.application, "traffic", "application"), (flow.client, "client", "client"))
     for part, word, attribute in (*nested, (flow.server, "server", "server")):
         kernel = isinstance(part, Endpoint) and not part.is_userspace
-        skipped = ("kind", *(("profile", "receiver") if kernel else ()))  # of a userspace endpoint alone
+        skipped = ("kind", *(_USERSPACE if kernel else ()))
         for key in _nested(_field_keys(part, f"{prefix}{word}.", skip=skipped), attribute):
             yield _Key(key.name, on_flow(key.set))
     own = ("application", "client", "server", "name", *(("duration_ns", "start_ns") if not prefix else ()))

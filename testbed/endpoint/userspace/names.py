@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from testbed.mptcp.congestion import catalog as coupled_catalog
-from testbed.mptcp.profiles import RECEIVERS, SENDERS
+from testbed.mptcp.profiles import DEFAULT, RECEIVERS, SENDERS, profile
 from testbed.mptcp.scheduler import catalog as scheduler_catalog
 from testbed.tcp import congestion_catalog
 
@@ -29,6 +29,12 @@ def check_names(endpoint: Endpoint) -> None:
     _check("scheduler", endpoint.scheduler, SCHEDULERS, endpoint)
     _check("profile", endpoint.profile, SENDERS, endpoint)
     _check("receiver", endpoint.receiver, RECEIVERS, endpoint)
+    if endpoint.policies:
+        from testbed.endpoint.userspace.policies import with_policies
+
+        if endpoint.is_plain_tcp and (other := [each for each in endpoint.policies if not each.startswith("tcp.")]):
+            raise parameters.ParameterError(f"policies of {endpoint.implementation} begin with tcp., not {other[0]!r}")
+        with_policies(profile(endpoint.profile or DEFAULT, endpoint.receiver), endpoint.policies)
 
 
 def _check(name: str, value: str | None, known: Collection[str], endpoint: Endpoint) -> None:

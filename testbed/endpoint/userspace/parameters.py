@@ -7,6 +7,7 @@ import ipaddress
 from typing import Any
 
 from testbed.endpoint.parameters import Endpoint, PathManagerSettings
+from testbed.endpoint.userspace.policies import with_policies
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.profiles import DEFAULT, profile
 
@@ -50,4 +51,5 @@ def stack_parameters(
             "backup_addresses": tuple(ipaddress.ip_address(each).packed for each in path_manager.backup_addresses),
         }
     named = profile(endpoint.profile or DEFAULT, endpoint.receiver)
-    return dataclasses.replace(named, tcp=dataclasses.replace(named.tcp, **tcp), **own)
+    whole = dataclasses.replace(named, tcp=dataclasses.replace(named.tcp, **tcp), **own)
+    return with_policies(whole, endpoint.policies)

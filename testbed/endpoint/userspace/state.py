@@ -123,6 +123,7 @@ def options_in_force(
         "mptcp_socket": not endpoint.is_plain_tcp,
         "profile": endpoint.profile,
         "receiver": endpoint.receiver,
+        "policies": " ".join(endpoint.policies) or None,
         "congestion_control": parameters.congestion_control,
         "scheduler": None if endpoint.is_plain_tcp else parameters.scheduler,
         "nodelay": endpoint.nodelay,
