@@ -334,9 +334,10 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
 
 
 def settings() -> Iterator[Setting]:
-    """Of every middlebox of the catalog, in its order."""
+    """Of every middlebox of the catalog that does something, in its order."""
     for kind in middlebox.CATALOG:
-        yield from SETTINGS[kind.keyword]
+        if kind is not middlebox.Watch:
+            yield from SETTINGS[kind.keyword]
 
 
 def middleboxes() -> Experiment:

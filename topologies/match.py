@@ -20,6 +20,7 @@ from topologies.match_words import (
     COUNTS,
     ECN,
     FLAGS,
+    NUMBERS,
     OPTIONS,
     OTHERS,
     PARTS,
@@ -37,6 +38,7 @@ __all__ = [
     "COUNTS",
     "ECN",
     "FLAGS",
+    "NUMBERS",
     "OPTIONS",
     "OTHERS",
     "PARTS",
@@ -108,11 +110,15 @@ class Carries(Match):
 
 @dataclass(frozen=True, slots=True)
 class Compared(Match):
-    """Octets of payload, or the 16-bit window field as it is on the wire: ``payload >= 1000``."""
+    """A number of the packet, one of :data:`NUMBERS`: ``payload >= 1000``, ``reset_reason = 6``."""
 
     what: str
     sign: str
     number: int
+
+    def __post_init__(self) -> None:
+        if self.what not in NUMBERS or self.sign not in SIGNS:
+            raise WordError(f"{self.what} {self.sign} is no comparison of a match")
 
     def text(self) -> str:
         """As Match."""
@@ -314,10 +320,10 @@ def _single(words: Words) -> Match:
     if word not in WITH_VALUE:
         raise words.error((*WORDS, *WITH_VALUE))
     words.take()
+    if word in NUMBERS:
+        sign = words.expect(*SIGNS, "==")
+        return Compared(word, "=" if sign == "==" else sign, words.number(0, 65535))
     match word:
-        case "payload" | "window":
-            sign = words.expect(*SIGNS, "==")
-            return Compared(word, "=" if sign == "==" else sign, words.number(0, 65535))
         case "subflow":
             return Subflow(words.number(1))
         case "option":

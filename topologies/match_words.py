@@ -47,6 +47,7 @@ PARTS: Mapping[str, str] = {
     "mptcp.dss.fin": "a DSS with DATA_FIN",
     "mptcp.dss.checksum": "a DSS with a checksum",
     "mptcp.add_addr.echo": "an ADD_ADDR that is an echo",
+    "mptcp.mp_tcprst.transient": "an MP_TCPRST with T=1",
 }
 """Word -> which options of MPTCP it means."""
 
@@ -73,9 +74,29 @@ OTHERS: Mapping[str, str] = {
 WORDS: Final = (*CLASSES, *OTHERS, *FLAGS, *OPTIONS, *SUBTYPES, *PARTS, *ECN)
 """Every word that is a match by itself."""
 
+NUMBERS: Mapping[str, str] = {
+    "payload": "octets of payload",
+    "window": "the window field as it is on the wire, without its scale",
+    "option_octets": "octets of the option area, padding included",
+    "mptcp_octets": "octets of its MPTCP options together, without padding (RFC 8684 figures)",
+    "sack_blocks": "SACK blocks, a D-SACK included",
+    "dss.ack_octets": "width of the DATA_ACK: 4 or 8, 0 in a DSS without one; without a DSS nothing holds",
+    "dss.dsn_octets": "width of the DSN: 4 or 8, 0 in a DSS without a mapping; without a DSS nothing holds",
+    "dss.length": "Data-Level Length of the mapping, DATA_FIN included; without a mapping nothing holds",
+    "reset_reason": "reason code of the MP_TCPRST (RFC 8684 section 3.6); without one nothing holds",
+}
+"""Word -> number of a packet that is compared: ``payload >= 1000``."""
+
 WITH_VALUE: Mapping[str, str] = {
     "payload": "payload > 0",
     "window": "window < 1000",
+    "option_octets": "option_octets = 40",
+    "mptcp_octets": "mptcp_octets >= 26",
+    "sack_blocks": "sack_blocks >= 1",
+    "dss.ack_octets": "dss.ack_octets = 8",
+    "dss.dsn_octets": "dss.dsn_octets = 4",
+    "dss.length": "dss.length > 1400",
+    "reset_reason": "reset_reason = 6",
     "subflow": "subflow 2",
     "option": "option 253",
     "from": "from 10.0.1.1",
@@ -88,8 +109,7 @@ WITH_VALUE: Mapping[str, str] = {
 """First word of the others -> example."""
 
 VALUE_MEANINGS: Mapping[str, str] = {
-    "payload": "octets of payload",
-    "window": "the window field as it is on the wire, without its scale",
+    **NUMBERS,
     "subflow": "the n-th TCP connection by its first packet here, from 1",
     "option": "carries an option of that kind",
     "from": "source address",

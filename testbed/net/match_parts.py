@@ -1,4 +1,4 @@
-"""The parts of a match expression at work: each says whether it holds for a packet."""
+"""The parts of a match expression at work: each says whether it holds for a packet. Numbers: :mod:`match_numbers`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import ipaddress
 from typing import Final
 
 from testbed.net.chance import stream
-from testbed.wire.options import KIND_MPTCP, AddAddr, Dss, MptcpOption, Option, Unknown
+from testbed.net.match_numbers import ABSENT, number_of
+from testbed.wire.options import KIND_MPTCP, AddAddr, Dss, MptcpOption, MpTcprst, Option, Unknown
 from testbed.wire.segment import Segment
 from topologies import match as values
 
@@ -167,20 +168,32 @@ class Echo(Part):
         return any(isinstance(option, AddAddr) and option.echo for option in sight.segment.mptcp)
 
 
-class Compared(Part):
-    """Payload or window against a number."""
+class Transient(Part):
+    """Carries an MP_TCPRST with T=1."""
 
-    __slots__ = ("_number", "_of_window", "_sign")
+    __slots__ = ()
+
+    def holds(self, sight: Sight) -> bool:
+        """As Part."""
+        return any(isinstance(option, MpTcprst) and option.transient for option in sight.segment.mptcp)
+
+
+class Compared(Part):
+    """A number of the packet against one that is given; holds for no packet that has no such number."""
+
+    __slots__ = ("_number", "_sign", "_what")
 
     def __init__(self, what: str, sign: str, number: int) -> None:
         super().__init__()
-        self._of_window = what == "window"
+        self._what = what
         self._sign = sign
         self._number = number
 
     def holds(self, sight: Sight) -> bool:
         """As Part."""
-        value = sight.segment.window if self._of_window else len(sight.segment.payload)
+        value = number_of(sight.segment, self._what)
+        if value == ABSENT:
+            return False
         sign = self._sign
         if sign[0] == ">":
             return value > self._number or (len(sign) == 2 and value == self._number)
@@ -348,7 +361,9 @@ def of_word(word: str) -> Part:
         return Carries(KIND_MPTCP, values.SUBTYPES[word])
     if word in values.ECN:
         return Ecn(values.ECN[word])
-    return Echo() if word == "mptcp.add_addr.echo" else DssPart(word)
+    if word == "mptcp.add_addr.echo":
+        return Echo()
+    return Transient() if word == "mptcp.mp_tcprst.transient" else DssPart(word)
 
 
 def of_value(value: values.Match) -> Part:

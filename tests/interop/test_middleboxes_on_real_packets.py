@@ -103,6 +103,7 @@ def sent_through(lab: Lab, packets: Sequence[Segment]) -> list[tuple[float, Segm
         "hold data nth 3+4 until data nth 7 for 30s",
         "mark ce data every 2",
         "strip mptcp on data first 4",
+        "watch data and option_octets >= 32 as full, drop data nth 3, watch dss.ack_octets = 8 as wide",
         "hold any every 4 until any every 5 for 30s, duplicate chance 30%, drop chance 20%, mark not-ect chance 50%",
     ],
 )
@@ -117,8 +118,8 @@ def test_real_packets_come_out_as_in_virtual_time_and_whole(text: str, family: i
     assert came == expected
     assert report.forward.dropped_middlebox == chain.dropped(FORWARD)
     assert report.forward.changed_middlebox == chain.changed(FORWARD)
-    assert [row.made for row in report.middleboxes if row.direction == "forward"] == [
-        box.counters(FORWARD).made for box in chain.boxes
+    assert [(row.matched, row.made) for row in report.middleboxes if row.direction == "forward"] == [
+        (box.counters(FORWARD).matched, box.counters(FORWARD).made) for box in chain.boxes
     ]
 
 

@@ -16,6 +16,7 @@ from topologies.middlebox.proxy import ProactiveAck
 from topologies.middlebox.repacketising import Coalesce, Split
 from topologies.middlebox.replay import Replay
 from topologies.middlebox.signals import FilterSignals
+from topologies.middlebox.watch import Watch
 
 __all__ = [
     "CATALOG",
@@ -40,6 +41,7 @@ __all__ = [
     "ShrinkWindow",
     "Split",
     "StripOption",
+    "Watch",
     "describe",
     "describe_all",
     "from_dict",

@@ -17,6 +17,7 @@ from topologies.middlebox.proxy import ProactiveAck
 from topologies.middlebox.repacketising import Coalesce, Split
 from topologies.middlebox.replay import Replay
 from topologies.middlebox.signals import FilterSignals
+from topologies.middlebox.watch import Watch
 from topologies.words import WordError, Words
 
 CATALOG: tuple[type[Middlebox], ...] = (
@@ -38,6 +39,7 @@ CATALOG: tuple[type[Middlebox], ...] = (
     RewritePayload,
     ProactiveAck,
     Normalise,
+    Watch,
 )
 """Every middlebox, in the order in which ``testbed list middleboxes`` shows them."""
 

@@ -19,6 +19,7 @@ from testbed.net.middlebox.proactive_ack import EarlyAcknowledger
 from testbed.net.middlebox.replay import Replayer
 from testbed.net.middlebox.signals import SignalFilter
 from testbed.net.middlebox.split import Splitter
+from testbed.net.middlebox.watch import Watcher
 from topologies.middlebox import (
     ClampMss,
     Coalesce,
@@ -38,6 +39,7 @@ from topologies.middlebox import (
     ShrinkWindow,
     Split,
     StripOption,
+    Watch,
 )
 
 BEHAVIOURS: Final[Mapping[type[Any], Callable[[Any, int], Behaviour]]] = {
@@ -59,5 +61,6 @@ BEHAVIOURS: Final[Mapping[type[Any], Callable[[Any, int], Behaviour]]] = {
     RewritePayload: PayloadRewriter,
     ProactiveAck: EarlyAcknowledger,
     Normalise: Normaliser,
+    Watch: Watcher,
 }
 """Value -> behaviour, made of the value and a seed."""

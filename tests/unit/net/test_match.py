@@ -58,6 +58,9 @@ def fates(text: str, packets: list[Segment], seed: int = 0, ways: list[int] | No
     ]
 
 
+FULL = Dss(data_ack=7, dsn=3, ssn=1, length=5)
+"""26 octets: both numbers of 8."""
+
 EXAMPLES: dict[str, tuple[Segment, Segment]] = {
     "any": (packet(), packet(SYN)),
     "retransmission": (packet(payload=b"x"), packet(payload=b"x")),
@@ -92,6 +95,7 @@ EXAMPLES: dict[str, tuple[Segment, Segment]] = {
     "mptcp.dss.fin": (packet(ACK, (Dss(dsn=1, length=1, data_fin=True),)), packet(ACK, (Dss(dsn=1, length=1),))),
     "mptcp.dss.checksum": (packet(ACK, (Dss(dsn=1, length=1, checksum=0),)), packet(ACK, (Dss(dsn=1, length=1),))),
     "mptcp.add_addr.echo": (packet(ACK, (AddAddr(1, bytes(4)),)), packet(ACK, (AddAddr(1, bytes(4), hmac=bytes(8)),))),
+    "mptcp.mp_tcprst.transient": (packet(RST, (MpTcprst(5, True),)), packet(RST, (MpTcprst(5),))),
     "ip.not_ect": (packet(ecn=0), packet(ecn=1)),
     "ip.ect1": (packet(ecn=1), packet(ecn=2)),
     "ip.ect0": (packet(ecn=2), packet(ecn=3)),
@@ -102,6 +106,18 @@ EXAMPLES: dict[str, tuple[Segment, Segment]] = {
     "payload != 2": (packet(payload=b"xxx"), packet(payload=b"xx")),
     "payload <= 2": (packet(payload=b"xx"), packet(payload=b"xxx")),
     "window < 1000": (packet(window=999), packet(window=1000)),
+    "option_octets = 40": (packet(ACK, (NOP, NOP, Timestamps(1, 2), FULL, NOP, NOP)), packet(ACK, (FULL,))),
+    "mptcp_octets >= 26": (packet(ACK, (NOP, NOP, Timestamps(1, 2), FULL)), packet(ACK, (Dss(data_ack=1), NOP))),
+    "sack_blocks >= 2": (packet(ACK, (Sack(((1, 2), (5, 7))),)), packet(ACK, (Sack(((1, 2),)),))),
+    "sack_blocks = 0": (packet(), packet(ACK, (Sack(((1, 2),)),))),
+    "dss.ack_octets = 8": (packet(ACK, (FULL,)), packet(ACK, (Dss(data_ack=1, ack_octets=4),))),
+    "dss.ack_octets < 8": (packet(ACK, (Dss(dsn=1, length=1),)), packet()),
+    "dss.dsn_octets = 4": (packet(ACK, (Dss(dsn=1, dsn_octets=4, length=1),)), packet(ACK, (FULL,))),
+    "dss.dsn_octets = 0": (packet(ACK, (Dss(data_ack=1),)), packet()),
+    "dss.length > 1400": (packet(ACK, (Dss(dsn=1, length=1401),)), packet(ACK, (FULL,))),
+    "dss.length = 0": (packet(ACK, (Dss(dsn=1, length=0),)), packet(ACK, (Dss(data_ack=1),))),
+    "reset_reason = 6": (packet(RST, (MpTcprst(6),)), packet(RST, (MpTcprst(1),))),
+    "reset_reason != 6": (packet(RST, (MpTcprst(1),)), packet(RST)),
     "option 253": (packet(ACK, (Unknown(253, b""),)), packet(ACK, (Unknown(254, b""),))),
     "from 10.0.1.1": (packet(), packet(ends=(B, A))),
     "to 10.0.1.1": (packet(ends=(B, A)), packet()),

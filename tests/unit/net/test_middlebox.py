@@ -14,6 +14,7 @@ from testbed.wire.options import (
     MaximumSegmentSize,
     MpCapable,
     Option,
+    Sack,
     Timestamps,
     Unknown,
 )
@@ -177,6 +178,26 @@ def test_packets_that_leave_changed_are_counted_and_no_others() -> None:
         passed(chain, packet)
     assert (chain.changed(FORWARD), chain.dropped(FORWARD)) == (2, 0)
     assert (chain.changed(BACKWARD), chain.dropped(BACKWARD)) == (0, 0)
+
+
+def test_a_watch_counts_by_direction_and_hands_on_the_very_packets() -> None:
+    chain = Chain(parse("watch data as data, watch sack_blocks >= 1 as sack"))
+    packets = [data(1), segment(SYN), segment(ACK, (Sack(((1, 2),)),)), data(2)]
+    for packet in packets:
+        assert through(chain, packet) is packet
+    answer = segment(ACK | PSH, payload=b"x", back=True)
+    assert through(chain, answer) is answer
+    assert counts(chain) == {"seen": 4, "matched": 2}
+    assert counts(chain, 0, BACKWARD) == {"seen": 1, "matched": 1}
+    assert counts(chain, 1) == {"seen": 4, "matched": 1}
+    assert chain.dropped(FORWARD) == chain.changed(FORWARD) == 0
+
+
+def test_a_watch_sees_what_those_before_it_have_left() -> None:
+    chain = Chain(parse("watch data as sent, drop data nth 2, watch data as left"))
+    for number in range(3):
+        passed(chain, data(number))
+    assert [box.counters(FORWARD).matched for box in chain.boxes] == [3, 1, 2]
 
 
 def test_middleboxes_of_a_link_work_one_after_the_other() -> None:

@@ -38,7 +38,7 @@ NUMBERS = st.integers(1, 10**6)
 SINGLE: st.SearchStrategy[Match] = st.one_of(
     st.sampled_from(WORDS).map(Word),
     st.builds(Carries, st.integers(0, 255)),
-    st.builds(Compared, st.sampled_from(("payload", "window")), st.sampled_from(SIGNS), st.integers(0, 65535)),
+    st.builds(Compared, st.sampled_from(tuple(match.NUMBERS)), st.sampled_from(SIGNS), st.integers(0, 65535)),
     st.builds(Subflow, NUMBERS),
     st.builds(Host, st.sampled_from(("from", "to")), st.ip_addresses().map(str).filter(lambda text: "%" not in text)),
     st.builds(Port, st.integers(0, 65535)),
@@ -105,6 +105,7 @@ def test_any_text_is_read_or_refused_in_one_way(text: str) -> None:
         ("third-ack and mptcp/dss", "third_ack and mptcp.dss"),
         ("from FD00:1:0::1 and after 2000ms", "from fd00:1::1 and after 2s"),
         ("chance 0.5%", "chance 0.5%"),
+        ("reset_reason==6 or sack_blocks>=1", "reset_reason = 6 or sack_blocks >= 1"),
     ],
 )
 def test_a_match_has_one_text(text: str, written: str) -> None:
@@ -136,6 +137,8 @@ def test_operators_bind_as_they_are_documented() -> None:
         ("payload 3", "payload ^", ">="),
         ("payload > many", "payload > ^^^^", "a whole number"),
         ("payload > 65536", "payload > ^^^^^", "to 65535"),
+        ("reset_reasons = 6", "^^^^^^^^^^^^^", "did you mean reset_reason"),
+        ("dss.ack_octets 8", "dss.ack_octets ^", ">="),
         ("subflow 0", "subflow ^", "from 1"),
         ("data nth 0", "data nth ^", "from 1"),
         ("data first 2+3", "data first ^^^", "one number"),

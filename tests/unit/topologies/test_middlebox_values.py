@@ -23,6 +23,7 @@ from topologies.middlebox import (
     Middlebox,
     MiddleboxError,
     StripOption,
+    Watch,
     describe,
     describe_all,
     from_dict,
@@ -48,6 +49,8 @@ EXAMPLES = (
     ("hold data nth 3 until data nth 6", Hold("data nth 3", "data nth 6")),
     ("hold syn until ack for 500ms", Hold("syn", "ack", 500 * MS)),
     ("mark not-ect forward", Mark("not-ect", "forward")),
+    ("watch tcp.rst and reset_reason = 6 as reset-6", Watch("tcp.rst and reset_reason = 6", "reset-6")),
+    ("watch data nth 3 as third", Watch("data nth 3", "third")),
 )
 
 OLDER = (
@@ -159,6 +162,9 @@ def test_middleboxes_of_a_link_shape_it_and_are_stored_with_it() -> None:
         ("delay 0s data", "^^^^^", "at least 1ns"),
         ("hold data", "hold data ^", "until"),
         ("hold data until syn fro 1s", "hold data until syn ^^^", "did you mean for"),
+        ("watch data", "watch data ^", "as"),
+        ("watch data as", "watch data as ^", "a name"),
+        ("watch data as Reset", "watch data as ^^^^^", "lower-case"),
         ("mark cee data", "mark ^^^", "did you mean ce"),
         ("none, drop syn", "none^", "the end"),
         ("", "^", "drop"),
