@@ -33,6 +33,8 @@ def _why_not_mptcp() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest of all is one test: begun last, it would keep one processor waiting for the other at the end.
+    items.sort(key=lambda item: item.path.name != "test_compilation.py")
     reasons = {"needs_root": _why_not_root(), "needs_mptcp": _why_not_mptcp()}
     for item in items:
         if item.get_closest_marker("needs_root") or item.path.name == "test_killed_sim_runs.py":
