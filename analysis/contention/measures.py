@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.contention.delays import InformationDelay, MapDelay
+from testbed.record.delays import InformationDelay, MapDelay
 from analysis.contention.repacking import Outcome
 from analysis.contention.segments import DATA, MAPPINGS, NOT_KNOWN, SIDE_NAMES, Segments, Subflows
 from analysis.contention.sums import GROUPS, Sums

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.contention.delays import Distribution
+from testbed.record.delays import Distribution
 from analysis.contention.measures import Measures
 from analysis.contention.recorded import recorded
 from analysis.contention.repacking import AREA_OCTETS, CLASSES

@@ -2,7 +2,8 @@
 
 Variants are interleaved: each repetition runs every variant once, and begins one variant later than the one before it,
 so that a machine that grows warmer or busier favours none. All variants of one repetition share a seed: the links of
-two variants then lose the same packets, and their trials can be compared as a pair.
+two variants then lose the same packets, and their trials can be compared as a pair. Variants of a named situation share
+seeds among themselves alone.
 """
 
 from __future__ import annotations
@@ -55,13 +56,15 @@ def trials(experiment: Experiment) -> tuple[Trial, ...]:
     for repetition in range(experiment.repetitions):
         for position in range(count):
             variant = experiment.variants[(position + repetition) % count]
-            ordered.append(Trial(len(ordered), variant.name, repetition, trial_seed(experiment.seed, repetition)))
+            seed = trial_seed(experiment.seed, repetition, variant.situation)
+            ordered.append(Trial(len(ordered), variant.name, repetition, seed))
     return tuple(ordered)
 
 
-def trial_seed(seed: int, repetition: int) -> int:
-    """63 bits; distinct repetitions and seeds have unrelated ones."""
-    return int.from_bytes(hashlib.sha256(f"trial {seed} {repetition}".encode()).digest()[:8], "big") >> 1
+def trial_seed(seed: int, repetition: int, situation: str = "") -> int:
+    """63 bits; distinct repetitions, seeds and situations have unrelated ones."""
+    text = f"trial {seed} {repetition}" + (f" {situation}" if situation else "")
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def network_settings(experiment: Experiment, variant: Variant) -> NetworkSettings:

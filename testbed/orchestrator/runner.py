@@ -132,8 +132,9 @@ def _open(request: RunRequest, on_message: OnMessage) -> RunDirectory:
     if notes := _notes(request):
         document["notes"] = notes
     directory = RunDirectory.create(request.parent, experiment.name, digest, document)
-    for number, variant in enumerate(experiment.variants):
-        topology = variant.topology.resolved()
+    first_of = {variant.topology: number for number, variant in reversed(list(enumerate(experiment.variants)))}
+    for topology_of, number in sorted(first_of.items(), key=lambda item: item[1]):  # one drawing for each network
+        variant, topology = experiment.variants[number], topology_of.resolved()
         stem = drawing_stem(variant.name)
         directory.write_file(f"{stem}.svg", drawing.as_svg(topology, id_prefix=f"network{number}"))
         directory.write_file(f"{stem}.txt", drawing.as_text(topology))

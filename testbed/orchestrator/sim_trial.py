@@ -270,9 +270,10 @@ def tables_of(
     """Rows of every table but ``trials``, and what was not as asked for."""
     number, topology = trial.number, variant.topology
     tables: dict[str, list[Row]] = {
-        name: [] for name in ("flows", "subflows", "samples", "distributions", "counters", "events", "segments")
+        name: [] for name in ("flows", "subflows", "samples", "distributions", "counters", "events")
     }
     problems: list[str] = []
+    segments: list[Row] = []
     for side in simulation.sides:
         for event in side.events:
             if isinstance(event, Samples):
@@ -280,7 +281,8 @@ def tables_of(
         seen = [event for event in side.events if isinstance(event, SubflowSeen)]
         tables["events"] += trial_rows.subflow_events(number, side.name, seen)
         ledger = side.transport.take_ledger(0)
-        tables["segments"] += trial_rows.segment_rows(number, side.flow.name, side.role, ledger)
+        segments += trial_rows.segment_rows(number, side.flow.name, side.role, ledger)
+    tables |= trial_rows.ledger_tables(experiment, segments)
     for flow in variant.flows:
         results = {side.role: side.result for side in simulation.sides if side.flow is flow and side.result is not None}
         client, server = results["client"], results["server"]

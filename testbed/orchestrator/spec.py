@@ -140,6 +140,9 @@ class Variant:
     factors: tuple[tuple[str, str], ...] = ()
     """What is special about it, as (factor, level): ``(("policy", "dense"), ("loss", "1%"))``. Reports compare the
     variants of a matrix along these."""
+    situation: str = ""
+    """Variants of one situation share their seeds, so that their trials can be compared as pairs; those of another one
+    have their own, so that pairs of different situations are independent evidence. Empty: all share them."""
     only_on: Backend | None = None
     """The one backend that runs it: virtual time has room for more points than real time. None: each that has its
     ends."""
@@ -237,6 +240,8 @@ class Experiment:
     ledger: bool = False
     """Options of every segment that an end builds: wanted, sent, left out and why (``segments.parquet``). Userspace
     ends write it down themselves; of kernel ends it is read by BPF where the machine allows (``kernel_ledger.py``)."""
+    ledger_form: Literal["segments", "sums"] = "segments"
+    """``sums``: instead of a row per segment, the sums over each trial (``ledger_sums.parquet``)."""
     sample_interval_ns: int = 100_000_000
     expectations: tuple[Expectation, ...] = ()
     grid: Grid | None = None

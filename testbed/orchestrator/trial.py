@@ -166,7 +166,7 @@ def run_trial(
         "links": observed.links,
         "middleboxes": observed.middleboxes,
         "events": observed.events,
-        "segments": observed.segments,
+        **trial_rows.ledger_tables(experiment, observed.segments),
     }
     disturbed = verdict == "INVALID" and bool(observed.disturbances)
     return Outcome(verdict, reason, TrialRecord(trial.number, tables), disturbed)

@@ -14,6 +14,7 @@ from testbed.orchestrator import plan as planning
 from testbed.orchestrator.network_plan import NetworkPlan
 from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.spec import Bulk, Experiment, Flow, Program, ShortFlows, Stream
+from testbed.record.ledger_sums import ledger_sums
 from topologies import link_profile, link_text
 from topologies.model import Topology
 
@@ -174,6 +175,13 @@ def segment_rows(trial: int, flow: str, side: str, rows: Sequence[LedgerRow]) ->
             "source": "ledger",
             **dict(zip(names, row, strict=True)),
         }
+
+
+def ledger_tables(experiment: Experiment, segments: Sequence[Row]) -> dict[str, list[Row]]:
+    """The ledger of a trial in the form that the experiment asks for."""
+    if experiment.ledger_form == "sums":
+        return {"ledger_sums": list(ledger_sums(segments))}
+    return {"segments": list(segments)}
 
 
 def with_userspace_counters(

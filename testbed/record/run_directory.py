@@ -49,7 +49,9 @@ _PARTIAL_NAME = re.compile(r"\.\d{4,}\.partial")
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """What a trial has to say: table name -> rows. ``trials`` has exactly one row; tables left out are empty."""
+    """What a trial has to say: table name -> rows. ``trials`` has exactly one row; tables left out are empty.
+
+    Tables without rows leave no file, which a matrix of thousands of trials would have to sync and read again."""
 
     trial: int
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
@@ -205,7 +207,9 @@ class RunDirectory:
         final = self.path / "trials" / f"{record.trial:04d}"
         if final.exists():
             raise RecordError(f"trial {record.trial} is already stored in {self.path}")
-        encoded = {name: to_parquet(arrow_table(TABLES[name], rows)) for name, rows in _checked_tables(record).items()}
+        encoded = {
+            name: to_parquet(arrow_table(TABLES[name], rows)) for name, rows in _checked_tables(record).items() if rows
+        }
         if not (partial := self._partial(record.trial)).exists():
             self.begin_trial(record.trial)
         try:

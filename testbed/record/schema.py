@@ -460,6 +460,50 @@ SEGMENTS = Table(
     ),
 )
 
+LEDGER_SUMS = Table(
+    "ledger_sums",
+    "What `segments` would say, summed up for each trial: one row per trial, flow, side, source and kind of segment. "
+    "Written instead of `segments` when the experiment has `ledger_form` = `sums` (a matrix of thousands of trials).",
+    (
+        _TRIAL,
+        _text("flow", "Name of the flow."),
+        _text("side", "Which end built the segments.", choices=("client", "server")),
+        _text("source", "Who says so: as in `segments`.", choices=("ledger", "capture", "kernel")),
+        _text("kind", "`data`; `ack`: pure ACKs; `rest`: the others; `all`.", choices=("data", "ack", "rest", "all")),
+        _count("segments", "segments", "Segments of that kind."),
+        _count("retransmissions", "segments", "... that carried data, SYN or FIN again."),
+        _count("contended", "segments", "... whose wanted options exceed 40 octets."),
+        _count("payload", "bytes", "Octets of payload."),
+        _count("option_octets", "bytes", "Octets of the option areas, padding included."),
+        _count("padding_octets", "bytes", "Their NOP and EOL octets."),
+        _count("option_octets_max", "bytes", "Largest option area."),
+        _count("sack_wanted", "blocks", "SACK blocks wanted."),
+        _count("sack_sent", "blocks", "SACK blocks sent."),
+        _count("sack_blocks_max", "blocks", "Most SACK blocks on one segment."),
+        _count("sack_padding", "blocks", "Displaced blocks of class padding."),
+        _count("sack_width", "blocks", "Displaced blocks of class width."),
+        _count("sack_policy", "blocks", "Displaced blocks of class policy."),
+        _count("sack_hard", "blocks", "Displaced blocks of class hard."),
+        _count("mappings", "", "Segments with a mapping."),
+        _count("mappings_repeated", "", "... that is the same as the one before on their subflow."),
+        _count("omitted_dss", "segments", "Segments from which a DSS was left out altogether."),
+        _count("omitted_mapping", "segments", "... from which a mapping was left out, with or without its DSS."),
+        _count("omitted_add_addr", "segments", "... from which an ADD_ADDR was left out."),
+        _count("sack_ranges", "", "SACK ranges wanted, each as it had grown; with kind `all` only.", nullable=True),
+        _count("never_reported", "", "... acknowledged before any report; likewise.", nullable=True),
+        _time("information_delay_p50_ns", "From wanting to report a range to the first report, median; likewise."),
+        _time("information_delay_p95_ns", "... 95th percentile; likewise."),
+        _count(
+            "mapped_octets", "bytes", "Octets of payload, sent for the first time, that got a mapping.", nullable=True
+        ),
+        _count("map_delayed_octets", "bytes", "... on a later segment; likewise.", nullable=True),
+        _count("map_missing_octets", "bytes", "Octets that never got one; likewise.", nullable=True),
+        _time("map_delay_p95_ns", "From an octet to its mapping, 95th percentile over octets; likewise."),
+        _time("add_addr_wait_max_ns", "Longest wait of an ADD_ADDR for a segment; null: none was sent."),
+        _count("add_addr_never", "", "ADD_ADDRs that were wanted and never sent; with `all` only.", nullable=True),
+    ),
+)
+
 TABLES: Mapping[str, Table] = {
     table.name: table
     for table in (
@@ -474,6 +518,7 @@ TABLES: Mapping[str, Table] = {
         OBSERVATIONS,
         EVENTS,
         SEGMENTS,
+        LEDGER_SUMS,
     )
 }
 """Name -> table."""

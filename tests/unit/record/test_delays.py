@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.contention.delays import Distribution, InformationDelay, MapDelay, merged, without
+from testbed.record.delays import Distribution, InformationDelay, MapDelay, merged, without
 
 A, B, C = (200, 300), (400, 500), (600, 700)
 

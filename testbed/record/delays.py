@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from analysis.contention.replay import Range
+Range = tuple[int, int]
+"""First number and the one after the last."""
 
 _DIGITS = 4
 """Values are kept with so many significant digits: then few differ, however many there are."""
