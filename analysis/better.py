@@ -1,4 +1,4 @@
-"""Which way a metric of the flows table is better: the one table behind verdicts and the words of reports.
+"""Which way a measure is better: the one table behind verdicts and the words of reports.
 
 Refuses to know how much better is good enough: that is what an experiment expects.
 """
@@ -28,7 +28,16 @@ SMALLER_IS_BETTER = frozenset(
 )
 """Waiting, and work done twice. Of every other number (goodput, bytes, operations, subflows) more is better."""
 
+LARGER_IN_LEDGER = frozenset(("segments", "sack_wanted", "sack_sent", "sack_blocks_max"))
+"""Of the ledger: what was sent. All else tells of waiting, of what was left out, and of octets that are no payload."""
+
 
 def best_is(metric: str) -> Extreme:
-    """Whether the best of several values of a column of the flows table is the largest or the smallest."""
+    """Whether the best of several values of a measure is the largest or the smallest.
+
+    Counters, watches, observations, series and fates are neither good nor bad: of them it is the largest.
+    """
+    if metric.startswith("ledger:"):
+        name = metric.removeprefix("ledger:").partition("@")[0]
+        return "largest" if name in LARGER_IN_LEDGER else "smallest"
     return "smallest" if metric in SMALLER_IS_BETTER else "largest"

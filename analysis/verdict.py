@@ -19,13 +19,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from analysis.better import best_is
 from analysis.fate import Cell, Fate, cells
 from analysis.load import Run
-from testbed.record import TABLES
+from analysis.measured import Measured, Measurements
+from analysis.statistics import Interval, ratio_interval, statistic_interval
 
 Outcome = Literal["met", "FAILED", "not evaluated"]
 
@@ -55,79 +55,137 @@ class Verdict:
     """Not evaluated because the trials are UNSUPPORTED here."""
     reference_trial: int | None = None
     """With ``relative_to_flow``: the trial whose ratio is nearest to ``value``; the two flows' numbers are its."""
+    base_unit: str = ""
+    """Of ``absolute`` and ``reference``."""
+    interval: Interval | None = None
+    """Of ``value``."""
+    values: tuple[float, ...] = ()
+    """The numbers of the trials, not yet divided by anything."""
+    source: str = ""
+    """Who says so, of the ledger: ``ledger``, ``kernel``, ``capture``; ``kernel against ledger`` when relative."""
 
 
 def evaluate(run: Run) -> list[Verdict]:
     """Each expectation of the experiment on variants of the plan, in order; then its grid, or what lost bytes or broke
     off."""
-    flows = run.flows()
-    verdicts = {name: set(group["verdict"]) for name, group in run.table("trials").groupby("variant")}
+    measurements = Measurements(run)
     own = [
-        _evaluate_one(expectation, flows, verdicts)
+        _evaluate_one(expectation, measurements)
         for expectation in run.experiment.get("expectations", ())
         if expectation["variant"] in run.variants
     ]
     if run.experiment.get("grid"):
         return [*own, *(_of_cell(run, cell) for cell in cells(run))]
-    return own if run.experiment.get("any_outcome") else [*own, *_broken(flows)]
+    return own if run.experiment.get("any_outcome") else [*own, *_broken(run.flows())]
 
 
-def _evaluate_one(expectation: Mapping[str, Any], flows: pd.DataFrame, verdicts: Mapping[Any, set[str]]) -> Verdict:
+def _evaluate_one(expectation: Mapping[str, Any], measurements: Measurements) -> Verdict:
     variant, metric, flow = expectation["variant"], expectation["metric"], expectation.get("flow", "main")
     others = tuple(expectation.get("relative_to") or ())
     other_flow = expectation.get("relative_to_flow")
+    found = measurements.of(metric, variant, flow)
+    unit = "x" if others or other_flow else found.unit
 
     def undecided(reason: str, n: int = 0, outcome: Outcome = "not evaluated") -> Verdict:
-        excused = any(verdicts.get(name) == {"UNSUPPORTED"} for name in (variant, *others))
-        return Verdict(expectation, outcome, None, unit, None, None, None, n, reason, excused)
+        excused = any(measurements.is_unsupported(name) for name in (variant, *others))
+        return Verdict(expectation, outcome, None, unit, None, None, None, n, reason, excused, source=found.source)
 
-    column = {column.name: column for column in TABLES["flows"].columns}.get(metric)
-    unit = "x" if others or other_flow else (column.unit if column else "")
-    if column is None or column.type == "text":
-        return undecided(f"{metric} is not a number of the flows table")
-    if unfinished := _without_value(flows, variant, flow, metric):
-        return undecided(unfinished, outcome="FAILED")
-    values = valid_values(flows, variant, flow, metric)
-    if not values:
-        return undecided(_why_no_values(variant, metric, verdicts))
-    statistic = expectation.get("statistic", "median")
+    if found.broken:
+        return undecided(found.broken, outcome="FAILED")
+    if not found.values:
+        return undecided(found.missing)
     if other_flow:
-        return _against_flow(expectation, flows, undecided)
-    absolute = reduce(values, statistic)
-    candidates: dict[str, float] = {}
-    for other in others:
-        other_values = valid_values(flows, other, flow, metric)
-        if not other_values:
-            return undecided(_why_no_values(other, metric, verdicts), len(values))
-        candidates[other] = reduce(other_values, statistic)
-    if not candidates:
-        return Verdict(
-            expectation, _outcome(expectation, absolute), absolute, unit, absolute, None, None, len(values), ""
-        )
+        return _against_flow(expectation, found, measurements.of(metric, variant, other_flow), undecided)
+    values, statistic = tuple(found.values.values()), expectation.get("statistic", "median")
+    if others:
+        compared = {other: measurements.of(metric, other, flow) for other in others}
+        return _against_variants(expectation, found, compared, undecided)
+    interval = statistic_interval(values, statistic)
+    value = interval.estimate
+    return Verdict(
+        expectation,
+        _outcome(expectation, value),
+        value,
+        unit,
+        value,
+        None,
+        None,
+        len(values),
+        "",
+        base_unit=found.unit,
+        interval=interval,
+        values=values,
+        source=found.source,
+    )
+
+
+def _against_variants(
+    expectation: Mapping[str, Any],
+    found: Measured,
+    compared: Mapping[str, Measured],
+    undecided: Callable[..., Verdict],
+) -> Verdict:
+    """The statistic, divided by that of the best of other variants."""
+    metric, statistic = expectation["metric"], expectation.get("statistic", "median")
+    values = tuple(found.values.values())
+    for other in compared.values():
+        if not other.values:
+            return undecided(other.broken or other.missing, len(values))
+    candidates = {
+        name: statistic_interval(tuple(other.values.values()), statistic).estimate for name, other in compared.items()
+    }
     named = (max if best_is(metric) == "largest" else min)(candidates, key=lambda name: candidates[name])
-    reference = candidates[named]
-    if reference == 0:
+    if candidates[named] == 0:
         return undecided(f"the reference, {metric} of {named}, is 0", len(values))
-    value = absolute / reference
-    return Verdict(expectation, _outcome(expectation, value), value, unit, absolute, reference, named, len(values), "")
+    interval = ratio_interval(values, tuple(compared[named].values.values()), statistic)
+    other_source = compared[named].source
+    return Verdict(
+        expectation,
+        _outcome(expectation, interval.estimate),
+        interval.estimate,
+        "x",
+        statistic_interval(values, statistic).estimate,
+        candidates[named],
+        named,
+        len(values),
+        "",
+        base_unit=found.unit,
+        interval=interval,
+        values=values,
+        source=found.source if found.source == other_source else f"{found.source} against {other_source}",
+    )
 
 
-def _against_flow(expectation: Mapping[str, Any], flows: pd.DataFrame, undecided: Callable[..., Verdict]) -> Verdict:
+def _against_flow(
+    expectation: Mapping[str, Any], found: Measured, against: Measured, undecided: Callable[..., Verdict]
+) -> Verdict:
     """The statistic of the ratios of two flows, trial by trial."""
     flow, other, metric = expectation.get("flow", "main"), expectation["relative_to_flow"], expectation["metric"]
-    rows = flows[(flows["variant"] == expectation["variant"]) & (flows["verdict"] == "VALID")]
-    first, second = _by_trial(rows, flow, metric), _by_trial(rows, other, metric)
+    first, second = found.values, against.values
     both = sorted(first.keys() & second.keys())
     if not both:
         return undecided(f"no valid trial has {metric} of both {flow} and {other}")
     if zeros := [trial for trial in both if second[trial] == 0]:
         return undecided(f"the reference, {metric} of flow {other}, is 0 in trial {zeros[0]}", len(both))
     ratios = {trial: first[trial] / second[trial] for trial in both}
-    value = reduce(list(ratios.values()), expectation.get("statistic", "median"))
+    interval = statistic_interval(tuple(ratios.values()), expectation.get("statistic", "median"))
+    value = interval.estimate
     shown = min(both, key=lambda trial: abs(ratios[trial] - value))
-    outcome = _outcome(expectation, value)
     return Verdict(
-        expectation, outcome, value, "x", first[shown], second[shown], other, len(both), "", reference_trial=shown
+        expectation,
+        _outcome(expectation, value),
+        value,
+        "x",
+        first[shown],
+        second[shown],
+        other,
+        len(both),
+        "",
+        reference_trial=shown,
+        base_unit=found.unit,
+        interval=interval,
+        values=tuple(first[trial] for trial in both),
+        source=found.source,
     )
 
 
@@ -211,45 +269,6 @@ def _broken(flows: pd.DataFrame) -> list[Verdict]:
         reason = f"{len(rows)} of {n} valid trials; trial {first['trial']}: {words}"
         found.append(Verdict(expectation, "FAILED", None, "", None, None, None, n, reason))
     return found
-
-
-def _without_value(flows: pd.DataFrame, variant: str, flow: str, metric: str) -> str:
-    """Why a valid trial has no value although it should: it broke off; empty when none did."""
-    rows = flows[(flows["variant"] == variant) & (flows["flow"] == flow) & (flows["verdict"] == "VALID")]
-    broken = rows[rows[metric].isna() & rows["error"].notna()]
-    return "" if broken.empty else f"trial {broken.iloc[0]['trial']} has none: {broken.iloc[0]['error']}"
-
-
-def _by_trial(rows: pd.DataFrame, flow: str, metric: str) -> dict[int, float]:
-    """Trial -> the metric of that flow, where it has one."""
-    known = rows[(rows["flow"] == flow) & rows[metric].notna()]
-    return {int(trial): float(value) for trial, value in zip(known["trial"], known[metric], strict=True)}
-
-
-def valid_values(flows: pd.DataFrame, variant: str, flow: str, metric: str) -> list[float]:
-    """The metric in each VALID trial of a variant that has it; in order of the trials."""
-    rows = flows[(flows["variant"] == variant) & (flows["flow"] == flow) & (flows["verdict"] == "VALID")]
-    return [float(value) for value in rows.sort_values("trial")[metric].dropna()]
-
-
-def reduce(values: Sequence[float], statistic: str) -> float:
-    """``median``, ``mean``, ``min`` or ``max`` of the values. Raises KeyError."""
-    functions: Mapping[str, Callable[[Sequence[float]], Any]] = {
-        "median": np.median,
-        "mean": np.mean,
-        "min": min,
-        "max": max,
-    }
-    return float(functions[statistic](values))
-
-
-def _why_no_values(variant: str, metric: str, verdicts: Mapping[Any, set[str]]) -> str:
-    states = verdicts.get(variant)
-    if not states:
-        return f"{variant} has not run yet"
-    if "VALID" not in states:
-        return f"{variant} has no valid trial ({', '.join(sorted(states))})"
-    return f"{metric} was not measured in {variant}"
 
 
 def exit_code(run: Run, verdicts: Sequence[Verdict]) -> int:

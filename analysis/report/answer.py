@@ -10,9 +10,8 @@ from typing import Literal
 from analysis.better import best_is
 from analysis.load import Run
 from analysis.report.findings import VariantFinding
-from analysis.report.wording import count, interval, metric_name, quantity
+from analysis.report.wording import count, interval, metric_name, quantity, source_in_words
 from analysis.verdict import Verdict
-from testbed.record import TABLES
 
 Tone = Literal["met", "failed", "open"]
 SIGNS = {"met": "✓", "failed": "✗", "open": "–"}
@@ -102,13 +101,12 @@ def trial_line(run: Run) -> str:
 def _measured(verdict: Verdict) -> str:
     if verdict.value is None:
         return verdict.reason
-    column = {column.name: column for column in TABLES["flows"].columns}[verdict.expectation["metric"]]
     text = quantity(verdict.value, verdict.unit)
-    if verdict.reference is None:
-        return text
-    absolute, reference = quantity(verdict.absolute, column.unit), quantity(verdict.reference, column.unit)
-    where = "" if verdict.reference_trial is None else f"trial {verdict.reference_trial}: "
-    return f"{text} ({where}{absolute} against {reference} of {verdict.reference_variant})"
+    if verdict.reference is not None:
+        absolute, reference = (quantity(each, verdict.base_unit) for each in (verdict.absolute, verdict.reference))
+        where = "" if verdict.reference_trial is None else f"trial {verdict.reference_trial}: "
+        text = f"{text} ({where}{absolute} against {reference} of {verdict.reference_variant})"
+    return f"{text} [{source_in_words(verdict.source)}]" if verdict.source else text
 
 
 def _bound(verdict: Verdict) -> str:

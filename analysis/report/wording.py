@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from testbed.record.measure import LEDGER_MEASURES, WHOLE_SIDE, MeasureError, parse_measure
+
 NOT_MEASURED = "–"
 THIN_SPACE = "\u202f"
 
@@ -99,8 +101,44 @@ METRIC_NAMES = {
 }
 
 
-def metric_name(column: str) -> str:
-    """A column of the flows table in words: ``"block_delay_p99_ns"`` -> ``"block delay, 99th percentile"``."""
+SOURCES = {"ledger": "own ledger", "kernel": "kernel, by BPF", "capture": "inferred from packets"}
+"""Source of a ledger measure -> words."""
+_KINDS = {"data": "data segments", "ack": "pure ACKs", "all": "segments"}
+_FATES = {"mptcp": "stayed MPTCP", "fallback": "fell back to TCP", "tcp": "was TCP", "reset": "was reset"}
+
+
+def source_in_words(source: str) -> str:
+    """``"kernel against ledger"`` -> ``"kernel, by BPF, against own ledger"``."""
+    return ", against ".join(SOURCES.get(each, each) for each in source.split(" against "))
+
+
+def metric_name(text: str) -> str:
+    """A measure in words: ``"block_delay_p99_ns"`` -> ``"block delay, 99th percentile"``."""
+    try:
+        measure = parse_measure(text)
+    except MeasureError:
+        return _column_name(text)
+    name, at = measure.name, measure.at
+    match measure.source:
+        case "counter":
+            return f"counter {name} of {at}"
+        case "watched":
+            return f"packets that the watch {name} of {at} counted"
+        case "observed":
+            return f"{name}, seen by the scripted peer"
+        case "ledger":
+            kind = "" if name in WHOLE_SIDE else f"{_KINDS[measure.kind]} of "
+            return f"{LEDGER_MEASURES[name][1]}, {kind}the {at}"
+        case "sampled":
+            begin, end = (quantity(float(each), "ns") for each in (measure.begin_ns, measure.end_ns))
+            return f"{name.replace('_', ' ')} of {at} from {begin} to {end}"
+        case "fate":
+            return f"connection {_FATES.get(name, name)}"
+        case "flows":
+            return _column_name(name)
+
+
+def _column_name(column: str) -> str:
     if column in METRIC_NAMES:
         return METRIC_NAMES[column]
     for key, words in {"p50": "median", "p95": "95th percentile", "p99": "99th percentile", "max": "largest"}.items():

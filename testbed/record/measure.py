@@ -50,6 +50,18 @@ LEDGER_MEASURES: Mapping[str, tuple[str, str]] = {
     "omitted_dss": ("", "segments from which a DSS was left out"),
 }
 """NAME of ``ledger:NAME@SIDE/KIND`` -> unit, meaning."""
+WHOLE_SIDE: Final = frozenset(
+    (
+        "header_tax",
+        "information_delay_p50_ns",
+        "information_delay_p95_ns",
+        "never_reported_share",
+        "map_delay_p95_ns",
+        "map_delayed_share",
+        "add_addr_wait_max_ns",
+    )
+)
+"""Those that are of all segments of the side, whatever KIND: what a data segment had to leave out may leave on an ACK."""
 
 _FLOWS = {column.name: column for column in FLOWS.columns if column.type in ("int64", "float64")}
 _FORMS: Mapping[str, re.Pattern[str]] = {
