@@ -61,7 +61,7 @@ WHOLE_SIDE: Final = frozenset(
         "add_addr_wait_max_ns",
     )
 )
-"""Those that are of all segments of the side, whatever KIND: what a data segment had to leave out may leave on an ACK."""
+"""Those of all segments of the side, whatever KIND: what a data segment had to leave out may leave on an ACK."""
 
 _FLOWS = {column.name: column for column in FLOWS.columns if column.type in ("int64", "float64")}
 _FORMS: Mapping[str, re.Pattern[str]] = {
