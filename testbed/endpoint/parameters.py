@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Implementation = Literal["linux", "linux-tcp", "userspace", "userspace-tcp"]
+Implementation = Literal["linux", "linux-tcp", "userspace", "userspace-tcp", "script"]
 """``linux``: this kernel's MPTCP (IPPROTO_MPTCP); ``linux-tcp``: the same kernel's plain TCP; ``userspace`` and
-``userspace-tcp``: the same two of our own stack."""
+``userspace-tcp``: the same two of our own stack; ``script``: no stack, but the lines of a :class:`Script`."""
 
-USERSPACE: tuple[Implementation, ...] = ("userspace", "userspace-tcp")
+USERSPACE: tuple[Implementation, ...] = ("userspace", "userspace-tcp", "script")
 """What runs without a kernel's help, so in the simulator, too."""
 PLAIN_TCP: tuple[Implementation, ...] = ("linux-tcp", "userspace-tcp")
 """What never asks for MPTCP."""
@@ -81,8 +81,13 @@ class Endpoint:
             )
 
     @property
+    def is_script(self) -> bool:
+        """Whether this end says what a script tells it to."""
+        return self.implementation == "script"
+
+    @property
     def is_userspace(self) -> bool:
-        """Whether our own stack is this end."""
+        """Whether this end is ours: no kernel's stack."""
         return self.implementation in USERSPACE
 
     @property
@@ -210,7 +215,44 @@ class Program:
             raise ParameterError("client is a command: at least one word")
 
 
-Application = Bulk | RequestResponse | Stream | ShortFlows | Program
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What the end with implementation ``script`` says, segment by segment, and what the other end's application does.
+
+    The end of the script is the end of the flow: the other end is stopped then.
+    """
+
+    lines: tuple[str, ...] = ()
+    """docs/howto/script-a-peer.md; checked at once."""
+    partner_sends_bytes: int = 0
+    """By the other end's application, from the moment its connection stands."""
+    partner_write_bytes: int = 65536
+    partner_write_interval_ns: int = 0
+    """As in :class:`Bulk`."""
+    partner_closes: Literal["after end", "after sending", "never"] = "after end"
+    """When it ends its stream: when it has read the script's end, when it has sent everything, or not before the
+    script is over. It always reads."""
+    kind: Literal["script"] = "script"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", tuple(self.lines))
+        _positive(self, "partner_write_bytes")
+        for name in ("partner_sends_bytes", "partner_write_interval_ns"):
+            if getattr(self, name) < 0:
+                raise ParameterError(f"{name} is at least 0, not {getattr(self, name)}")
+        closings = ("after end", "after sending", "never")
+        if self.partner_closes not in closings:
+            raise ParameterError(f"partner_closes is one of {', '.join(closings)}, not {self.partner_closes!r}")
+        from testbed.endpoint.script.errors import ScriptError  # only who has a script needs its language
+        from testbed.endpoint.script.language import parse
+
+        try:
+            parse(self.lines)
+        except ScriptError as error:
+            raise ParameterError(f"the script: {error}") from None
+
+
+Application = Bulk | RequestResponse | Stream | ShortFlows | Program | Script
 APPLICATION_KINDS: Mapping[str, type[Any]] = {
     cls.__dataclass_fields__["kind"].default: cls for cls in get_args(Application)
 }
@@ -220,6 +262,8 @@ def is_for_duration(application: Application) -> bool:
     """Whether it goes on until its time is over, rather than until a size or a count is reached."""
     if isinstance(application, Bulk):
         return application.size_bytes is None
+    if isinstance(application, Script):
+        return False
     return isinstance(application, Stream | Program) or application.count is None
 
 

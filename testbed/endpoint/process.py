@@ -36,6 +36,8 @@ from testbed.endpoint.sockets import Unsupported, check_host
 
 if TYPE_CHECKING:
     from testbed.endpoint.attached.flow_host import FlowHost
+    from testbed.endpoint.attached.script_host import ScriptFlowHost
+    from testbed.endpoint.script.host import ScriptTransport
     from testbed.endpoint.userspace.transport import StackTransport
     from testbed.tcp.counters import Counters
 
@@ -128,12 +130,11 @@ def _run_userspace(
     configuration: Configuration, loop: Loop, emit: EventWriter, reader: LineReader, early: list[bytes]
 ) -> int:
     """The same over our own stack, which goes on after the result until its connections have ended, too."""
-    from testbed.endpoint.attached.flow_host import FlowHost  # a kernel's end starts without it
     from testbed.endpoint.collector import collect_seldom
 
     collect_seldom()
     try:
-        host = FlowHost(configuration, loop)
+        host = _own_host(configuration, loop)
     except Unsupported as error:
         session = Session(configuration, loop, KernelTransport(configuration, loop), emit)
         session.fail("unsupported", str(error))
@@ -144,7 +145,7 @@ def _run_userspace(
         session = Session(configuration, loop, host.transport, emit)
         application = make_application(session)
         _serve(session, loop, application, reader, early, emit, host.round)
-        code = _report(session, application, emit, host.stack.counters, host.transport)
+        code = _report(session, application, emit, host.counters, host.transport)
         _linger(host, loop, reader)  # before anything that may block: no kernel goes on for us
     finally:
         host.close()
@@ -152,7 +153,18 @@ def _run_userspace(
     return code
 
 
-def _linger(host: FlowHost, loop: Loop, reader: LineReader) -> None:
+def _own_host(configuration: Configuration, loop: Loop) -> FlowHost | ScriptFlowHost:
+    """What stands on the interfaces; a kernel's end starts without importing it. Raises Unsupported."""
+    if configuration.endpoint.is_script:
+        from testbed.endpoint.attached.script_host import ScriptFlowHost
+
+        return ScriptFlowHost(configuration, loop)
+    from testbed.endpoint.attached.flow_host import FlowHost
+
+    return FlowHost(configuration, loop)
+
+
+def _linger(host: FlowHost | ScriptFlowHost, loop: Loop, reader: LineReader) -> None:
     """Until the stack is quiet, or the orchestrator has gone."""
 
     def readable() -> None:
@@ -171,7 +183,7 @@ def _report(
     application: FlowApplication | None,
     emit: EventWriter,
     counters: Counters | None = None,
-    ledger: StackTransport | None = None,
+    ledger: StackTransport | ScriptTransport | None = None,
 ) -> int:
     result = session.result(application)
     if counters is not None:

@@ -55,6 +55,8 @@ class Configuration:
     """Client only; 0: the kernel chooses."""
     remote_address: str | None = None
     """Client: the server. Server: unused."""
+    paths: tuple[tuple[str, str, str], ...] = ()
+    """Of a scripted end: name, own address and the other end's address of every path, the flow's first."""
     port: int = 5001
     """The server's; 0 there: the kernel chooses, and the ``listening`` event tells."""
     endpoint: Endpoint = field(default_factory=Endpoint)
@@ -76,6 +78,7 @@ class Configuration:
     """Of the payload; client and server get the same."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", tuple(tuple(path) for path in self.paths))
         if self.role not in ("client", "server"):
             raise ParameterError(f"role is client or server, not {self.role!r}")
         if self.family not in (4, 6):
@@ -301,6 +304,8 @@ class FlowResult:
     """Parameters as read back: docs/endpoints.md lists them."""
     program: Mapping[str, Any] | None = None
     """Of an unmodified program: ``argv``, ``exit_code``, ``stdout``, ``stderr`` and what was read from its output."""
+    observations: tuple[tuple[str, int | None, str], ...] = ()
+    """Of a scripted end: name, value (None: it did not come to be), unit."""
     cpu_ns: int = 0
     """Processor time of this process (and, for a program, of its child)."""
     sample_lateness_max_ns: int = 0
@@ -336,6 +341,7 @@ def event_from_line(line: str | bytes) -> Event:
         return LedgerRows(rows=tuple(tuple(row) for row in data["rows"]))
     if kind == "result":
         data["subflows"] = tuple(SubflowResult(**item) for item in data["subflows"])
+        data["observations"] = tuple(tuple(item) for item in data["observations"])
         data["distributions"] = tuple(
             Distribution(**{**item, "time_ns": tuple(item["time_ns"]), "value_ns": tuple(item["value_ns"])})
             for item in data["distributions"]

@@ -109,6 +109,8 @@ class Conversation:
         self.endpoints: list[EndpointProcess] = []
         self._poller = select.poll()
         self._by_fd: dict[int, EndpointProcess] = {}
+        self._told: set[str] = set()
+        """Partners of scripts that were told to stop."""
 
     def add(self, endpoint: EndpointProcess) -> EndpointProcess:
         """Listen to this one too."""
@@ -146,12 +148,22 @@ class Conversation:
                     raise NotReady(f"no result from {names} within {deadline_s:.0f} s")
                 stopping, end_s = True, now_s + 10.0
                 self._stop(missing)
+            self._stop_partners(missing)
             if clients_done_s is None and all(endpoint.result is not None for endpoint in clients):
                 clients_done_s = now_s
             if clients_done_s is not None and now_s > clients_done_s + 3.0 and not stopping:
                 stopping, end_s = True, now_s + 10.0
                 self._stop(missing)
             self._hear(on_tick())
+
+    def _stop_partners(self, missing: Sequence[EndpointProcess]) -> None:
+        """The end of a script is the end of its flow."""
+        over = {
+            each.configuration.flow for each in self.endpoints if each.result and each.configuration.endpoint.is_script
+        }
+        partners = [each for each in missing if each.configuration.flow in over and each.name not in self._told]
+        self._told.update(each.name for each in partners)
+        self._stop(partners)
 
     def _stop(self, endpoints: Sequence[EndpointProcess]) -> None:
         for endpoint in endpoints:

@@ -147,6 +147,8 @@ def expected_subflows(variant: Variant) -> int | None:
     flow = variant.flows[0]
     if isinstance(flow.application, ShortFlows) or flow.client_host is not None or flow.server_host is not None:
         return None
+    if flow.client.is_script or flow.server.is_script:
+        return None
     if flow.client.is_plain_tcp or flow.server.is_plain_tcp:
         return 1
     if variant.path_manager.mode == "ndiffports" and flow.server.is_userspace and not flow.client.is_userspace:
@@ -196,6 +198,7 @@ def endpoint_configuration(
         # a server listens on every address: a join to another one finds no listener that is bound to the first
         local_address=client if role == "client" else None,
         remote_address=server if role == "client" else client,
+        paths=script_paths(variant, flow, role) if (flow.client if role == "client" else flow.server).is_script else (),
         port=port,
         endpoint=flow.client if role == "client" else flow.server,
         path_manager=userspace_path_manager(variant, flow, role),
@@ -207,6 +210,23 @@ def endpoint_configuration(
         ledger=experiment.ledger,
         seed=seed,
     )
+
+
+def script_paths(variant: Variant, flow: Flow, role: Role) -> tuple[tuple[str, str, str], ...]:
+    """Name, own address and the other end's on every path between the two hosts, the flow's own first."""
+    topology, family = variant.topology, flow_family(variant.topology, flow)
+    table = topology.addresses()
+    ends = [("main", *flow_links(topology, flow))]
+    if flow.client_host is None and flow.server_host is None and topology.paths:
+        first = flow.path or topology.paths[0].name
+        ordered = sorted(topology.paths, key=lambda path: path.name != first)
+        ends = [(path.name, path.links[0], path.links[-1]) for path in ordered]
+    found = []
+    for name, client_link, server_link in ends:
+        client = str(table[host_of(variant, flow, "client"), client_link, family].ip)
+        server = str(table[host_of(variant, flow, "server"), server_link, family].ip)
+        found.append((name, client, server) if role == "client" else (name, server, client))
+    return tuple(found)
 
 
 def userspace_path_manager(variant: Variant, flow: Flow, role: Role) -> PathManagerSettings | None:

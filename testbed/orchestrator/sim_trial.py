@@ -16,7 +16,8 @@ from typing import Any
 
 from testbed.endpoint.applications.catalog import make_application
 from testbed.endpoint.collector import collect_seldom
-from testbed.endpoint.protocol import Event, FlowResult, Role, Samples, Start, SubflowSeen
+from testbed.endpoint.protocol import Configuration, Event, FlowResult, Role, Samples, Start, SubflowSeen
+from testbed.endpoint.script.host import ScriptHost, ScriptTransport
 from testbed.endpoint.session import FlowApplication, Session
 from testbed.endpoint.sockets import Unsupported as EndpointUnsupported
 from testbed.endpoint.userspace.host import StackHost
@@ -35,7 +36,7 @@ from testbed.orchestrator.backends.virtual_clock import VirtualClock
 from testbed.orchestrator.collectors.capture import file_name
 from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.plan import Trial
-from testbed.orchestrator.spec import Experiment, Flow, Variant
+from testbed.orchestrator.spec import Experiment, Flow, Script, Variant
 from testbed.orchestrator.trial import Outcome, Progress, subflow_problems
 from testbed.orchestrator.trial_rows import Row
 from testbed.record.run_directory import TrialRecord
@@ -59,7 +60,7 @@ class _Side:
     role: Role
     session: Session
     application: FlowApplication
-    transport: StackTransport
+    transport: StackTransport | ScriptTransport
     host: str
     events: list[Event] = field(default_factory=list)
     result: FlowResult | None = None
@@ -76,7 +77,7 @@ class Simulation:
     simulator: Simulator
     network: Network
     topology: Topology
-    stacks: Mapping[str, StackHost]
+    stacks: Mapping[str, StackHost | ScriptHost]
     sides: Sequence[_Side]
 
 
@@ -135,18 +136,19 @@ def prepare(experiment: Experiment, variant: Variant, trial: Trial) -> Simulatio
     simulator = Simulator()
     clocks = {host.name: VirtualClock(simulator) for host in topology.hosts}
     reach = _Reach(topology)
-    stacks = {
-        host.name: StackHost(
-            Stack(
-                _addresses(variant, topology, host.name),
-                Parameters(),
-                stream(trial.seed, "stack", host.name),
-                can_reach=reach.of(host.name),
-            ),
-            clocks[host.name],
-        )
-        for host in topology.hosts
+    scripted = {
+        planning.host_of(variant, flow, "client" if flow.client.is_script else "server")
+        for flow in variant.flows
+        if isinstance(flow.application, Script)
     }
+    stacks: dict[str, StackHost | ScriptHost] = {}
+    for host in topology.hosts:
+        addresses, chance = _addresses(variant, topology, host.name), stream(trial.seed, "stack", host.name)
+        clock = clocks[host.name]
+        if host.name in scripted:
+            stacks[host.name] = ScriptHost(addresses, chance, clock)
+        else:
+            stacks[host.name] = StackHost(Stack(addresses, Parameters(), chance, can_reach=reach.of(host.name)), clock)
     network, nodes = sim_network.build(topology, simulator, stacks, trial.seed)
     reach.network = network
     for name, clock in clocks.items():
@@ -167,7 +169,8 @@ def carry_out(simulation: Simulation, experiment: Experiment, progress: Progress
     progress("traffic", 0.0)
     simulator, sides = simulation.simulator, simulation.sides
     for side in sides:
-        side.session.on_over = _finisher(simulator, simulation.network.hosts, side)
+        partner = next((each for each in sides if each.flow is side.flow and each is not side), None)
+        side.session.on_over = _finisher(simulator, simulation.network.hosts, side, partner)
     deadline_ns = experiment.duration_ns + planning.drain_ns(simulation.topology) + LINGER_NS
     while simulator.now_ns < deadline_ns and not all(side.session.over for side in sides):
         simulator.run(simulator.now_ns + SLICE_NS)
@@ -180,13 +183,18 @@ def carry_out(simulation: Simulation, experiment: Experiment, progress: Progress
         simulator.run(min(end_ns, simulator.now_ns + SLICE_NS))
 
 
-def _finisher(simulator: Simulator, nodes: Mapping[str, HostNode], side: _Side) -> Callable[[], None]:
-    """What happens when a side is over: its result, and its end of the connections is closed, as a process's is."""
+def _finisher(
+    simulator: Simulator, nodes: Mapping[str, HostNode], side: _Side, partner: _Side | None
+) -> Callable[[], None]:
+    """What happens when a side is over: its result, and its end of the connections is closed, as a process's is. The
+    end of a script ends its partner, too."""
 
     def finish() -> None:
         side.result = side.session.result(side.application)
         side.application.close()
         nodes[side.host].flush()
+        if partner is not None and isinstance(side.transport, ScriptTransport):
+            partner.session.stop()
 
     def over() -> None:
         simulator.call_at(simulator.now_ns, finish)
@@ -230,7 +238,9 @@ def _addresses(variant: Variant, topology: Topology, host: str) -> list[bytes]:
     ]
 
 
-def _sides(experiment: Experiment, variant: Variant, trial: Trial, stacks: Mapping[str, StackHost]) -> list[_Side]:
+def _sides(
+    experiment: Experiment, variant: Variant, trial: Trial, stacks: Mapping[str, StackHost | ScriptHost]
+) -> list[_Side]:
     """Servers first: a client never comes too early."""
     sides = []
     roles: tuple[Role, ...] = ("server", "client")
@@ -241,17 +251,24 @@ def _sides(experiment: Experiment, variant: Variant, trial: Trial, stacks: Mappi
             )
             name = planning.host_of(variant, flow, role)
             host = stacks[name]
-            parameters = stack_parameters(
-                configuration.endpoint, configuration.path_manager, record_ledger=experiment.ledger
-            )
-            transport = StackTransport(host, configuration, parameters)
+            transport, asked_for = _transport(host, configuration, experiment.ledger)
             events: list[Event] = []
             session = Session(configuration, host.clock, transport, events.append)
-            session.in_force.update(_asked_for(parameters))
+            session.in_force.update(asked_for)
             application = make_application(session)
             application.prepare()
             sides.append(_Side(flow, role, session, application, transport, name, events))
     return sides
+
+
+def _transport(
+    host: StackHost | ScriptHost, configuration: Configuration, ledger: bool
+) -> tuple[StackTransport | ScriptTransport, dict[str, str | int | bool | None]]:
+    """Of one side, and what is known of it before there is a connection."""
+    if isinstance(host, ScriptHost):
+        return ScriptTransport(host, configuration), {}
+    parameters = stack_parameters(configuration.endpoint, configuration.path_manager, record_ledger=ledger)
+    return StackTransport(host, configuration, parameters), _asked_for(parameters)
 
 
 def _asked_for(parameters: Parameters) -> dict[str, str | int | bool | None]:
@@ -270,7 +287,7 @@ def tables_of(
     """Rows of every table but ``trials``, and what was not as asked for."""
     number, topology = trial.number, variant.topology
     tables: dict[str, list[Row]] = {
-        name: [] for name in ("flows", "subflows", "samples", "distributions", "counters", "events")
+        name: [] for name in ("flows", "subflows", "samples", "distributions", "counters", "events", "observations")
     }
     problems: list[str] = []
     segments: list[Row] = []
@@ -288,9 +305,13 @@ def tables_of(
         client, server = results["client"], results["server"]
         tables["flows"].append(trial_rows.flow_row(number, topology, flow, client, server))
         tables["subflows"] += trial_rows.subflow_rows(number, topology, flow, [server, client])
+        for result in (server, client):
+            tables["observations"] += trial_rows.observation_rows(number, flow.name, result)
         tables["distributions"] += trial_rows.distribution_rows(number, flow.name, [server, client])
         problems += _problems(experiment, variant, flow, client, server)
     for host, stack in simulation.stacks.items():
+        if isinstance(stack, ScriptHost):
+            continue
         for counter, value in stack.stack.counters.as_dict().items():
             tables["counters"].append({"trial": number, "host": host, "counter": counter, "before": 0, "after": value})
     tables["links"] = _link_rows(number, simulation)

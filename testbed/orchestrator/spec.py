@@ -22,6 +22,7 @@ from testbed.endpoint.parameters import (
     Implementation,
     Program,
     RequestResponse,
+    Script,
     ShortFlows,
     Stream,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "PathManager",
     "Program",
     "RequestResponse",
+    "Script",
     "ShortFlows",
     "SpecificationError",
     "Stream",
@@ -119,6 +121,11 @@ class Flow:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise SpecificationError(f"flow name {self.name!r} is not a lower-case word")
+        scripted = [side for side in (self.client, self.server) if side.is_script]
+        if len(scripted) != isinstance(self.application, Script):
+            raise SpecificationError(
+                f"flow {self.name}: a script is carried out by exactly one end, whose implementation is 'script'"
+            )
         if self.start_ns < 0:
             raise SpecificationError(f"flow {self.name}: start_ns is at least 0, not {self.start_ns}")
         if self.duration_ns is not None and self.duration_ns <= 0:

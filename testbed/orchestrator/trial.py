@@ -110,6 +110,7 @@ class _Observed:
     middleboxes: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     segments: list[Row] = field(default_factory=list)
+    observations: list[Row] = field(default_factory=list)
     disturbances: list[str] = field(default_factory=list)
     """What the testbed did not do as asked."""
     problems: list[str] = field(default_factory=list)
@@ -166,6 +167,7 @@ def run_trial(
         "links": observed.links,
         "middleboxes": observed.middleboxes,
         "events": observed.events,
+        "observations": observed.observations,
         **trial_rows.ledger_tables(experiment, observed.segments),
     }
     disturbed = verdict == "INVALID" and bool(observed.disturbances)
@@ -357,6 +359,8 @@ class _Carrying:
             row = trial_rows.flow_row(number, topology, flow, client, server)
             self.observed.flows.append(row | _unknown(set(there)))
             self.observed.subflows += trial_rows.subflow_rows(number, topology, flow, list(there.values()))
+            for result in there.values():
+                self.observed.observations += trial_rows.observation_rows(number, flow.name, result)
             self.observed.distributions += trial_rows.distribution_rows(number, flow.name, list(there.values()))
             if len(there) == 2:
                 self._judge_results(flow, client, server)

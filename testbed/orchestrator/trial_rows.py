@@ -13,7 +13,7 @@ from testbed.mptcp.ledger import COLUMNS
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.network_plan import NetworkPlan
 from testbed.orchestrator.plan import Trial
-from testbed.orchestrator.spec import Bulk, Experiment, Flow, Program, ShortFlows, Stream
+from testbed.orchestrator.spec import Bulk, Experiment, Flow, Program, Script, ShortFlows, Stream
 from testbed.record.ledger_sums import ledger_sums
 from topologies import link_profile, link_text
 from topologies.model import Topology
@@ -31,6 +31,7 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
     stall = max(receivers, key=lambda side: side.longest_stall_ns or 0)
     unconnected = isinstance(flow.application, Program) and not flow.application.server  # there is no server process
     ends = (client,) if unconnected else (client, server)
+    told = server if flow.client.is_script else client  # a script has no connection that could be looked at
     row: Row = {
         "trial": trial,
         "flow": flow.name,
@@ -42,9 +43,9 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
         "server_host": flow.server_host or topology.server.name,
         "path": flow.path or (topology.paths[0].name if flow.client_host is None and topology.paths else None),
         "family": planning.flow_family(topology, flow),
-        "in_force": client.implementation_in_force,
-        "congestion_control": _text(client.in_force.get("congestion_control")),
-        "scheduler": _text(client.in_force.get("scheduler")),
+        "in_force": told.implementation_in_force,
+        "congestion_control": _text(told.in_force.get("congestion_control")),
+        "scheduler": _text(told.in_force.get("scheduler")),
         "goodput_bit_s": goodput(receivers),
         "goodput_upload_bit_s": server.goodput_bit_s if upload else None,
         "goodput_download_bit_s": client.goodput_bit_s if download else None,
@@ -60,7 +61,7 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
         "completion_time_ns": _completion_ns(receivers),
         "longest_stall_ns": stall.longest_stall_ns,
         "longest_stall_start_ns": stall.longest_stall_start_ns,
-        "subflows": client.subflows_seen,
+        "subflows": told.subflows_seen,
         "fallback": client.fallback or server.fallback,
         "retransmits": _total([side.retransmits for side in ends]),
         "bytes_retransmitted": _total([side.bytes_retrans for side in ends]),
@@ -82,6 +83,8 @@ def flow_direction(flow: Flow) -> str:
     application = flow.application
     if isinstance(application, Bulk | Stream | ShortFlows):
         return application.direction
+    if isinstance(application, Script):  # from the script to who is asked
+        return "upload" if flow.client.is_script else "download"
     return "exchange" if application.kind == "request-response" else "program"
 
 
@@ -197,6 +200,12 @@ def with_userspace_counters(
         {"trial": trial, "host": host, "counter": name, "before": 0, "after": value}
         for (host, name), value in sorted(sums.items())
     ]
+
+
+def observation_rows(trial: int, flow: str, result: FlowResult) -> Iterator[Row]:
+    """Rows of ``observations``."""
+    for name, value, unit in result.observations:
+        yield {"trial": trial, "flow": flow, "side": result.role, "name": name, "value": value, "unit": unit}
 
 
 def sample_rows(trial: int, rows: Sequence[SampleRow]) -> Iterator[Row]:
@@ -349,7 +358,7 @@ def _compared(sender: FlowResult, receiver: FlowResult, complete: bool) -> str |
 
 def _operations(flow: Flow, client: FlowResult, server: FlowResult) -> Row:
     """Counted where they are complete: at the receiver of a stream, else at the client; null without operations."""
-    if isinstance(flow.application, Bulk | Program):
+    if isinstance(flow.application, Bulk | Program | Script):
         return {"operations": None, "operations_failed": None}
     upload = isinstance(flow.application, Stream) and flow.application.direction == "upload"
     side = server if upload else client

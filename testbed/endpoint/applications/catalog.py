@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.endpoint.parameters import Bulk, RequestResponse, ShortFlows, Stream
+from testbed.endpoint.parameters import Bulk, RequestResponse, Script, ShortFlows, Stream
 from testbed.endpoint.session import FlowApplication, Session
 
 
@@ -25,6 +25,11 @@ def make_application(session: Session) -> FlowApplication:
         from testbed.endpoint.applications.short_flows import ManyShortFlows
 
         return ManyShortFlows(session, application)
+    if isinstance(application, Script):
+        from testbed.endpoint.applications.scripted import ScriptedSide, ScriptPartner
+
+        scripted = session.configuration.endpoint.is_script
+        return ScriptedSide(session, application) if scripted else ScriptPartner(session, application)
     from testbed.endpoint.applications.program import UnmodifiedProgram
 
     return UnmodifiedProgram(session, application)

@@ -13,6 +13,7 @@ from testbed.endpoint.userspace.host import StackHost
 from testbed.endpoint.userspace.parameters import stack_parameters
 from testbed.endpoint.userspace.transport import StackTransport
 from testbed.mptcp.stack import Stack
+from testbed.tcp.counters import Counters
 
 LINGER_NS = 60_000_000_000
 """How long connections without a user go on when their last words are not acknowledged (Linux ``tcp_fin_timeout``)."""
@@ -57,6 +58,11 @@ class FlowHost:
         except BaseException:
             self._attachment.close()
             raise
+
+    @property
+    def counters(self) -> Counters:
+        """The stack's."""
+        return self.stack.counters
 
     def round(self) -> None:
         """After each round of the loop."""

@@ -22,6 +22,11 @@ def check_names(endpoint: Endpoint) -> None:
     """Raises ParameterError that lists what there is."""
     from testbed.endpoint import parameters
 
+    if endpoint.is_script:
+        told = ("profile", "receiver", "congestion_control", "scheduler", "checksum", "timestamps", "sack", "policies")
+        if given := [name for name in told if getattr(endpoint, name) not in (None, ())]:
+            raise parameters.ParameterError(f"{given[0]} is nothing that a script has: it says everything itself")
+        return
     controls = UNCOUPLED if endpoint.is_plain_tcp else CONGESTION_CONTROLS
     _check("congestion_control", endpoint.congestion_control, controls, endpoint)
     if endpoint.is_plain_tcp and endpoint.scheduler is not None:
