@@ -237,7 +237,7 @@ LINUX_CLAIMS: tuple[Claim, ...] = (
         when="2026",
         method="A scripted peer, or a box that removes options, on the only subflow; fallback counters, resets and "
         "what arrives.",
-        confirmed_by="a fallback counter moves, no reset, no infinite mapping, all octets arrive",
-        refuted_by="a reset, an infinite mapping, or octets held back",
+        confirmed_by="a fallback counter moves, no reset, no infinite mapping, each octet arrives once",
+        refuted_by="a reset, an infinite mapping, octets held back, or octets delivered twice",
     ),
 )
