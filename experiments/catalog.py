@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from experiments.aggregation import aggregation
 from experiments.fallback_integrity import fallback_integrity
 from experiments.handover import handover
+from experiments.linux_mechanisms import linux_mechanisms
 from experiments.loss_sweep import loss_sweep
 from experiments.middleboxes import middleboxes
 from experiments.option_policies import option_policies
@@ -32,10 +33,13 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "option_policies": option_policies,
     "middleboxes": middleboxes,
     "fallback_integrity": fallback_integrity,
+    "linux_mechanisms": linux_mechanisms,
 }
 
 
-GROUPS: Mapping[str, tuple[str, ...]] = {}
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "mechanisms": ("linux_mechanisms",),
+}
 """Name -> experiments that are run together under it."""
 
 

@@ -23,6 +23,9 @@ from testbed.orchestrator.network_plan import Interface, NetworkNode, NetworkPla
 from testbed.orchestrator.probe import Echo
 from topologies.model import Path
 
+OPTION_SPACE = "option_space"
+"""Code of an announcement that is never sent since it does not fit: of what was asked of the stack, not of the lab."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -169,7 +172,7 @@ def _option_space(node: str, held: HostPathManager) -> Iterator[Finding]:
         text = (
             f"{announced[0].address} port {announced[0].port} cannot be announced: with timestamps the options are full"
         )
-        yield Finding(code="option_space", node=node, text=text, fix="sysctl -w net.ipv4.tcp_timestamps=0")
+        yield Finding(code=OPTION_SPACE, node=node, text=text, fix="sysctl -w net.ipv4.tcp_timestamps=0")
 
 
 def _offloads(plan: NetworkPlan, node: str) -> Iterator[Finding]:
