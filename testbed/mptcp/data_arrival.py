@@ -245,7 +245,7 @@ class DataArrival:
                 self._plain(subflow, ssn, payload)
                 return False
             return self._missing(subflow, ssn, payload, now)
-        subflow.unmapped.add(ssn, piece, now)
+        connection.counters.add("TestbedUnmappedPeak", subflow.unmapped.add(ssn, piece, now))
         connection.counters.add("TestbedUnmappedHeld")
         self._check_held(subflow, now)
         return not subflow.is_gone and not connection.fallen_back
@@ -278,7 +278,6 @@ class DataArrival:
         queue = connection.receive_queue
         rcv_nxt = queue.rcv_nxt
         unmapped = subflow.unmapped
-        since = unmapped.since
         was_passed = unmapped.is_passed
         pieces = unmapped.take()
         unmapped.is_passed = was_passed
@@ -291,9 +290,7 @@ class DataArrival:
             if subflow.is_gone:
                 break
         unmapped.is_tried_again = False
-        if unmapped.pieces:
-            unmapped.since = since
-        else:
+        if not unmapped.pieces:
             unmapped.is_passed = False
         if queue.rcv_nxt != rcv_nxt:
             connection.received(now)
@@ -318,7 +315,7 @@ class DataArrival:
             return None
         first: int | None = None
         for subflow in self.connection.subflows:
-            since = subflow.unmapped.since
+            since = subflow.unmapped.since()
             if since is not None and not subflow.is_gone and (first is None or since + self.hold_ns < first):
                 first = since + self.hold_ns
         return first
@@ -328,7 +325,7 @@ class DataArrival:
         if not self.hold_ns:
             return
         for subflow in list(self.connection.subflows):
-            since = subflow.unmapped.since
+            since = subflow.unmapped.since()
             if since is not None and not subflow.is_gone and now >= since + self.hold_ns:
                 self._missing(subflow, subflow.incoming.mapped_to, b"", now)
 

@@ -161,14 +161,16 @@ class IncomingMappings:
 class UnmappedData:
     """In-order data of a subflow that has no mapping (yet): held for a while, not counted in the window (D8, D9)."""
 
-    __slots__ = ("has_lost", "is_passed", "is_tried_again", "octets", "pieces", "since")
+    __slots__ = ("_arrivals", "has_lost", "is_passed", "is_tried_again", "octets", "peak", "pieces")
 
     def __init__(self) -> None:
         self.pieces: deque[tuple[int, bytes]] = deque()
-        """(SSN, data); contiguous."""
+        """(SSN, data), ascending."""
+        self._arrivals: deque[tuple[int, int]] = deque()
+        """(SSN after it, ns) of what has arrived, also of what is tried again: that has not become younger."""
         self.octets = 0
-        self.since: int | None = None
-        """When the first of it arrived, ns."""
+        self.peak = 0
+        """Most octets that were held at once."""
         self.is_passed = False
         """Data after it has been mapped and delivered: it cannot be taken for the next of the stream any more."""
         self.is_tried_again = False
@@ -176,18 +178,34 @@ class UnmappedData:
         self.has_lost = False
         """Some was thrown away: TCP's order is not the stream's any more."""
 
-    def add(self, ssn: int, data: bytes, now: int) -> None:
-        """Hold some."""
-        if self.since is None:
-            self.since = now
+    def add(self, ssn: int, data: bytes, now: int) -> int:
+        """Hold some; by how much that is more than ever was held at once."""
+        end = ssn + len(data)
+        if not self._arrivals or self._arrivals[-1][0] < end:
+            self._arrivals.append((end, now))
         self.pieces.append((ssn, data))
         self.octets += len(data)
+        self.since()  # forgets the arrivals of what is not held any more
+        grown = self.octets - self.peak
+        if grown <= 0:
+            return 0
+        self.peak = self.octets
+        return grown
+
+    def since(self) -> int | None:
+        """When the first of what is held now arrived, ns."""
+        if not self.pieces:
+            return None
+        first = self.pieces[0][0]
+        arrivals = self._arrivals
+        while arrivals[0][0] <= first:
+            arrivals.popleft()
+        return arrivals[0][1]
 
     def take(self) -> list[tuple[int, bytes]]:
         """All of it, for another try."""
         pieces = list(self.pieces)
         self.pieces.clear()
         self.octets = 0
-        self.since = None
         self.is_passed = False
         return pieces

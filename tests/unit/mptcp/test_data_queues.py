@@ -285,12 +285,27 @@ def test_a_flood_of_mappings_is_bounded() -> None:
 
 def test_unmapped_data_remembers_since_when() -> None:
     held = UnmappedData()
+    assert held.since() is None
+    assert held.add(1, b"abc", 50) == 3
+    assert held.add(4, b"de", 70) == 2
+
+    assert (held.octets, held.since()) == (5, 50)
+    assert held.take() == [(1, b"abc"), (4, b"de")]
+    assert (held.octets, held.since()) == (0, None)
+
+
+def test_what_is_still_held_is_as_old_as_its_own_arrival() -> None:
+    """A sender whose mappings are always late leaves something held at every time: that is no reason to give up."""
+    held = UnmappedData()
     held.add(1, b"abc", 50)
     held.add(4, b"de", 70)
+    held.take()
 
-    assert (held.octets, held.since) == (5, 50)
-    assert held.take() == [(1, b"abc"), (4, b"de")]
-    assert (held.octets, held.since) == (0, None)
+    assert held.add(5, b"e", 90) == 0  # a mapping of 1 to 4 has come, the rest is tried again
+
+    assert held.since() == 70
+    assert held.add(6, b"fghijk", 95) == 2
+    assert (held.since(), held.peak) == (70, 7)
 
 
 @given(st.binary(min_size=1, max_size=300), st.lists(st.integers(1, 50)), st.booleans(), st.integers(0, 2**64 - 1))
