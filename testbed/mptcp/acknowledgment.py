@@ -54,13 +54,13 @@ def first_data_acknowledged(connection: Connection, subflow: Subflow, segment: S
     if not subflow.is_initial:
         connection.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now)  # K2
     elif connection.is_client or connection.parameters.rules.bare_ack_falls_back == "always":
-        options_are_lost(connection, subflow, now)
+        options_are_lost(connection, subflow, now, connection.parameters.rules.infinite_mapping_on_fallback)
 
 
-def options_are_lost(connection: Connection, subflow: Subflow, now: int) -> None:
+def options_are_lost(connection: Connection, subflow: Subflow, now: int, tell_peer: bool = True) -> None:
     """The first subflow does not pass our options, or the peer is plain TCP now: K3, or K4 if it is too late."""
     if connection.may_fall_back():
-        connection.fall_back("MPTcpExtMPCapableDataFallback", now, tell_peer=True)
+        connection.fall_back("MPTcpExtMPCapableDataFallback", now, tell_peer)
     else:
         connection.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now)
 

@@ -120,7 +120,8 @@ class Connection(ConnectionLife):
             needs_ack = self.parameters.rules.first_data_needs_data_ack
             if dss is None or (needs_ack and dss.data_ack is None):
                 # B10: the server's first data must acknowledge the octet of MP_CAPABLE.
-                self.fall_back("MPTcpExtMPCapableDataFallback", now, tell_peer=True)
+                told = self.parameters.rules.infinite_mapping_on_fallback
+                self.fall_back("MPTcpExtMPCapableDataFallback", now, told)
         return not subflow.is_gone
 
     def received(self, now: int) -> None:

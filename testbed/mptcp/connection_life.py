@@ -107,6 +107,7 @@ class ConnectionLife(ConnectionState):
             return
         subflow.is_gone = True
         failure = subflow.tcp.error
+        self.fallback.subflow_closed(subflow)
         if not self.fallen_back:
             self.reinjection.subflow_lost(subflow)
         subflow.forget_data()

@@ -181,20 +181,22 @@ class ConnectionState:
         return (
             self.keys_are_known
             and not self.fallen_back
-            and not self.fallback.fail_sent
             and not self.fast_closing.waits
             and state is not M_TIME_WAIT
             and state is not M_CLOSED
             and state is not M_LAST_ACK
         )
 
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self, ignore_joins: bool = False) -> bool:
         """One subflow, and what is in flight on it follows the stream without gap or repetition, both ways: an infinite
-        mapping can take over (RFC 8684 §3.7)."""
-        if self.live_subflows() != 1 or self.receive_queue.out_of_order or self.send_queue.reinjections:
-            return False
+        mapping can take over (RFC 8684 §3.7). A join that neither end can have used yet does not count; with
+        ``ignore_joins`` none does that has carried no data so far."""
         subflow = self.only_subflow()
-        assert subflow is not None
+        if subflow is None or self.receive_queue.out_of_order or self.send_queue.reinjections:
+            return False
+        for other in self.subflows:
+            if other is not subflow and not other.is_gone and not other.is_unused_join(ignore_joins):
+                return False
         state = self.closing.state
         unmapped = subflow.unmapped
         if unmapped.is_passed or unmapped.has_lost or state is M_TIME_WAIT or state is M_CLOSED:
@@ -222,7 +224,7 @@ class ConnectionState:
             subflow is not None
             and (bool(subflow.unmapped.pieces) or subflow.unmapped.is_tried_again)
             and self.mapping_heard
-            and not self.fallback.awaits_infinite_mapping
+            and self.fallback.failed is None
         )
 
     # --- what the user is told ---

@@ -170,7 +170,7 @@ class DataArrival:
         if ssn < 1 + subflow.peer_ssn_offset:
             payload = self._fast_open_data(subflow, ssn, payload)
             ssn = 1 + subflow.peer_ssn_offset
-        if connection.fallback.awaits_infinite_mapping:
+        if connection.fallback.failed is subflow:
             subflow.unmapped.add(ssn, payload, now)
             self._check_held(subflow, now)
             return

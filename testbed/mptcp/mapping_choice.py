@@ -8,6 +8,7 @@ from testbed.mptcp.late_mappings import LateMappings
 from testbed.mptcp.parameters import OptionPolicy
 from testbed.mptcp.subflow_view import OutgoingMapping, SubflowView
 from testbed.tcp.seam import SegmentPlan
+from testbed.wire.segment import FIN
 
 
 class MappingChoice:
@@ -37,7 +38,7 @@ class MappingChoice:
     def mapping_to_carry(self, plan: SegmentPlan, draft: Draft) -> OutgoingMapping | None:
         """The mapping that this segment carries under the policy; None: none."""
         own = draft.own
-        if not plan.length and self.view.infinite_mapping_due():
+        if not plan.length and self.view.infinite_mapping_due(plan.flags & FIN != 0):
             return self.view.mapping_for(plan.ssn, 0)
         if own is None:
             if self._late is not None and not plan.length and self.view.is_last_data(plan.ssn):

@@ -19,7 +19,7 @@ from testbed.mptcp.parameters import OptionPolicy
 from testbed.mptcp.subflow_view import NOT_KNOWN, OutgoingMapping, SubflowView
 from testbed.tcp import seam
 from testbed.wire.options import NOP, Dss, Option, Sack, Timestamps
-from testbed.wire.segment import RST, SYN, Segment
+from testbed.wire.segment import FIN, RST, SYN, Segment
 
 _MASK32: Final = 0xFFFF_FFFF
 _MASK64: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -87,7 +87,7 @@ class SubflowOptions(seam.OptionPolicy):
                 self._mapping = mapping
             else:
                 mapping = None
-        elif view.bare_data_fin() != NOT_KNOWN or view.infinite_mapping_due():
+        elif view.bare_data_fin() != NOT_KNOWN or view.infinite_mapping_due(plan.flags & FIN != 0):
             self._draft = self._drafter.fill(plan)
             return
         data_ack = view.data_ack()

@@ -108,11 +108,12 @@ class ReceiverRules:
     on_violation: ViolationAction = "reset"
     on_missing_mapping: ViolationAction = "reset"
     deliver_failed_checksum: bool = False
-    """Linux on a single subflow DATA_ACKs and delivers what failed (K6 deviation)."""
+    """On a single subflow DATA_ACK and deliver at once what failed, as Linux (E6a), against a MUST NOT (K6)."""
     first_data_needs_data_ack: bool = True
     """B10: the first DSS of the server confirms only with a DATA_ACK."""
     infinite_mapping_on_fallback: bool = True
-    """K3: tell the peer with an infinite mapping; Linux often does not."""
+    """K3: tell the peer with an infinite mapping when its first data, or its acknowledgment of ours, has no option;
+    Linux does not (C3). Later, and after MP_FAIL (``send_infinite_map``), the peer is always told: it speaks MPTCP."""
     bare_ack_falls_back: Literal["always", "client"] = "always"
     """K3: our data acknowledged by the subflow without any DATA_ACK. ``client``: only the opener draws the consequence,
     a server waits for the connection-level timer first (Linux does no more than reinject, E8d; but a

@@ -41,15 +41,16 @@ LINUX_RULES: Final = ReceiverRules(
     mapping_on_pure_ack=False,
     on_violation="fallback-or-reset",
     on_missing_mapping="fallback-or-reset",
-    deliver_failed_checksum=True,
     first_data_needs_data_ack=True,
     infinite_mapping_on_fallback=False,
     bare_ack_falls_back="client",
 )
 """Linux 6.18 as observed: nothing is held (E1), a mapping for later data is a violation (E2), a sub-mapping that is not
 identical too (E4b), a partly mapped segment is corruption (E12), a mapping on a pure ACK is ignored (E11), all of that
-ends in TCP while that is possible, else in a reset; a failed checksum is delivered on a single subflow (E6a), no
-infinite mapping is sent (C3), and a server whose data is acknowledged without DATA_ACK goes on (E8d)."""
+ends in TCP while that is possible, else in a reset; no infinite mapping is sent when options are lost (C3), and a
+server whose data is acknowledged without DATA_ACK goes on (E8d). One thing is left to who asks for it
+(``deliver_failed_checksum``): on a single subflow Linux delivers what fails its checksum (E6a), before the peer has
+agreed to a fallback, which it may refuse."""
 
 HOLDING_RULES: Final = ReceiverRules(
     mapping_must_touch_segment=False, on_violation="discard", bare_ack_falls_back="client"

@@ -14,11 +14,18 @@ from testbed.tcp.state import Event, Failure
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
+    from testbed.mptcp.send_queue import Mapping
     from testbed.mptcp.subflow import Subflow
 
 STALE_TIMEOUTS: Final = 2
 """Expiries of a subflow's retransmission timer in a row, without progress, that make it stale: as long as others work,
 no new data goes there (Linux ``stale_loss_cnt`` counts connection-level periods; its default is 4)."""
+SUSPECT_AFTER: Final = 3
+"""Expiries of the connection-level timer, within a window of data, that find the oldest data acknowledged by its
+subflow and not DATA_ACKed, until all such data goes to others. Three, as of duplicate ACKs (RFC 5681)."""
+BROKEN_AFTER: Final = 6
+"""... until the subflow counts as one that has lost its options (K4). A proxy that acknowledges early and has losses of
+its own to repair looks the same at first."""
 BACKOFF_LIMIT: Final = 6
 """Doublings of the connection-level timer, as of an RTO that starts at 1 s and ends at 64 s (RFC 6298 §2.5)."""
 
@@ -119,10 +126,48 @@ class Reinjection:
                 acknowledgment.options_are_lost(connection, subflow, now)
                 return
             queue.reinject(head)
+            self._blame(head, now)
         if connection.data_fin_due != NOT_KNOWN:
             connection.closing.announce(now)
         elif head is None and queue.unsent_octets:
             self._probe_window(now)
+
+    def _blame(self, head: Mapping, now: int) -> None:
+        """K4 as the sender sees it: a subflow acknowledges, and what it carried is not DATA_ACKed. The receiver holds
+        it without a mapping for up to a window (D10), and would go on so while others bring all that it lacks."""
+        if head.copies > 0:
+            return
+        for subflow in self.connection.subflows:
+            if head.carriers != 1 << subflow.number or subflow.is_gone or not self.others_work(subflow):
+                continue
+            acknowledged = subflow.tcp.snd_una
+            witness = subflow.witness
+            una = self.connection.send_queue.snd_una
+            has_delivered = witness is not None and witness.end <= una and witness.carriers == head.carriers
+            if has_delivered or acknowledged - subflow.swallowed_at > subflow.tcp.max_snd_wnd:
+                subflow.swallowed = 0
+            subflow.swallowed += 1
+            subflow.swallowed_at = acknowledged
+            subflow.witness = self._next_of(head)
+            if subflow.swallowed >= BROKEN_AFTER:
+                self.connection.signalling.reset_subflow(subflow, resets.MIDDLEBOX, now)
+            elif subflow.swallowed >= SUSPECT_AFTER:
+                self._reinject_swallowed(head)
+            return
+
+    def _reinject_swallowed(self, head: Mapping) -> None:
+        """All that the subflow of ``head`` alone has carried and acknowledged."""
+        queue = self.connection.send_queue
+        for mapping in queue.all_outstanding():
+            if mapping.copies <= 0 and mapping.carriers == head.carriers:
+                queue.reinject(mapping)
+
+    def _next_of(self, head: Mapping) -> Mapping | None:
+        """The next data after ``head`` that the same subflow alone has carried."""
+        for mapping in self.connection.send_queue.all_outstanding():
+            if mapping is not head and mapping.carriers == head.carriers:
+                return mapping
+        return None
 
     def _give_up(self, now: int) -> None:
         """No DATA_ACK however often we asked. On a single subflow that TCP still keeps, the peer may have gone over to
@@ -174,7 +219,7 @@ class Reinjection:
             return
         grew = backoff > subflow.timeouts_seen
         subflow.timeouts_seen = backoff
-        if not grew or self.connection.fallen_back or not self._others_work(subflow):
+        if not grew or self.connection.fallen_back or not self.others_work(subflow):
             return
         if backoff >= STALE_TIMEOUTS and not subflow.is_stale:
             subflow.is_stale = True
@@ -184,7 +229,8 @@ class Reinjection:
         if limit is not None and backoff >= limit:
             self.connection.signalling.reset_subflow(subflow, resets.UNACCEPTABLE_PERFORMANCE, now)  # W11
 
-    def _others_work(self, subflow: Subflow) -> bool:
+    def others_work(self, subflow: Subflow) -> bool:
+        """Whether data can go elsewhere."""
         return any(other is not subflow and other.usable() for other in self.connection.subflows)
 
     def reinject_all(self, subflow: Subflow) -> None:

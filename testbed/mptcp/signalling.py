@@ -286,10 +286,11 @@ class Signalling:
         self.host.tokens.release(self.connection.keys.local_token, self.connection)
 
     def next_timeout(self) -> int | None:
-        """The earliest of: echo overdue, opening due, third packet of a join to be repeated, probe unanswered."""
+        """The earliest of: echo overdue, opening due, third packet of a join due again, probe or MP_FAIL unanswered."""
         if self.is_stopped or not self.has_timers:
             return None
         first = self.book.next_timeout() if self.book.pending else None
+        first = _earlier(first, self.connection.fallback.deadline)
         if self.opener.waiting:
             first = _earlier(first, self.opener.next_timeout())
         for subflow in self.connection.subflows:
@@ -305,6 +306,7 @@ class Signalling:
         if self.is_stopped:
             return
         self.book.handle_timeout(self.carrier(), now)
+        self.connection.fallback.handle_timeout(now)
         for subflow in list(self.connection.subflows):
             if not subflow.settled:
                 self._subflow_timeout(subflow, now)

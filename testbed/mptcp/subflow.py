@@ -118,6 +118,15 @@ class Subflow(SubflowData):
         """The handshake is over as far as data is concerned (RFC 8684 §3.2: none in PRE_ESTABLISHED)."""
         return self.state is SubflowState.ESTABLISHED
 
+    def is_unused_join(self, so_far: bool) -> bool:
+        """A join whose handshake is so far from its end that no data can be on its way; ``so_far``: any join on which
+        none has left or arrived."""
+        if self.is_initial:
+            return False
+        if self.state is SubflowState.SYN_SENT or self.state is SubflowState.SYN_RECEIVED:
+            return True
+        return so_far and self.tcp.snd_end <= 1 and self.tcp.rcv_nxt <= 1
+
     def usable(self) -> bool:
         """As the data level says; written out, since schedulers ask it for each chunk and subflow."""
         state = self.tcp.state

@@ -47,10 +47,13 @@ class SubflowData(SubflowView):
         "send_edge",
         "size",
         "sized_for",
+        "swallowed",
+        "swallowed_at",
         "tcp",
         "timeouts_seen",
         "unmapped",
         "untaken",
+        "witness",
     )
 
     tcp: TcpConnection
@@ -101,6 +104,13 @@ class SubflowData(SubflowView):
         """TCP's next timeout when it was last asked."""
         self.penalised_until = 0
         self.timeouts_seen = 0
+        self.swallowed = 0
+        """How often in a row the connection's timer found its oldest data acknowledged by this subflow, the only one to
+        carry it, and not DATA_ACKed."""
+        self.witness: Mapping | None = None
+        """The next that it alone had carried then: if it has delivered that since, it is none that delivers nothing."""
+        self.swallowed_at = 0
+        """SSN acknowledged when it did last."""
         self.size = 0
         self.sized_for = -1
 
@@ -118,9 +128,11 @@ class SubflowData(SubflowView):
             return last
         return self.outgoing.find(ssn)
 
-    def infinite_mapping_due(self) -> bool:
-        """Whether a pure ACK is to carry the infinite mapping: once, as no data of ours may ever follow."""
-        return self.infinite_mapping is not None and self.infinite_mapping.carried_at < 0
+    def infinite_mapping_due(self, is_fin: bool) -> bool:
+        """On a pure ACK once, as no data of ours may ever follow; on each FIN, which is repeated until it has arrived:
+        to a peer that has not heard of the fallback, a FIN alone ends a subflow and no data (D20)."""
+        infinite = self.infinite_mapping
+        return infinite is not None and (is_fin or infinite.carried_at < 0)
 
     def data_ack(self) -> int:
         """The next DSN expected by the connection."""
@@ -223,3 +235,4 @@ class SubflowData(SubflowView):
         self.unmapped.take()
         self.outgoing.clear()
         self.infinite_mapping = None
+        self.witness = None

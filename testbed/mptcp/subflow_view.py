@@ -102,8 +102,9 @@ class SubflowView:
         """The mapping that contains ``ssn``; None: that data has none (after fallback)."""
         raise NotImplementedError
 
-    def infinite_mapping_due(self) -> bool:
-        """Whether a segment without data is to carry the infinite mapping, too (K7): then ``mapping_for`` is asked."""
+    def infinite_mapping_due(self, is_fin: bool) -> bool:
+        """Whether a segment without data is to carry the infinite mapping, too (K7): then ``mapping_for`` is asked.
+        ``is_fin``: it has a FIN."""
         return False
 
     def data_ack(self) -> int:

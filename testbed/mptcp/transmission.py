@@ -177,8 +177,9 @@ class Transmission:
         """Of the usable subflows with room: one that has not carried this data, with the lowest RTT. One that has, when
         none is at work on it any more (C11: the data, or its DATA_ACK, was lost above TCP); for the oldest data, which
         holds up all, when this one has done with it."""
+        connection = self.connection
         best: Subflow | None = None
-        for subflow in self.connection.subflows:
+        for subflow in connection.subflows:
             if (
                 not subflow.usable()
                 or subflow.untaken
@@ -189,12 +190,14 @@ class Transmission:
                 continue
             if best is None or (subflow.backup, subflow.smoothed_rtt()) < (best.backup, best.smoothed_rtt()):
                 best = subflow
-        if best is not None or (mapping.copies > 0 and mapping is not self.connection.send_queue.head()):
+        if best is not None or (mapping.copies > 0 and mapping is not connection.send_queue.head()):
             return best
-        for subflow in self.connection.subflows:
+        for subflow in connection.subflows:
             # Never twice to a peer that may be plain TCP: it would deliver both.
             if subflow.heard_bare or not subflow.usable() or subflow.untaken or subflow.send_room(now) <= 0:
                 continue
+            if subflow.swallowed and connection.reinjection.others_work(subflow):
+                continue  # nor where such data has vanished before
             if mapping.copies <= 0 or not subflow.outgoing.carries(mapping):
                 return subflow
         return None

@@ -133,6 +133,27 @@ def test_l3_with_checksums_changed_bytes_of_one_path_are_not_given_to_the_user(
         assert trial.counters["MPTcpExtDataCsumErr"] == trial.counters["MPTcpExtMPFailRx"] == 1, "K5"
 
 
+@pytest.mark.parametrize("receiver", ["linux", "rfc8684"])
+@pytest.mark.parametrize("direction", ["upload", "download"])
+def test_l3_with_checksums_the_user_gets_no_changed_byte_when_both_paths_change_them(
+    receiver: str, direction: str, tmp_path: Path
+) -> None:
+    trial = Trial(tmp_path, 'rewrite-payload "ab" "AB"', direction=direction, checksum=True, receiver=receiver)
+    assert trial.flow[f"first_wrong_{direction}"] is None, "what arrived is a prefix of what was sent"
+    assert not trial.flow["fallback"]
+    assert trial.counters["MPTcpExtDataCsumErr"] == trial.counters["MPTcpExtMPFailRx"] == 2, "K5, K8"
+
+
+@pytest.mark.parametrize("receiver", ["linux", "rfc8684"])
+@pytest.mark.parametrize("direction", ["upload", "download"])
+def test_l3_with_checksums_a_single_path_goes_on_as_tcp(receiver: str, direction: str, tmp_path: Path) -> None:
+    text = 'strip mptcp.mp_join, rewrite-payload "ab" "AB"'
+    trial = Trial(tmp_path, text, direction=direction, checksum=True, receiver=receiver)
+    assert trial.flow[f"bytes_received_{direction}"] == SIZE
+    assert trial.flow["fallback"]
+    assert trial.flow["integrity"] == "mismatch", "as with TCP"
+
+
 # --- proactive-ack ---
 
 
@@ -158,6 +179,14 @@ def test_l2_acknowledgements_without_data_ack_end_a_joined_subflow(direction: st
     assert trial.is_whole(), trial.flow
     assert not trial.flow["fallback"]
     assert trial.counters["MPTcpExtMPRstTx"] == 1, "K2"
+
+
+@pytest.mark.parametrize("direction", ["upload", "download"])
+def test_l2_they_are_so_while_a_join_is_under_way(direction: str, tmp_path: Path) -> None:
+    trial = Trial(tmp_path, "proactive-ack", direction=direction, receiver="rfc8684")
+    assert trial.is_whole(), trial.flow
+    assert trial.flow["fallback"], "K3: the peer's infinite mapping is believed, and the join given up"
+    assert trial.counters["MPTcpExtInfiniteMapRx"] == 1
 
 
 @pytest.mark.parametrize("direction", ["upload", "download"])
@@ -211,10 +240,30 @@ def test_l1_l3_options_lost_from_the_beginning_cost_mptcp_and_no_byte(
     assert trial.counters["MPTcpExtMPJoinAckRx"] == 0
 
 
-def test_l1_an_upload_whose_acks_lose_their_options_falls_back(tmp_path: Path) -> None:
-    trial = Trial(tmp_path, "strip mptcp on ack")
+@pytest.mark.parametrize("receiver", ["linux", "rfc8684"])
+@pytest.mark.parametrize("direction", ["upload", "download"])
+def test_l1_where_acks_lose_their_options_the_connection_falls_back_and_ends(
+    receiver: str, direction: str, tmp_path: Path
+) -> None:
+    trial = Trial(tmp_path, "strip mptcp on ack", direction=direction, receiver=receiver)
     assert trial.is_whole(), trial.flow
     assert trial.counters["MPTcpExtMPCapableDataFallback"] == 1, "K3"
+
+
+@pytest.mark.parametrize("receiver", ["linux", "rfc8684"])
+@pytest.mark.parametrize("direction", ["upload", "download"])
+@pytest.mark.parametrize("when", ["", " and after 100ms"])
+def test_l1_where_data_of_the_first_path_lose_their_options_the_other_one_carries_all(
+    when: str, direction: str, receiver: str, tmp_path: Path
+) -> None:
+    trial = Trial(
+        tmp_path, f"strip mptcp on data{when}", ("path1",), direction=direction, receiver=receiver, size=600_000
+    )
+    assert trial.is_whole(), trial.flow
+    assert trial.flow["completion_time_ns"] < 3000 * MS
+    if when:
+        assert not trial.flow["fallback"]
+        assert trial.counters["MPTcpExtMPRstTx"] == (receiver == "linux"), "K4; the other receiver holds (D10)"
 
 
 @pytest.mark.parametrize("direction", ["upload", "download"])

@@ -34,6 +34,8 @@ class Trial:
         seed: int = 1,
         seconds: int = 5,
         checksum: bool = False,
+        receiver: str | None = None,
+        size: int = SIZE,
         **values: Any,
     ) -> None:
         topology = two_path(path1=PATH, path2=PATH)
@@ -41,10 +43,12 @@ class Trial:
             topology = on_links(topology, PATHS, **values)
         for name in links:
             topology = topology.with_link(dataclasses.replace(topology.link(name), middleboxes=parse(text)))
-        bulk = Bulk(direction=direction, size_bytes=SIZE)
+        bulk = Bulk(direction=direction, size_bytes=size)
         if stack == "userspace":
-            variant = _with_checksum(
-                mptcp("own", "MPTCP.", topology, bulk, stacks=("userspace", "userspace")), checksum
+            variant = _with(
+                mptcp("own", "MPTCP.", topology, bulk, stacks=("userspace", "userspace")),
+                checksum=checksum,
+                receiver=receiver,
             )
         else:
             variant = tcp("own", topology, "path1", bulk, stack="userspace")
@@ -62,6 +66,7 @@ class Trial:
         tables = self.outcome.record.tables
         (flow,) = tables["flows"]
         self.flow: dict[str, Any] = dict(flow)
+        self._size = size
         self.subflows = tables["subflows"]
         self.counters: Counter[str] = Counter()
         """Of both stacks together."""
@@ -77,10 +82,10 @@ class Trial:
     def is_whole(self) -> bool:
         """Every byte has arrived as it was sent."""
         received = self.flow["bytes_received_upload"] or self.flow["bytes_received_download"]
-        return bool(self.flow["complete"] and self.flow["integrity"] == "ok" and received == SIZE)
+        return bool(self.flow["complete"] and self.flow["integrity"] == "ok" and received == self._size)
 
 
-def _with_checksum(variant: Variant, checksum: bool) -> Variant:
+def _with(variant: Variant, **values: Any) -> Variant:
     (flow,) = variant.flows
-    ends = {end: dataclasses.replace(getattr(flow, end), checksum=checksum) for end in ("client", "server")}
+    ends = {end: dataclasses.replace(getattr(flow, end), **values) for end in ("client", "server")}
     return dataclasses.replace(variant, flows=(dataclasses.replace(flow, **ends),))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from data_peer import DataPeer, part
-from mptcp_segments import is_pure_ack, is_syn, is_syn_ack, mptcp_options, options_of, strip
+from mptcp_segments import having, is_pure_ack, is_syn, is_syn_ack, mptcp_options, options_of, strip
 from two_hosts import MS, SECOND, Path, TwoHosts
 
 from testbed.mptcp.parameters import Parameters, ReceiverRules
@@ -134,6 +134,56 @@ def test_k4_options_lost_later_reset_the_subflow_with_reason_6_and_the_data_goes
     reasons = {option.reason for option in options_of(hosts.sent(), MpTcprst)}
     assert reasons == {6}
     assert not server.fallen_back
+
+
+def _swallow(peer: DataPeer, start: int) -> None:
+    """400 octets that flow 0 acknowledges without DATA_ACK, and that flow 1 gets later and DATA_ACKs."""
+    peer.connection.send(b"s" * 400, peer.bench.now)
+    sent = peer.bench.flush()
+    assert {segment.destination for segment in sent if segment.payload} == {peer.flows[0].own}
+    peer.flows[0].hear(sent)
+    peer.ack(start)
+    again: list[Segment] = []
+    while not any(map(carries_data, again)):
+        again = peer.bench.wait(20 * MS)
+    assert {segment.destination for segment in filter(carries_data, again)} == {peer.flows[1].own}
+    peer.flows[1].hear([segment for segment in again if carries_data(segment)])
+    peer.ack(start + 400, flow=1)
+
+
+def test_k4_a_subflow_whose_data_are_acknowledged_and_never_data_acked_is_reset_with_reason_6() -> None:
+    peer = DataPeer(joins=1)
+    peer.connection.send(b"k" * 400, peer.bench.now)
+    peer.flows[0].hear(peer.bench.flush())
+    peer.ack(400)
+
+    for number in range(6):
+        assert not peer.resets(0)
+        _swallow(peer, 400 + 400 * number)
+
+    (reset,) = peer.resets(0)
+    assert options_of([reset], MpTcprst)[0].reason == 6
+    assert not peer.resets(1)
+
+
+def test_k4_not_when_a_window_of_data_was_delivered_in_between() -> None:
+    peer = DataPeer(Parameters(options=replace(profile("linux").options, mapping_octets=1000)), joins=1)
+    delivered = 0
+    for _ in range(8):
+        _swallow(peer, delivered)
+        delivered += 400
+        target = delivered + 2 * peer.connection.subflows[0].tcp.max_snd_wnd
+        while delivered < target:
+            peer.connection.send(bytes(1000), peer.bench.now)
+            sent = peer.bench.flush()
+            delivered += 1000
+            for number, flow in enumerate(peer.flows):
+                heard = [segment for segment in sent if segment.destination == flow.own]
+                flow.hear(heard)
+                if heard:
+                    peer.ack(delivered, flow=number)
+
+    assert not peer.resets(0)
 
 
 # --- K5 to K8: checksums ---
@@ -284,6 +334,53 @@ def test_k7_after_fast_open_the_infinite_mapping_counts_ssns_from_after_the_syns
 
     assert len(received) == 25_000
     assert client.fallen_back and server.fallen_back
+
+
+def test_k7_an_mp_fail_that_is_not_answered_is_repeated_and_then_the_subflow_is_reset() -> None:
+    peer = DataPeer(CHECKSUM)
+    peer.data(0, 100)
+    peer.data(100, 100, wrong(peer.map(100, 100, 101)))
+
+    later = peer.bench.wait(10 * SECOND)
+
+    assert [option.dsn for option in options_of(later, MpFail)] == [peer.dsn(100)] * 3
+    assert [bool(segment.flags & RST) for segment in having(later, MpFail)] == [False, False, True]
+    assert peer.read() == part(0, 100)
+    assert peer.connection.accepts_subflows()
+    peer.join(0)
+    peer.data(100, 200, flow=1)
+    assert peer.read() == part(100, 200)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_k7_a_join_that_has_carried_nothing_is_given_up_for_it(used: bool) -> None:
+    peer = DataPeer(replace(CHECKSUM, scheduler="round-robin"), joins=1)
+    for _ in range(2 if used else 1):
+        peer.connection.send(b"k" * 400, peer.bench.now)
+        sent = peer.bench.flush()
+        for flow in peer.flows:
+            flow.hear([segment for segment in sent if segment.destination == flow.own])
+    peer.ack(0, MpFail(peer.host_dsn(0)))
+
+    assert peer.connection.fallen_back is not used
+    assert bool(peer.resets(1)) is not used
+    assert bool(peer.resets(0)) is used, "K8"
+
+
+def test_k8_data_of_the_failed_range_that_came_on_another_subflow_forbids_the_infinite_mapping() -> None:
+    peer = DataPeer(CHECKSUM)
+    peer.data(0, 100)
+    peer.data(100, 100, wrong(peer.map(100, 100, 101)))
+    peer.join(0)
+    peer.data(100, 200, flow=1)
+    assert peer.read() == part(0, 300)
+
+    peer.data(200, 100, Dss(None, 8, peer.dsn(100), 8, 101, 0, 0))
+
+    assert not peer.connection.fallen_back
+    assert peer.resets(0)
+    peer.data(300, 100, flow=1)
+    assert peer.read() == part(300, 100)
 
 
 def test_k8_when_the_stream_is_not_contiguous_the_subflow_is_reset_with_mp_fail() -> None:

@@ -399,15 +399,17 @@ def bad(dss: Dss) -> Dss:
     return Dss(dss.data_ack, dss.ack_octets, dss.dsn, 8, dss.ssn, dss.length, dss.checksum ^ 0x5555, dss.data_fin)
 
 
-def test_e6a_linux_says_mp_fail_and_delivers_what_failed_on_one_subflow() -> None:
-    peer = DataPeer(replace(LINUX, checksum=True))
+@pytest.mark.parametrize("delivers", [True, False])
+def test_e6a_linux_says_mp_fail_and_delivers_what_failed_on_one_subflow_if_asked_to(delivers: bool) -> None:
+    rules = replace(LINUX.rules, deliver_failed_checksum=delivers)
+    peer = DataPeer(replace(LINUX, rules=rules, checksum=True))
     peer.data(0, 100)
 
     answers = peer.data(100, 100, bad(peer.map(100, 100, 101)))
     answers += peer.settle()
 
     assert options_of(answers, MpFail)[0].dsn == peer.dsn(100)
-    assert peer.read() == part(0, 200)
+    assert peer.read() == part(0, 200 if delivers else 100)
     assert not peer.resets()
 
 

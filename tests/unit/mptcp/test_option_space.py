@@ -31,7 +31,7 @@ from testbed.wire.options import (
     Sack,
     Timestamps,
 )
-from testbed.wire.segment import ACK, RST, SYN
+from testbed.wire.segment import ACK, FIN, RST, SYN
 
 V4 = bytes([10, 0, 0, 2])
 V6 = bytes(range(16))
@@ -51,6 +51,18 @@ def a_plan(length: int = 0, *, ssn: int = 1, blocks: int = 0, **fields: Any) -> 
     for name, value in fields.items():
         setattr(plan, name, value)
     return plan
+
+
+class Owing(SubflowDouble):
+    """One that owes the peer its infinite mapping."""
+
+    def __init__(self, infinite: OutgoingMapping) -> None:
+        super().__init__()
+        self.established()
+        self.mappings = [infinite]
+
+    def infinite_mapping_due(self, is_fin: bool) -> bool:
+        return is_fin or self.mappings[0].carried_at < 0
 
 
 def a_view(
@@ -167,6 +179,14 @@ class TestOrdinarySegments:
 
         assert first is not None and (first.dsn, first.ssn, first.length, first.checksum) == (700, 201, 0, 0)
         assert later == first
+
+    def test_the_infinite_mapping_leaves_on_one_pure_ack_and_on_every_fin(self) -> None:
+        view = Owing(OutgoingMapping(700, 201, 0))
+        options = SubflowOptions(view, OptionPolicy())
+
+        kinds_of = [dss_of(send(options, a_plan(ssn=201, flags=flags))) for flags in (ACK, ACK, FIN | ACK, FIN | ACK)]
+
+        assert [dss is not None and dss.dsn for dss in kinds_of] == [700, False, 700, 700]
 
     @pytest.mark.parametrize(("name", "octets"), [("linux", 40), ("dense", 36), ("width-32", 32), ("dense-32", 28)])
     def test_the_size_told_for_a_full_segment_is_what_it_takes(self, name: str, octets: int) -> None:
