@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 
 from experiments.aggregation import aggregation
+from experiments.eight_segments import eight_segments
 from experiments.fallback_integrity import fallback_integrity
 from experiments.handover import handover
 from experiments.linux_mechanisms import linux_mechanisms
@@ -33,6 +34,7 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "option_policies": option_policies,
     "middleboxes": middleboxes,
     "fallback_integrity": fallback_integrity,
+    "eight_segments": eight_segments,
     "linux_mechanisms": linux_mechanisms,
 }
 

@@ -211,6 +211,8 @@ class ScriptedPeer:
         field = self.settings.window if window is None else window
         area = tuple(options)
         segment = Segment(subflow.own, subflow.other, subflow.wire_seq(at), number, flags, field, area, payload)
+        if flags & FIN:
+            subflow.fin_at = at + len(payload)
         if not flags & RST:
             subflow.next = max(subflow.next, at + segment.seq_length)
         self._out.append(segment)
@@ -255,8 +257,7 @@ class ScriptedPeer:
             subflow.timestamp_heard = segment.timestamps.val
         if segment.flags & ACK:
             subflow.acked = max(subflow.acked, subflow.relative(segment.ack, subflow.isn))
-            octets = min(subflow.acked, subflow.next) - 1
-            self.notes.put(f"acked.sf{subflow.number}", max(0, octets))
+            self.notes.put(f"acked.sf{subflow.number}", subflow.octets_acked)
         handshakes.hear(self, subflow, segment)
         self.notes.hear(segment, subflow, self.keys, old, self.now - (self.start_ns or 0))
         if segment.flags & RST:
@@ -290,7 +291,7 @@ class ScriptedPeer:
                 incoming.map(subflow.number, 0, 0, option.data_length)
         if segment.payload:
             incoming.arrive(subflow.number, start - 1, segment.payload)
-        self.notes.put(f"received.sf{subflow.number}", max(0, subflow.expected - 1 - bool(segment.flags & FIN)))
+        self.notes.put(f"received.sf{subflow.number}", subflow.octets_received)
         self._check(incoming.take())
         return wants_answer
 

@@ -6,7 +6,7 @@ Numbers are relative: 0 is the SYN, 1 the first octet of data, as the SSN of a m
 from __future__ import annotations
 
 from testbed.endpoint.script.actions import Octets
-from testbed.wire.segment import SYN, Segment, SocketAddress
+from testbed.wire.segment import FIN, SYN, Segment, SocketAddress
 
 M32 = 0xFFFFFFFF
 HALF = 1 << 31
@@ -72,12 +72,27 @@ class Subflow:
         self.confirmed = False
         """Something after the handshake has come: a third ACK has arrived over there."""
         self.reset = False
+        self.fin_at: int | None = None
+        """Relative number of our FIN."""
+        self.other_fin_at: int | None = None
         self._sent: list[tuple[Octets, int]] = []
 
     @property
     def expected(self) -> int:
         """Relative number that we want next."""
         return self.arrived.end_from(0)
+
+    @property
+    def octets_received(self) -> int:
+        """Of payload, in order."""
+        expected = self.expected
+        return max(0, expected - 1 - (self.other_fin_at is not None and expected > self.other_fin_at))
+
+    @property
+    def octets_acked(self) -> int:
+        """Of our payload."""
+        acked = min(self.acked, self.next)
+        return max(0, acked - 1 - (self.fin_at is not None and acked > self.fin_at))
 
     def relative(self, number: int, isn: int) -> int:
         """A sequence number of the wire as an offset from ``isn``, near the beginning."""
@@ -99,6 +114,8 @@ class Subflow:
         start = self.relative(segment.seq, self.other_isn or 0)
         end = start + segment.seq_length
         old = segment.seq_length > 0 and self.arrived.has(start, end)
+        if segment.flags & FIN:
+            self.other_fin_at = end - 1
         if self.other_isn is not None and segment.seq_length and start >= 0:
             self.arrived.add(start, end)
             self.newest = next((run for run in self.arrived.runs if run[0] <= start < run[1]), None)
