@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,7 +42,7 @@ class Run:
         experiment: Mapping[str, Any] = self.document["experiment"]
         return experiment
 
-    @property
+    @cached_property
     def variants(self) -> Mapping[str, Mapping[str, Any]]:
         """Name -> variant, in the experiment's order, only those that the plan has."""
         planned = {entry["variant"] for entry in self.document["plan"]}

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from testbed.record.delays import InformationDelay, MapDelay
 from analysis.contention.repacking import Outcome
 from analysis.contention.segments import DATA, MAPPINGS, NOT_KNOWN, SIDE_NAMES, Segments, Subflows
 from analysis.contention.sums import GROUPS, Sums
 from analysis.contention.tables import ALL, CONTENTION, KIND_GROUPS, WHAT_IF
 from analysis.contention.what_if import Policy
+from testbed.record.delays import InformationDelay, MapDelay
 from testbed.record.parquet import arrow_table
 
 _DECLARED, _NONE = MAPPINGS.index("declared"), MAPPINGS.index("none")

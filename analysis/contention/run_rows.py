@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from testbed.record.delays import Distribution
 from analysis.contention.measures import Measures
 from analysis.contention.recorded import recorded
 from analysis.contention.repacking import AREA_OCTETS, CLASSES
@@ -19,6 +18,7 @@ from analysis.contention.run_captures import captured_segments
 from analysis.contention.sums import GROUPS
 from analysis.contention.what_if import policies
 from analysis.load import Run
+from testbed.record.delays import Distribution
 
 KINDS: Mapping[str, str] = {"data": "data", "ack": "pure ACK"}
 """Segment of the ledger -> the group that it is counted in; the others are "opening and closing"."""

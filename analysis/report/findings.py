@@ -18,6 +18,9 @@ Row = Mapping[str, Any]
 GREEDY = ("bulk", "program")
 """Applications that take what the paths give, so that comparing goodputs says something about the paths."""
 
+MOST_VARIANTS = 60
+"""A matrix of more variants than this is told by its factors alone: no row, plot or figure for each variant."""
+
 NUMERIC = tuple(
     column
     for column in TABLES["flows"].columns
@@ -88,7 +91,8 @@ def find(run: Run) -> list[VariantFinding]:
         )
         for name, variant in run.variants.items()
     ]
-    return [_with_derived(finding, run, findings, rows[finding.name]) for finding in findings]
+    alone = [finding for finding in findings if is_single_path(run.variants[finding.name])]
+    return [_with_derived(finding, run, alone, rows[finding.name]) for finding in findings]
 
 
 def _fell_back(row: Row) -> bool:
@@ -119,7 +123,7 @@ def _metric(unit: str, pairs: Sequence[tuple[int, float | None]]) -> Metric | No
 
 
 def _with_derived(
-    finding: VariantFinding, run: Run, findings: Sequence[VariantFinding], rows: Sequence[Row]
+    finding: VariantFinding, run: Run, alone: Sequence[VariantFinding], rows: Sequence[Row]
 ) -> VariantFinding:
     goodput = finding.metric("goodput_bit_s")
     if goodput is None:
@@ -130,7 +134,7 @@ def _with_derived(
     if capacities:
         filled = [fill_rate(value, capacities) for value in goodput.values]
         derived["fill_rate"] = Metric("ratio", goodput.trials, tuple(filled), median_interval(filled))
-    singles = _single_path_goodputs(variant, run, findings)
+    singles = _single_path_goodputs(variant, run, alone)
     if len(singles) >= 2:
         gains = [aggregation_benefit(value, list(singles.values())) for value in goodput.values]
         derived["aggregation_benefit"] = Metric("ratio", goodput.trials, tuple(gains), median_interval(gains))
@@ -145,7 +149,7 @@ def is_single_path(variant: Mapping[str, Any]) -> bool:
     return str(variant["flows"][0]["client"]["implementation"]).endswith("-tcp")
 
 
-def _single_path_goodputs(variant: Mapping[str, Any], run: Run, findings: Sequence[VariantFinding]) -> dict[str, float]:
+def _single_path_goodputs(variant: Mapping[str, Any], run: Run, alone: Sequence[VariantFinding]) -> dict[str, float]:
     """Variant -> median goodput of plain TCP on each path of the same network under the same application, alone.
 
     Empty unless every path of the network has one: the sum of some of the paths says nothing about all of them.
@@ -154,12 +158,12 @@ def _single_path_goodputs(variant: Mapping[str, Any], run: Run, findings: Sequen
     if is_single_path(variant) or len(variant["flows"]) > 1 or flow["application"]["kind"] not in GREEDY:
         return {}
     found: dict[str, tuple[str, float]] = {}
-    for other in findings:
+    for other in alone:
         candidate = run.variants[other.name]
         first = candidate["flows"][0]
         same = candidate["topology"] == variant["topology"] and first["application"] == flow["application"]
         goodput = other.metric("goodput_bit_s")
-        if not (same and is_single_path(candidate) and len(candidate["flows"]) == 1 and goodput):
+        if not (same and len(candidate["flows"]) == 1 and goodput):
             continue
         if goodput.interval.estimate > 0:
             found.setdefault(first_path(candidate), (other.name, goodput.interval.estimate))

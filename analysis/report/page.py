@@ -12,13 +12,15 @@ from typing import Any
 from markupsafe import Markup
 
 from analysis.load import Run
+from analysis.matrix import matrix_of
 from analysis.report import dot_plot, tables
 from analysis.report.answer import Finding, Tone, headline, medians, sentence_of, trial_line
 from analysis.report.carried import CarriedTable, carried_tables
 from analysis.report.contention_table import ContentionLine, WaitLine, contention_lines, wait_lines
 from analysis.report.distribution_figures import DistributionFigure, distribution_figures
-from analysis.report.findings import Metric, VariantFinding
+from analysis.report.findings import MOST_VARIANTS, Metric, VariantFinding
 from analysis.report.grid_table import GridTable, grid_table
+from analysis.report.matrix_section import MatrixSection, matrix_section
 from analysis.report.outage_table import OutageRow, outage_rows
 from analysis.report.scale import linear_axis
 from analysis.report.subflow_goodput import subflow_goodputs
@@ -119,6 +121,10 @@ class Page:
     variants: tuple[VariantFinding, ...]
     grid: GridTable | None
     """Instead of plots, figures over time and counters: it has a hundred small trials and another question."""
+    matrix: MatrixSection | None
+    """Comparison along the factors of the variants."""
+    crowded: bool
+    """Whether the matrix stands alone."""
     sweep: SweepFigure | None
     plots: tuple[MetricPlot, ...]
     benefit_against: Mapping[str, tuple[str, ...]]
@@ -166,9 +172,12 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         events[event["trial"]].append(event)
     representative = {finding.name: _representative(finding, valid[finding.name]) for finding in findings}
     grid = grid_table(run)
+    matrix = matrix_of(run)
+    crowded = matrix is not None and len(findings) > MOST_VARIANTS
+    single = grid is None and not crowded
     everything = grid is not None or sum(map(len, valid.values())) <= MOST_OTHER_TRIALS
     chosen = [trial for trials in valid.values() for trial in trials] if everything else list(representative.values())
-    chosen = [] if grid is not None else chosen
+    chosen = chosen if single else []
     series = run.series(METRICS, [trial for trial in chosen if trial is not None])
     curves = _curves(run, valid, series)
     figures, others = _time_figures(run, valid, representative, events, curves)
@@ -192,10 +201,12 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         notes=tuple(run.document.get("notes", ())),
         drawings=tuple(drawings[:MOST_DRAWINGS]),
         drawings_left_out=max(0, len(drawings) - MOST_DRAWINGS),
-        variants=tuple(findings),
+        variants=() if crowded else tuple(findings),
         grid=grid,
-        sweep=sweep_figure(run.variants, findings) if grid is None else None,
-        plots=tuple(_plots(findings, verdicts)) if grid is None else (),
+        matrix=None if matrix is None else matrix_section(matrix),
+        crowded=crowded,
+        sweep=sweep_figure(run.variants, findings) if single else None,
+        plots=tuple(_plots(findings, verdicts)) if single else (),
         benefit_against={finding.name: finding.alone for finding in findings if finding.alone},
         outages=tuple(outage_rows(run, findings, events, series)),
         carried=tuple(
@@ -210,19 +221,19 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         ),
         figures=tuple(figures),
         other_figures=tuple(others),
-        others_left_out=0 if everything else sum(map(len, valid.values())) - len(figures),
-        distributions=tuple(distribution_figures(run, list(run.variants))),
+        others_left_out=0 if everything or crowded else sum(map(len, valid.values())) - len(figures),
+        distributions=() if crowded else tuple(distribution_figures(run, list(run.variants))),
         subflows={
             variant: tuple(subflow.in_words() for subflow in subflows)
-            for variant, subflows in (subflow_goodputs(run) if grid is None else {}).items()
+            for variant, subflows in (subflow_goodputs(run) if single else {}).items()
             if len(subflows) > 1
         },
-        contention=tuple(contention_lines(run)),
-        waits=tuple(wait_lines(run)),
-        links=tuple(tables.link_groups(run)),
-        middleboxes=tuple(tables.middlebox_rows(run)),
+        contention=() if crowded else tuple(contention_lines(run)),
+        waits=() if crowded else tuple(wait_lines(run)),
+        links=() if crowded else tuple(tables.link_groups(run)),
+        middleboxes=() if crowded else tuple(tables.middlebox_rows(run)),
         middlebox_counts=tables.MIDDLEBOX_COUNTS,
-        counters=tables.counter_table(run) if grid is None else tables.CounterTable((), ()),
+        counters=tables.counter_table(run) if single else tables.CounterTable((), ()),
         trials=tuple(_trial_rows(run)),
         warnings=tuple(_warnings(events)),
         environment=tuple(tables.environment(run)),
@@ -230,7 +241,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         command=tables.command_line(run),
         commit=source.get("commit"),
         dirty=bool(source.get("dirty")),
-        small_n=grid is None and any(len(trials) < SMALLEST_BOOTSTRAP for trials in valid.values()),
+        small_n=single and any(len(trials) < SMALLEST_BOOTSTRAP for trials in valid.values()),
     )
 
 

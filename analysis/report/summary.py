@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.load import Run
+from analysis.matrix import matrix_of
 from analysis.report.answer import headline
-from analysis.report.findings import Metric, VariantFinding
+from analysis.report.findings import MOST_VARIANTS, Metric, VariantFinding
 from analysis.report.grid_table import grid_summary
+from analysis.report.matrix_section import matrix_summary
 from analysis.verdict import Verdict, exit_code
 
 SUMMARY_VERSION = 1
@@ -18,6 +20,8 @@ SUMMARY_VERSION = 1
 def summary_json(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verdict]) -> str:
     """The document, as text; the same run gives the same text."""
     document = run.document
+    matrix = matrix_of(run)
+    crowded = matrix is not None and len(findings) > MOST_VARIANTS
     content = {
         "summary_version": SUMMARY_VERSION,
         "experiment": run.experiment["name"],
@@ -34,7 +38,8 @@ def summary_json(run: Run, findings: Sequence[VariantFinding], verdicts: Sequenc
         },
         "expectations": [_expectation(verdict) for verdict in verdicts],
         "grid": grid_summary(run),
-        "variants": [_variant(finding) for finding in findings],
+        "matrix": None if matrix is None else matrix_summary(matrix),
+        "variants": [] if crowded else [_variant(finding) for finding in findings],
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.load import Run
+from analysis.matrix import Matrix, matrix_of
 from analysis.report.answer import headline, sentence_of, trial_line
 from analysis.report.contention_table import contention_lines
-from analysis.report.findings import VariantFinding, find
+from analysis.report.findings import MOST_VARIANTS, VariantFinding, find
+from analysis.report.matrix_section import matrix_section
 from analysis.report.subflow_goodput import subflow_goodputs
 from analysis.report.wording import interval, quantity, significant
 from analysis.verdict import Verdict
@@ -26,6 +28,11 @@ COLUMNS = (
 
 def print_result(run: Run, verdicts: Sequence[Verdict]) -> None:
     """Question, numbers, verdicts, where the report is."""
+    matrix = matrix_of(run)
+    if matrix is not None and len(run.variants) > MOST_VARIANTS:
+        _print_matrix(run, matrix)
+        _print_verdicts(run, verdicts)
+        return
     findings = find(run)
     present = [column for column in COLUMNS if any(finding.metric(column[0]) for finding in findings)]
     rows = []
@@ -49,6 +56,23 @@ def print_result(run: Run, verdicts: Sequence[Verdict]) -> None:
             output.print(f"! {finding.name} {finding.fallback_text}", markup=False, soft_wrap=True)
     _print_subflows(run, findings)
     _print_contention(run)
+    _print_verdicts(run, verdicts)
+
+
+def _print_matrix(run: Run, matrix: Matrix) -> None:
+    """What each level of the first factor costs; the report has it by the other factors, too."""
+    section = matrix_section(matrix)
+    output = console()
+    output.print(f"\n{run.experiment['question']}", markup=False)
+    rows = [[row.level, *row.cells] for row in section.rows]
+    output.print(table([section.compared, *section.heads], rows, right=section.heads))
+    for sentence in section.answers:
+        output.print(sentence, markup=False, soft_wrap=True)
+
+
+def _print_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:
+    """Each expectation, the line that sums them up, where the report is."""
+    output = console()
     for verdict in verdicts:
         if verdict.expectation["metric"] == "fate" and verdict.outcome != "FAILED":
             continue  # a grid has hundreds of cells; the report shows them

@@ -1,0 +1,258 @@
+"""A matrix of variants that differ in named factors: what each level of the first factor costs, situation by situation.
+
+A *situation* is the levels of all other factors; the first level of the first factor is the *reference*. Goodput is
+compared trial by trial with the reference in the same situation and repetition (both had the same seed). The estimate
+is the geometric mean of those ratios, the interval a 95 % bootstrap over situations (of the means of their logarithms),
+which are the independent units: situations have seeds of their own, repetitions within one are averaged first.
+
+Numbers on how it went speak of trials whose connection stayed MPTCP; a connection that fell back or broke is counted as
+that, and would flatter its policy elsewhere (plain TCP displaces nothing).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.fate import fate_of
+from analysis.load import Run
+from analysis.statistics import SMALLEST_BOOTSTRAP, Interval, bootstrap_interval, quantiles
+from testbed.record.ledger_sums import ledger_sums
+
+SMALLEST_MATRIX = 12
+"""With fewer variants every one can be looked at by itself."""
+MOST_SEGMENTS = 400_000
+"""A ledger of more segments is not summed up for this table (several microseconds each)."""
+
+DUPLICATES = ("TcpExtTCPDSACKOldSent", "TcpExtTCPDSACKOfoSent")
+"""Segments that arrived though they had arrived before: where nothing copies packets, retransmissions in vain. Counted
+by who got them, whether or not the D-SACK that tells found room (net/ipv4/tcp_input.c tcp_dsack_set)."""
+TIMEOUTS = ("TcpExtTCPTimeouts",)
+RESETS = ("MPTcpExtMPRstTx",)
+"""RSTs with MP_TCPRST that an end sent."""
+
+SUMS = (
+    "segments",
+    "payload",
+    "option_octets",
+    "sack_wanted",
+    "sack_sent",
+    "sack_ranges",
+    "never_reported",
+    "map_delayed_octets",
+    "mapped_octets",
+)
+Levels = tuple[tuple[str, str], ...]
+"""(factor, level), in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One valid trial of the matrix."""
+
+    level: str
+    """Of the first factor."""
+    situation: Levels
+    """The other factors."""
+    repetition: int
+    fate: str
+    goodput_bit_s: float
+    duplicates: int
+    timeouts: int
+    resets: int
+    """Resets of subflows, by either end."""
+    data_segments: int | None
+    """None: without a ledger."""
+    ledger: Mapping[str, int]
+    """Both sides together; of an end without a ledger nothing."""
+    delays_ns: tuple[int, ...]
+    """95th percentile of the information delay, of each side that wanted to report a range."""
+
+    @property
+    def stayed(self) -> bool:
+        """Whether it was MPTCP to its end."""
+        return self.fate == "mptcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one level of the first factor costs, over some trials."""
+
+    level: str
+    trials: int
+    fates: Mapping[str, int]
+    goodput: Interval | None
+    """Against the reference; None: no pair."""
+    displaced: float | None
+    """SACK blocks displaced, of those wanted."""
+    never_reported: float | None
+    """SACK ranges acknowledged before any report, of those wanted."""
+    information_delay_ns: float | None
+    """Median over sides and trials of the 95th percentile."""
+    duplicates: float | None
+    """Per thousand data segments."""
+    timeouts: float | None
+    """Per trial."""
+    resets: float
+    """Per trial, of all valid trials."""
+    header_tax: float | None
+    """Option octets per payload octet."""
+    map_delayed: float | None
+    """Octets of payload whose mapping came on a later segment."""
+
+
+class Matrix:
+    """The valid trials of a run whose variants have factors."""
+
+    def __init__(self, factors: Sequence[str], levels: Mapping[str, Sequence[str]], trials: Sequence[Trial]) -> None:
+        self.factors = tuple(factors)
+        """The compared one first."""
+        self.levels = levels
+        """Factor -> its levels, in the order of the variants."""
+        self.trials = tuple(trials)
+
+    @property
+    def compared(self) -> str:
+        """The first factor."""
+        return self.factors[0]
+
+    @property
+    def reference(self) -> str:
+        """The first level of the compared factor."""
+        return self.levels[self.compared][0]
+
+    def chosen(self, **levels: str) -> list[Trial]:
+        """The trials with these levels of other factors."""
+        return [trial for trial in self.trials if levels.items() <= dict(trial.situation).items()]
+
+    def costs(self, trials: Sequence[Trial] | None = None) -> list[Cost]:
+        """Of each level of the compared factor that has trials."""
+        of_level: dict[str, list[Trial]] = defaultdict(list)
+        for trial in self.trials if trials is None else trials:
+            of_level[trial.level].append(trial)
+        reference = {
+            (trial.situation, trial.repetition): trial.goodput_bit_s
+            for trial in of_level[self.reference]
+            if trial.stayed
+        }
+        return [_cost(level, of_level[level], reference) for level in self.levels[self.compared] if of_level[level]]
+
+
+def matrix_of(run: Run) -> Matrix | None:
+    """The matrix of a run; None when its variants are too few, or do not all have the same two factors or more."""
+    named = {name: tuple((str(f), str(level)) for f, level in v.get("factors", ())) for name, v in run.variants.items()}
+    factors = [factor for factor, _ in next(iter(named.values()), ())]
+    if len(named) < SMALLEST_MATRIX or len(factors) < 2:
+        return None
+    if any([factor for factor, _ in levels] != factors for levels in named.values()):
+        return None
+    levels = {
+        factor: list(dict.fromkeys(found[index][1] for found in named.values())) for index, factor in enumerate(factors)
+    }
+    return Matrix(factors, levels, list(_trials(run, named)))
+
+
+def _trials(run: Run, named: Mapping[str, Levels]) -> Iterable[Trial]:
+    firsts = {name: variant["flows"][0]["name"] for name, variant in run.variants.items()}
+    rows = {row["trial"]: row for row in run.directory.read_table("trials").to_pylist() if row["verdict"] == "VALID"}
+    counters = _counters(run)
+    ledger = _ledger(run)
+    for flow in run.directory.read_table("flows").sort_by("trial").to_pylist():
+        trial = rows.get(flow["trial"])
+        if trial is None or flow["flow"] != firsts.get(trial["variant"]):
+            continue
+        number, sums = flow["trial"], ledger.get(flow["trial"], ())
+        whole = [row for row in sums if row["kind"] == "all"]
+        yield Trial(
+            level=named[trial["variant"]][0][1],
+            situation=named[trial["variant"]][1:],
+            repetition=trial["repetition"],
+            fate=fate_of(trial, flow).fate,
+            goodput_bit_s=float(flow["goodput_bit_s"] or 0.0),
+            duplicates=sum(counters.get((number, name), 0) for name in DUPLICATES),
+            timeouts=sum(counters.get((number, name), 0) for name in TIMEOUTS),
+            resets=sum(counters.get((number, name), 0) for name in RESETS),
+            data_segments=sum(row["segments"] for row in sums if row["kind"] == "data") if sums else None,
+            ledger={name: sum(row[name] or 0 for row in whole) for name in SUMS} if whole else {},
+            delays_ns=tuple(
+                row["information_delay_p95_ns"] for row in whole if row["information_delay_p95_ns"] is not None
+            ),
+        )
+
+
+def _counters(run: Run) -> dict[tuple[int, str], int]:
+    """(trial, counter) -> growth at all hosts together."""
+    wanted = {*DUPLICATES, *TIMEOUTS, *RESETS}
+    found: dict[tuple[int, str], int] = defaultdict(int)
+    table = run.directory.read_table("counters", encoded=True).select(["trial", "counter", "before", "after"])
+    for row in table.to_pylist():
+        if row["counter"] in wanted and row["after"] is not None:
+            found[row["trial"], row["counter"]] += row["after"] - (row["before"] or 0)
+    return found
+
+
+def _ledger(run: Run) -> dict[int, list[Mapping[str, Any]]]:
+    """Trial -> rows of ``ledger_sums``, as kept or made of its segments."""
+    found: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in run.directory.read_table("ledger_sums").to_pylist():
+        found[row["trial"]].append(row)
+    segments = run.directory.read_table("segments", encoded=True)
+    if not found and 0 < segments.num_rows <= MOST_SEGMENTS:
+        by_trial: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for row in segments.to_pylist():
+            by_trial[row["trial"]].append(row)
+        found |= {trial: list(ledger_sums(rows)) for trial, rows in by_trial.items()}
+    return found
+
+
+def _cost(level: str, trials: Sequence[Trial], reference: Mapping[tuple[Levels, int], float]) -> Cost:
+    stayed = [trial for trial in trials if trial.stayed]
+    fates: dict[str, int] = defaultdict(int)
+    for trial in trials:
+        fates[trial.fate] += 1
+    told = [trial for trial in stayed if trial.data_segments]
+    delays = [float(delay) for trial in stayed for delay in trial.delays_ns]
+
+    def share(part: Callable[[Mapping[str, int]], int], whole: str) -> float | None:
+        total = sum(trial.ledger[whole] for trial in told)
+        return sum(part(trial.ledger) for trial in told) / total if total else None
+
+    segments = sum(trial.data_segments or 0 for trial in told)
+    return Cost(
+        level=level,
+        trials=len(trials),
+        fates=dict(fates),
+        goodput=ratio_interval(stayed, reference),
+        displaced=share(lambda sums: sums["sack_wanted"] - sums["sack_sent"], "sack_wanted"),
+        never_reported=share(lambda sums: sums["never_reported"], "sack_ranges"),
+        information_delay_ns=quantiles(delays, [0.5])[0] if delays else None,
+        duplicates=1000 * sum(trial.duplicates for trial in told) / segments if segments else None,
+        timeouts=sum(trial.timeouts for trial in stayed) / len(stayed) if stayed else None,
+        resets=sum(trial.resets for trial in trials) / len(trials),
+        header_tax=share(lambda sums: sums["option_octets"], "payload"),
+        map_delayed=share(lambda sums: sums["map_delayed_octets"], "mapped_octets"),
+    )
+
+
+def ratio_interval(trials: Sequence[Trial], reference: Mapping[tuple[Levels, int], float]) -> Interval | None:
+    """Geometric mean of goodput against the reference, pair by pair; the interval is over situations."""
+    logs: dict[Levels, list[float]] = defaultdict(list)
+    for trial in trials:
+        other = reference.get((trial.situation, trial.repetition), 0.0)
+        if other > 0 and trial.goodput_bit_s > 0:
+            logs[trial.situation].append(math.log(trial.goodput_bit_s / other))
+    means = [sum(values) / len(values) for values in logs.values()]
+    if not means:
+        return None
+    if len(means) < SMALLEST_BOOTSTRAP:
+        estimate = math.exp(sum(means) / len(means))
+        low, high = (math.exp(min(means)), math.exp(max(means))) if len(means) > 1 else (None, None)
+        return Interval(estimate, low, high, len(means), None, "range" if len(means) > 1 else "none")
+    found = bootstrap_interval(means, np.mean, method="percentile bootstrap")
+    low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
+    return Interval(math.exp(found.estimate), low, high, found.n, found.level, found.method)
