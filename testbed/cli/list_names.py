@@ -9,14 +9,24 @@ import typer
 
 from testbed.cli import outcome
 
-KINDS = ("experiments", "topologies", "implementations", "policies", "middleboxes", "matches", "queues", "traces")
+KINDS = (
+    "experiments",
+    "claims",
+    "topologies",
+    "implementations",
+    "policies",
+    "middleboxes",
+    "matches",
+    "queues",
+    "traces",
+)
 
 
 def list_names(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}; default: all.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List experiments, topologies, implementations, option policies, middleboxes, what they match, queues, traces.
+    """List experiments, claims, topologies, stacks, option policies, middleboxes, what they match, queues, traces.
 
     Example: testbed list experiments
     """
@@ -42,6 +52,13 @@ def _entries(kind: str) -> list[dict[str, str]]:
         return [
             {"name": item.name, "question": item.question, "trials": str(len(item.variants) * item.repetitions)}
             for item in built
+        ]
+    if kind == "claims":
+        from experiments.claims import CLAIMS
+
+        return [
+            {"name": claim.id, "claim": claim.title, "whose": claim.who, "when": claim.when}
+            for claim in CLAIMS.values()
         ]
     if kind == "topologies":
         from topologies.catalog import CATALOG

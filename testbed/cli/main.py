@@ -10,6 +10,7 @@ import typer
 
 from testbed.cli.analyze import analyze
 from testbed.cli.build import build
+from testbed.cli.claims import claims
 from testbed.cli.clean import clean
 from testbed.cli.doctor import doctor
 from testbed.cli.endpoint import endpoint
@@ -33,6 +34,7 @@ app.command("run")(run)
 app.command("list")(list_names)
 app.command("show")(show)
 app.command("report")(report)
+app.command("claims")(claims)
 app.command("analyze")(analyze)
 app.command("options")(options)
 app.command("doctor")(doctor)

@@ -1,7 +1,8 @@
-"""``testbed show``: a topology or an experiment, drawn from its value."""
+"""``testbed show``: a topology or an experiment, drawn from its value; or a claim."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,35 +12,55 @@ import typer
 from testbed.cli import outcome
 
 if TYPE_CHECKING:
-    from testbed.orchestrator.spec import Experiment
+    from testbed.orchestrator.spec import Claim, Experiment
     from topologies.model import Topology
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="Name of an experiment or a topology.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="Name of an experiment or topology, or id of a claim.", show_default=False)
+    ],
     topology: Annotated[bool, typer.Option("--topology", help="The topology, when both have the name.")] = False,
     addresses: Annotated[bool, typer.Option("--addresses", help="With the addresses of every interface.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Write the drawing as SVG to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the value as JSON.")] = False,
 ) -> None:
-    """Show a topology or an experiment.
+    """Show a topology, an experiment, or a claim with the experiments that give evidence of it.
 
     Example: testbed show two_path --addresses
     """
     with outcome.reported():
         from experiments.catalog import EXPERIMENTS
+        from experiments.claims import CLAIMS
         from topologies.catalog import CATALOG
 
-        if name in EXPERIMENTS and not topology:
+        if name.upper() in CLAIMS:
+            _show_claim(CLAIMS[name.upper()], as_json)
+        elif name in EXPERIMENTS and not topology:
             _show_experiment(name, addresses, svg, as_json)
         elif name in CATALOG:
             _show_topology(name, addresses, svg, as_json)
         else:
             import difflib
 
-            known = [*EXPERIMENTS, *CATALOG]
+            known = [*EXPERIMENTS, *CATALOG, *CLAIMS]
             near = difflib.get_close_matches(name, known, n=4, cutoff=0.4) or known
-            outcome.fail(f"there is no experiment or topology {name!r}; near ones: {', '.join(near)}", outcome.USAGE)
+            outcome.fail(
+                f"there is no experiment, topology or claim {name!r}; near ones: {', '.join(near)}", outcome.USAGE
+            )
+
+
+def _show_claim(claim: Claim, as_json: bool) -> None:
+    from testbed.cli.claims import evidence_by_experiment
+
+    where = evidence_by_experiment().get(claim.id, [])
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(claim), "experiments": where}, indent=1))
+        return
+    print(f"{claim.id}: {claim.title}\n{claim.who}, {claim.when}\n\n{claim.statement}\n")
+    rows = (("method", claim.method), ("confirmed by", claim.confirmed_by), ("refuted by", claim.refuted_by))
+    for head, text in (*rows, ("evidence from", ", ".join(where) or "no experiment yet")):
+        print(f"{head}: {text}")
 
 
 def _show_topology(name: str, addresses: bool, svg: Path | None, as_json: bool) -> None:

@@ -34,7 +34,8 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 def test_list_names_every_experiment_and_topology_for_people_and_machines() -> None:
     text, data = _testbed("list").stdout, json.loads(_testbed("list", "--json").stdout)
 
-    kinds = {"experiments", "topologies", "implementations", "policies", "middleboxes", "matches", "queues", "traces"}
+    kinds = {"experiments", "claims", "topologies", "implementations", "policies", "middleboxes", "matches"}
+    kinds |= {"queues", "traces"}
     assert kinds == set(data)
     for kind in kinds:
         assert data[kind]
