@@ -14,6 +14,7 @@ from experiments.handover import handover
 from experiments.linux_mechanisms import linux_mechanisms
 from experiments.loss_sweep import loss_sweep
 from experiments.middleboxes import middleboxes
+from experiments.option_contention import option_contention
 from experiments.option_policies import option_policies
 from experiments.quickstart import quickstart
 from experiments.reordering import reordering
@@ -32,6 +33,7 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "shared_bottleneck": shared_bottleneck,
     "simult_flows": simult_flows,
     "option_policies": option_policies,
+    "option_contention": option_contention,
     "middleboxes": middleboxes,
     "fallback_integrity": fallback_integrity,
     "eight_segments": eight_segments,
