@@ -53,14 +53,6 @@ SCHEDULES: Mapping[str, tuple[str, Mapping[int, str]]] = {
             4: "send sf1 301-400 map 301-400",
         },
     ),
-    "merged-late": (
-        "one mapping over segments 1 and 3, on segment 3",
-        {
-            1: "send sf1 1-100 no map",
-            3: "send sf1 201-300 map 1-200 at 1",
-            4: "send sf1 301-400 map 301-400",
-        },
-    ),
     "overtaken": (
         "one mapping over segments 1 and 3, on segment 1, and segment 2 comes after segment 3",
         {

@@ -259,6 +259,7 @@ class ScriptedPeer:
             subflow.acked = max(subflow.acked, subflow.relative(segment.ack, subflow.isn))
             self.notes.put(f"acked.sf{subflow.number}", subflow.octets_acked)
         handshakes.hear(self, subflow, segment)
+        self.notes.put("mptcp", int(self.keys.other is not None))
         self.notes.hear(segment, subflow, self.keys, old, self.now - (self.start_ns or 0))
         if segment.flags & RST:
             subflow.reset = True
