@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from testbed.endpoint.parameters import Endpoint, ParameterError, Script
-from testbed.endpoint.script.actions import Comparison, Handshake, Keep, Map, Name, Octets, Say, Set, Wait
+from testbed.endpoint.script.actions import ALTERATIONS, Comparison, Handshake, Keep, Map, Name, Octets, Say, Set, Wait
 from testbed.endpoint.script.errors import ScriptError
-from testbed.endpoint.script.language import parse
+from testbed.endpoint.script.language import SETTINGS, parse
+from testbed.endpoint.script.names import OF_CONNECTION, OF_SUBFLOW
+from testbed.endpoint.script.segment_words import OPTIONS, SEGMENTS
 from testbed.wire.segment import ACK, PSH, SYN
 
 OPEN = "open sf1"
@@ -102,3 +106,13 @@ def test_a_script_is_checked_when_it_is_made() -> None:
 def test_a_scripted_end_has_no_other_parameters() -> None:
     with pytest.raises(ParameterError, match="timestamps is nothing that a script has"):
         Endpoint(implementation="script", timestamps=True)
+
+
+def test_the_guide_tells_every_name_that_is_observed_and_every_word_of_the_language() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "howto" / "script-a-peer.md").read_text()
+    rows = [f"| `{name}` | {unit} | {meaning} |" for name, (unit, meaning) in OF_CONNECTION.items()]
+    rows += [f"| `{name}.sf1` | {unit} | {meaning} |" for name, (unit, meaning) in OF_SUBFLOW.items()]
+
+    assert [row for row in rows if row not in guide] == []
+    words = [*ALTERATIONS, *OPTIONS, *SEGMENTS, *SETTINGS]
+    assert [word for word in words if f"`{word}" not in guide] == []
