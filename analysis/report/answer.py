@@ -58,8 +58,21 @@ def sentence_of(verdict: Verdict, repetitions: int = 2) -> Finding:
     )
 
 
+def distinct(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Each bound once: one that is evidence of several claims is as many expectations."""
+    found: dict[str, Verdict] = {}
+    for verdict in verdicts:
+        words = {name: value for name, value in verdict.expectation.items() if name not in _OF_CLAIMS}
+        found.setdefault(repr(sorted(words.items())), verdict)
+    return list(found.values())
+
+
+_OF_CLAIMS = ("claim", "speaks", "under", "says", "because")
+
+
 def headline(run: Run, verdicts: Sequence[Verdict]) -> tuple[Tone, str]:
     """The one line that stands below the question."""
+    verdicts = distinct(verdicts)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     valid = int((run.table("trials")["verdict"] == "VALID").sum())
     if not valid:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from analysis.load import Run
-from analysis.report.answer import sentence_of
+from analysis.report.answer import distinct, sentence_of
 from analysis.verdict import Verdict
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -35,7 +35,7 @@ def junit_xml(run: Run, verdicts: Sequence[Verdict]) -> str:
     for trial in run.directory.remaining_trials():
         case = ET.SubElement(suite, "testcase", classname=experiment, name=f"trial {trial}")
         _add(case, "error", "missing", "the run is not complete: this trial has not run")
-    for verdict in verdicts:
+    for verdict in distinct(verdicts):
         finding = sentence_of(verdict, run.experiment.get("repetitions", 2))
         name = f"{finding.subject}, {finding.bound}"
         case = ET.SubElement(suite, "testcase", classname=f"{experiment}.expectations", name=_clean(name))

@@ -14,8 +14,9 @@ from markupsafe import Markup
 from analysis.load import Run
 from analysis.matrix import matrix_of
 from analysis.report import dot_plot, tables
-from analysis.report.answer import Finding, Tone, headline, medians, sentence_of, trial_line
+from analysis.report.answer import Finding, Tone, distinct, headline, medians, sentence_of, trial_line
 from analysis.report.carried import CarriedTable, carried_tables
+from analysis.report.claim_lines import ClaimLine, claim_lines
 from analysis.report.contention_table import ContentionLine, WaitLine, contention_lines, wait_lines
 from analysis.report.distribution_figures import DistributionFigure, distribution_figures
 from analysis.report.findings import MOST_VARIANTS, Metric, VariantFinding
@@ -108,6 +109,7 @@ class Page:
     question: str
     tone: Tone
     headline: str
+    claims: tuple[ClaimLine, ...]
     findings: tuple[Finding, ...]
     medians: tuple[str, ...]
     trial_line: str
@@ -187,9 +189,10 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         question=run.experiment["question"],
         tone=tone,
         headline=line,
+        claims=tuple(claim_lines(run, verdicts)),
         findings=tuple(
             sentence_of(verdict, run.experiment.get("repetitions", 2))
-            for verdict in verdicts
+            for verdict in distinct(verdicts)
             if grid is None or verdict.expectation["metric"] != "fate" or verdict.outcome == "FAILED"
         ),
         medians=tuple(medians(findings)),

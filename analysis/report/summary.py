@@ -9,6 +9,7 @@ from typing import Any
 from analysis.load import Run
 from analysis.matrix import matrix_of
 from analysis.report.answer import headline
+from analysis.report.claim_lines import claim_lines
 from analysis.report.findings import MOST_VARIANTS, Metric, VariantFinding
 from analysis.report.grid_table import grid_summary
 from analysis.report.matrix_section import matrix_summary
@@ -36,6 +37,10 @@ def summary_json(run: Run, findings: Sequence[VariantFinding], verdicts: Sequenc
             "planned": len(document["plan"]),
             **{word: sum(finding.counts[word] for finding in findings) for word in _WORDS},
         },
+        "claims": [
+            {"id": line.id, "title": line.title, "verdict": line.word, "evidence": line.count}
+            for line in claim_lines(run, verdicts)
+        ],
         "expectations": [_expectation(verdict) for verdict in verdicts],
         "grid": grid_summary(run),
         "matrix": None if matrix is None else matrix_summary(matrix),
@@ -58,6 +63,9 @@ def _expectation(verdict: Verdict) -> Mapping[str, Any]:
         "reference_variant": verdict.reference_variant,
         "reference_trial": verdict.reference_trial,
         "n": verdict.n,
+        "low": None if verdict.interval is None else verdict.interval.low,
+        "high": None if verdict.interval is None else verdict.interval.high,
+        "source": verdict.source,
         "reason": verdict.reason,
     }
 

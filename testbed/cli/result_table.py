@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from analysis.load import Run
 from analysis.matrix import Matrix, matrix_of
-from analysis.report.answer import headline, sentence_of, trial_line
+from analysis.report.answer import distinct, headline, sentence_of, trial_line
+from analysis.report.claim_lines import claim_lines
 from analysis.report.contention_table import contention_lines
 from analysis.report.findings import MOST_VARIANTS, VariantFinding, find
 from analysis.report.matrix_section import matrix_section
@@ -24,6 +25,8 @@ COLUMNS = (
     ("flow_completion_p50_ns", "flow completion p50", "ns"),
 )
 """Metrics that are shown when a variant has them."""
+MOST_MET = 12
+"""Expectations that are met are told one by one up to this many; the report has them all."""
 
 
 def print_result(run: Run, verdicts: Sequence[Verdict]) -> None:
@@ -71,14 +74,20 @@ def _print_matrix(run: Run, matrix: Matrix) -> None:
 
 
 def _print_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:
-    """Each expectation, the line that sums them up, where the report is."""
+    """Each expectation, what they say of claims, the line that sums them up, where the report is."""
     output = console()
-    for verdict in verdicts:
-        if verdict.expectation["metric"] == "fate" and verdict.outcome != "FAILED":
+    several = distinct(verdicts)
+    is_short = sum(verdict.outcome == "met" for verdict in several) <= MOST_MET
+    for verdict in several:
+        if verdict.outcome != "FAILED" and verdict.expectation["metric"] == "fate":
             continue  # a grid has hundreds of cells; the report shows them
+        if verdict.outcome == "met" and not is_short:
+            continue
         finding_ = sentence_of(verdict)
         sentence = f"{finding_.sign} {finding_.word}: {finding_.subject} {finding_.measured}, expected {finding_.bound}"
         output.print(sentence, markup=False, soft_wrap=True)
+    for line in claim_lines(run, verdicts):
+        output.print(f"{line.sign} {line.id} {line.word} ({line.count}): {line.title}", markup=False, soft_wrap=True)
     _, text = headline(run, verdicts)
     output.print(f"{text} ({trial_line(run)})", markup=False, soft_wrap=True)
     output.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from run_in_memory import run_in_memory
-from synthetic_run import Rows, aggregation
+from synthetic_run import Rows, aggregation, make_run
 
 from analysis.claims import judge, judge_documented
 from analysis.load import Run
 from analysis.report.claim_evidence import claims_document, command
 from analysis.report.claims_document import markdown
+from analysis.report.write import render
 from testbed.cli.claims import as_text, evidence_by_experiment, registry
 from testbed.orchestrator.spec import Claim, Expectation
 
@@ -212,3 +213,33 @@ def test_the_document_in_docs_is_what_its_evidence_renders_to() -> None:
             is_met = piece["outcome"] == "met"
             expected = None if piece["outcome"] == "not evaluated" else is_met == (piece["speaks"] == "for")
             assert piece["supports"] == expected
+
+
+def test_the_first_screen_of_a_report_tells_of_the_claims(tmp_path: Path) -> None:
+    experiment = dataclasses.replace(
+        aggregation(repetitions=2),
+        expectations=(
+            goodput(says="<b>it</b> carried {value}", under="TCP | MPTCP"),
+            goodput(says="once more", claim="S8"),
+            goodput(at_least=9e6, claim="S8"),
+        ),
+        claims=(a_claim(), a_claim("S8"), a_claim("S9")),
+        duration_ns=10**9,
+    )
+    texts = render(make_run(tmp_path, experiment, alter=goodputs))
+    page, text = texts["report.html"], texts["report.md"].replace("\u202f", " ")
+    assert page.index("S7: Title of S7") < page.index("What was expected, and what was measured")
+    assert "&lt;b&gt;it&lt;/b&gt; carried 5" in page
+    assert (
+        "| S7: Title of S7 (Somebody) | ✓ holds (TCP \\| MPTCP) | 1 of 1 | "
+        "✓ TCP \\| MPTCP: <b>it</b> carried 5 Mbit/s (4 – 6 Mbit/s, range of 2 trials) |" in text
+    )
+    assert "| S8: Title of S8 (Somebody) | ± holds partly | 1 of 2 | ✗ Not as expected: mptcp: goodput" in text
+    assert "| S9: Title of S9 (Somebody) | – not measured | – |" in text
+    assert "1 of 2 expectations FAILED." in page  # two of the three are one bound
+    assert json.loads(texts["summary.json"])["claims"][1] == {
+        "id": "S8",
+        "title": "Title of S8",
+        "verdict": "holds partly",
+        "evidence": "1 of 2",
+    }
