@@ -25,7 +25,7 @@ MAPPING_OCTETS_LIMIT: Final = 65535 - 1
 class Transmission:
     """The sending side of the data level."""
 
-    __slots__ = ("chunk_limit", "connection", "is_redundant", "nagle", "scheduler")
+    __slots__ = ("chunk_limit", "connection", "is_redundant", "minshall", "nagle", "scheduler", "small_end")
 
     def __init__(self, connection: Connection, scheduler: Scheduler) -> None:
         self.connection = connection
@@ -34,6 +34,9 @@ class Transmission:
         """There may be something to send even when nothing is unsent."""
         self.chunk_limit = min(connection.parameters.options.mapping_octets, MAPPING_OCTETS_LIMIT)
         self.nagle = connection.parameters.tcp.nagle
+        self.minshall = connection.parameters.tcp.minshall
+        self.small_end = 0
+        """End (DSN) of the last chunk that was less than a packet."""
 
     def schedule(self, now: int) -> None:
         """Give subflows what may leave now."""
@@ -60,6 +63,8 @@ class Transmission:
                 return
             picked = scheduler.pick(subflows, now, queue.unsent_octets, window)
             if picked is None:
+                if window < queue.unsent_octets:
+                    self._window_is_small(window, now)
                 return
             subflow: Subflow = picked  # type: ignore[assignment]
             if not self._send_new(subflow, window, now):
@@ -70,19 +75,20 @@ class Transmission:
     def _is_nagled(self, subflow: Subflow) -> bool:
         """Nagle's rule at this level: less than a packet waits while data is outstanding, on whichever subflow, so that
         what comes meanwhile joins it in one mapping (RFC 9293 §3.7.4)."""
+        return self._nagle_applies() and self.connection.send_queue.unsent_octets < subflow.segment_size()
+
+    def _nagle_applies(self) -> bool:
+        """Whether less than a packet has to wait: as TCP has it, with Minshall's rule only for a small one before it,
+        so that the tail of a large write leaves at once (Linux leaves it to the subflow's TCP, which has that rule)."""
         connection = self.connection
         queue = connection.send_queue
-        return (
-            self.nagle
-            and queue.unsent_octets < subflow.segment_size()
-            and queue.snd_una < queue.snd_nxt
-            and connection.closing.fin_dsn == NOT_KNOWN
-        )
+        held_by = self.small_end if self.minshall else queue.snd_nxt
+        return self.nagle and queue.snd_una < held_by and connection.closing.fin_dsn == NOT_KNOWN
 
     def _are_all_nagled(self, subflows: Sequence[Subflow]) -> bool:
         """Whichever is picked: no scheduler need be asked, and none loses its turn for it."""
         queue = self.connection.send_queue
-        if not self.nagle or queue.snd_una == queue.snd_nxt or self.connection.closing.fin_dsn != NOT_KNOWN:
+        if not self._nagle_applies():
             return False
         least = MAPPING_OCTETS_LIMIT
         for subflow in subflows:
@@ -107,6 +113,8 @@ class Transmission:
         if connection.checksum:
             declare_checksum(mapping, subflow.ssn_offset)
         queue.sent(mapping)
+        if length < subflow.segment_size():
+            self.small_end = mapping.end
         self._give(subflow, mapping, now)
         if connection.wrap_guard.sent_up_to(mapping.end, now):
             connection.require_wide_dsn()
@@ -258,14 +266,26 @@ class Transmission:
     # --- the window is the limit ---
 
     def _window_is_closed(self, now: int) -> None:
-        """Data waits for the peer's window. If a subflow has room, the head of what is outstanding is sent on it, too,
-        and the subflow that holds the window back is slowed down (Raiciu et al., NSDI 2012, §4.2)."""
+        """Data waits for the peer's window."""
         connection = self.connection
-        queue = connection.send_queue
         if connection.send_window.zero_since is None:
             connection.send_window.zero_since = now
             connection.counters.add("MPTcpExtSndWndShared")
         connection.reinjection.data_sent(now)
+        self._send_head_again(now)
+
+    def _window_is_small(self, window: int, now: int) -> None:
+        """No subflow may take any of it: less than a packet is no more use than a closed window."""
+        for subflow in self.connection.subflows:
+            if window >= subflow.segment_size():
+                return
+        self._send_head_again(now)
+
+    def _send_head_again(self, now: int) -> None:
+        """If a subflow has room, the head of what is outstanding is sent on it, too, and the subflow that holds the
+        window back is slowed down (Raiciu et al., NSDI 2012, §4.2)."""
+        connection = self.connection
+        queue = connection.send_queue
         if not connection.parameters.opportunistic_retransmission or len(connection.subflows) < 2:
             return
         head = queue.head()

@@ -129,9 +129,10 @@ def test_k4_options_lost_later_reset_the_subflow_with_reason_6_and_the_data_goes
     hosts.run(SECOND)
     hosts.paths[1].filters.append(strip(Dss))
 
-    assert hosts.transfer(client, server, DATA) == DATA
-    assert hosts.transfer(client, server, DATA) == DATA
-    reasons = {option.reason for option in options_of(hosts.sent(), MpTcprst)}
+    reasons = set()
+    for _ in range(6):  # a window of data has to come that way; it is penalised for holding up the other path
+        assert hosts.transfer(client, server, DATA) == DATA
+        reasons |= {option.reason for option in options_of(hosts.sent(), MpTcprst)}
     assert reasons == {6}
     assert not server.fallen_back
 

@@ -261,3 +261,23 @@ def test_opportunistic_retransmission_and_penalisation_when_the_window_is_the_li
     helped = replace(parameters, scheduler="round-robin")
 
     assert duration(helped) < duration(plain)
+
+
+def test_a_window_with_less_than_a_packet_left_calls_for_the_head_again_as_a_closed_one_does() -> None:
+    """WiFi and 3G of NSDI 2012: the window's right edge seldom falls on the end of a packet."""
+    parameters = Parameters(path_manager="subflow", receive_buffer=200 * 1024)
+    data = bytes(range(256)) * 16_000
+
+    def duration(changed: Parameters) -> int:
+        paths = [Path(delay_ns=10 * MS, rate_bits=8_000_000), Path(delay_ns=75 * MS, rate_bits=2_000_000)]
+        hosts = TwoHosts(changed, paths=paths, full_mesh=True)
+        client, server = hosts.connect()
+        begun = hosts.now
+        assert hosts.transfer(client, server, data) == data
+        return hosts.now - begun
+
+    plain = duration(replace(parameters, opportunistic_retransmission=False, penalisation=False))
+    helped = duration(parameters)
+
+    assert helped < 0.9 * plain
+    assert helped < len(data) * 8 * SECOND // 8_000_000  # of WiFi alone
