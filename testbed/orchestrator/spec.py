@@ -13,6 +13,7 @@ import re
 from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import lru_cache
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from testbed.endpoint.parameters import (
@@ -61,6 +62,9 @@ METRICS = flow_metrics()
 
 Backend = Literal["sim", "mininet"]
 """Virtual time with our own stack, or namespaces of this kernel."""
+SAYS = ("value", "interval", "n", "absolute", "reference")
+"""Numbers in the sentence of an expectation; ``{value:%}`` is a share in percent."""
+
 PathManagerMode = Literal["none", "signal", "subflow", "fullmesh", "backup", "ndiffports"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
 _VARIANT_NAME = re.compile(r"(?=.{1,48}\Z)[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
@@ -213,13 +217,26 @@ class Expectation:
     """The condition under which it speaks, where a claim depends on one: ``Linux``, ``with timestamps``."""
     says: str = ""
     """What was found, as a sentence with ``{value}``, and if wanted ``{interval}``, ``{n}``, ``{absolute}``,
-    ``{reference}``: numbers come with their units. Empty: made from variant and metric."""
+    ``{reference}``: numbers come with their units, but for packets, which the sentence names; ``{value:%}`` is a
+    share in percent. Empty: made from variant and metric."""
 
     def __post_init__(self) -> None:
         if self.at_least is None and self.at_most is None:
             raise SpecificationError(f"expectation on {self.variant}.{self.metric} has no bound")
         if self.relative_to and self.relative_to_flow is not None:
             raise SpecificationError(f"expectation on {self.variant}.{self.metric} is relative to two things")
+        self._check_says()
+
+    def _check_says(self) -> None:
+        where = f"expectation on {self.variant}.{self.metric}: says"
+        try:
+            fields = {(name, form) for _, name, form, _ in Formatter().parse(self.says) if name is not None}
+        except ValueError as error:
+            raise SpecificationError(f"{where} {self.says!r}: {error}") from None
+        for name, form in fields:
+            if name not in SAYS or form not in ("", "%"):
+                known = ", ".join(f"{{{each}}}" for each in SAYS)
+                raise SpecificationError(f"{where} has {{{name}{':' if form else ''}{form}}}, which is none of {known}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,9 @@ def _testbed(*words: str, cwd: Path | None = None, **environment: str) -> subpro
     )
 
 
-@pytest.mark.parametrize("command", ["run", "list", "show", "report", "analyze", "options", "doctor", "clean"])
+@pytest.mark.parametrize(
+    "command", ["run", "list", "show", "report", "claims", "analyze", "options", "doctor", "clean"]
+)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = _testbed(command, "--help")
 
