@@ -166,7 +166,7 @@ def _trials(run: Run, named: Mapping[str, Levels]) -> Iterable[Trial]:
         trial = rows.get(flow["trial"])
         if trial is None or flow["flow"] != firsts.get(trial["variant"]):
             continue
-        number, sums = flow["trial"], ledger.get(flow["trial"], ())
+        number, sums = flow["trial"], _own(ledger.get(flow["trial"], ()))
         whole = [row for row in sums if row["kind"] == "all"]
         yield Trial(
             level=named[trial["variant"]][0][1],
@@ -183,6 +183,12 @@ def _trials(run: Run, named: Mapping[str, Levels]) -> Iterable[Trial]:
                 row["information_delay_p95_ns"] for row in whole if row["information_delay_p95_ns"] is not None
             ),
         )
+
+
+def _own(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Those of ends that wrote a ledger themselves: beside one the policy of a kernel at the other end is not compared.
+    Without such an end, those of both kernels."""
+    return [row for row in rows if row["source"] == "ledger"] or rows
 
 
 def _counters(run: Run) -> dict[tuple[int, str], int]:
