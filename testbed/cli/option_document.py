@@ -76,10 +76,11 @@ so does Linux on the SYN/ACK; they are then off for the connection.
 
 _RULES = """
 Default: `{default}`, the layout that every peer in use can read. Data that goes ahead of its mapping (`late-map`;
-`map-on-pure-ack`, whose ACK Linux does not read; `rfc2018` when SACK blocks displace the mapping) is never safe with a
-Linux receiver, whatever RFC 8684 §3.3.1 says of it: Linux judges in-order data at once, falls back to TCP on a single
-subflow, and resets the subflow (MP_TCPRST reason 6) when there were several. All other profiles move data to and from
-Linux 6.18 in both roles, over two lossy paths, without fallback or reset (`tests/interop/test_option_policies.py`).
+`map-on-pure-ack` and `map-echoed`, whose ACKs Linux does not read; `rfc2018` when SACK blocks displace the mapping) is
+never safe with a Linux receiver, whatever RFC 8684 §3.3.1 says of it: Linux judges in-order data at once, falls back
+to TCP on a single subflow, and resets the subflow (MP_TCPRST reason 6) when there were several. All other profiles
+move data to and from Linux 6.18 in both roles, over two lossy paths, without fallback or reset
+(`tests/interop/test_option_policies.py`).
 
 What must ride, rides: the mapping of a segment is never left to a later one if this is the last of its mapping, before
 the first DATA_ACK every segment carries its mapping (RFC 8684 §3.7), and a segment sent again carries what it carried.

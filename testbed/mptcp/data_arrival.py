@@ -12,7 +12,7 @@ from testbed.mptcp import resets
 from testbed.mptcp.dsn import expand
 from testbed.mptcp.mapping import IncomingMapping, Verdict
 from testbed.wire.checksum import is_dss_checksum_right, ones_complement_sum
-from testbed.wire.options import Dss, MpCapable
+from testbed.wire.options import Dss, MapEcho, MpCapable
 from testbed.wire.segment import SYN, Segment
 from testbed.wire.serial import widen
 
@@ -95,6 +95,9 @@ class DataArrival:
             self.connection.counters.add("TestbedMappingImplausible")
             return True
         verdict = subflow.incoming.declare(ssn, dsn, length, checksum, data_fin)
+        if rules.echo_mappings and not segment.payload and (verdict is Verdict.STORED or verdict is Verdict.KNOWN):
+            subflow.signal(MapEcho((ssn - subflow.peer_ssn_offset) & 0xFFFF_FFFF))
+            subflow.last_ssn = -1  # the same again is to be answered again: the echo may be lost
         if verdict is Verdict.STORED:
             self.connection.mapping_heard = True
             if data_fin and checksum is None:

@@ -43,7 +43,7 @@ class MappingChoice:
         if own is None:
             if self._late is not None and not plan.length and self.view.is_last_data(plan.ssn):
                 return self._late.oldest()  # no data follows that could carry it
-            return None
+            return None if plan.length else self.view.mapping_due(plan.now)
         if not own.length:  # the infinite mapping rides on all data until the data level withdraws it
             return own
         must = own.must_ride(plan.ssn, plan.length)
@@ -54,6 +54,8 @@ class MappingChoice:
             draft.own_fits_later = late is not own
             return late
         if self.is_second_half(plan, own):
+            return None
+        if self.policy.map_until_echoed and not plan.is_retransmission and own.carried_at >= 0:
             return None
         if self.policy.mapping_every == "segment":
             announced = self.policy.map_on_pure_ack and own.carried_at == own.ssn and not plan.is_retransmission
@@ -77,6 +79,8 @@ class MappingChoice:
         is_in = (draft.sent_dss is not None and draft.sent_dss.dsn is not None) or declares_mapping(draft.handshake)
         if mapping is not None and is_in and mapping.carried_at < 0:
             mapping.carried_at = plan.ssn if plan.length else mapping.ssn
+        if self.policy.map_until_echoed and mapping is not None and is_in and mapping.length and not plan.length:
+            self.view.mapping_announced(mapping, plan.now)
         if self._late is not None:
             if draft.own is not None and plan.length:
                 self._late.has_left(plan.ssn, plan.is_retransmission, draft.own, mapping if is_in else None)

@@ -22,6 +22,7 @@ from testbed.wire.options import (
     SUBTYPE_MP_FAIL,
     SUBTYPE_MP_FASTCLOSE,
     SUBTYPE_MP_PRIO,
+    SUBTYPE_PRIVATE,
     SUBTYPE_REMOVE_ADDR,
     Dss,
     MptcpOption,
@@ -168,6 +169,7 @@ class Drafter:
                     self._take_dss(plan, draft)
                 reserve = 0
             elif candidate == "sack":
+                self._take_signal(plan, draft, SUBTYPE_PRIVATE, reserve)
                 self._take_sack(plan, draft, reserve)
             else:
                 self._take_signal(plan, draft, _SIGNALS[candidate], reserve)

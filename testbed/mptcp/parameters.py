@@ -57,6 +57,8 @@ class OptionPolicy:
     """Longest mapping; a multiple of the MSS makes chunks that several segments share."""
     map_on_pure_ack: bool = False
     """Send the mapping on an ACK of its own before the data (S19)."""
+    map_until_echoed: bool = False
+    """Repeat a mapping on a pure ACK until the peer's private echo of it (N14), as ADD_ADDR until its echo."""
     split_for_sack: bool = False
     """When SACK blocks do not fit beside the mapping, split the segment: one half carries the mapping of both, the
     other the SACK blocks (S23)."""
@@ -78,6 +80,8 @@ class OptionPolicy:
         """Raise ValueError for what no segment could be built with."""
         _check("mapping_octets", self.mapping_octets, 1, _MAPPING_OCTETS)
         _check("mapping_late_by", self.mapping_late_by, 0)
+        if self.map_until_echoed and not self.map_on_pure_ack:
+            raise ValueError("map_until_echoed is about mappings on pure ACKs: it goes with map_on_pure_ack")
         _check("sack_limit", self.sack_limit, 0, _SACK_BLOCKS)
         known = get_args(Candidate)
         if len(set(self.priority)) < len(self.priority) or not set(self.priority) <= set(known):
@@ -105,6 +109,8 @@ class ReceiverRules:
     """A segment of which a part lies outside every mapping: that part is treated as unmapped; False: a violation."""
     mapping_on_pure_ack: bool = True
     """Whether a mapping on a segment without data is stored."""
+    echo_mappings: bool = False
+    """Answer each mapping on a segment without data with a private echo (N14)."""
     on_violation: ViolationAction = "reset"
     on_missing_mapping: ViolationAction = "reset"
     deliver_failed_checksum: bool = False

@@ -56,11 +56,17 @@ HOLDING_RULES: Final = ReceiverRules(
     mapping_must_touch_segment=False, on_violation="discard", bare_ack_falls_back="client"
 )
 
-RECEIVERS: Mapping[str, ReceiverRules] = {"linux": LINUX_RULES, "rfc8684": ReceiverRules(), "holding": HOLDING_RULES}
+RECEIVERS: Mapping[str, ReceiverRules] = {
+    "linux": LINUX_RULES,
+    "rfc8684": ReceiverRules(),
+    "holding": HOLDING_RULES,
+    "echoing": replace(HOLDING_RULES, echo_mappings=True),
+}
 RECEIVER_SUMMARIES: Mapping[str, str] = {
     "linux": "Linux 6.18: holds nothing, falls back silently or resets",
     "rfc8684": "the letter: holds unmapped data for a window, refuses a mapping that does not touch its segment",
     "holding": "as lenient as can be: holds for a window, takes a mapping wherever it comes, discards what is bad",
+    "echoing": "as holding, and echoes mappings on pure ACKs by a private option (N14)",
 }
 
 SENDERS: Mapping[str, Sender] = {
@@ -109,6 +115,17 @@ SENDERS: Mapping[str, Sender] = {
         replace(_LINUX, map_on_pure_ack=True),
         "S19: the mapping leaves on an ACK of its own ahead of the data",
         "holding",
+    ),
+    "map-echoed": Sender(
+        replace(
+            _LINUX,
+            map_on_pure_ack=True,
+            map_until_echoed=True,
+            mapping_every="chunk",
+            mapping_octets=_EIGHT_PACKETS,
+        ),
+        "N14: the mapping of up to eight segments leaves on an ACK of its own, again until a private option echoes it",
+        "echoing",
     ),
     "add-addr-first": Sender(
         OptionPolicy(

@@ -15,8 +15,9 @@ from testbed.mptcp.path_manager import catalog
 from testbed.mptcp.path_manager.base import Pair, PathView
 from testbed.mptcp.subflow import Subflow, SubflowState
 from testbed.mptcp.subflow_start import open_subflow
-from testbed.wire.options import AddAddr, Dss, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
+from testbed.wire.options import AddAddr, Dss, MapEcho, MpJoin, MpPrio, MptcpOption, MpTcprst, RemoveAddr
 from testbed.wire.segment import RST, SYN, Segment, SocketAddress
+from testbed.wire.serial import widen
 
 if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
@@ -108,6 +109,10 @@ class Signalling:
             counters.add("MPTcpExtMPPrioRx")
             subflow.backup_remote = option.backup  # G14: this subflow, this direction
             subflow.set_backup()
+        elif isinstance(option, MapEcho):
+            if subflow.echoed is not None:
+                counters.add("TestbedMapEchoRx")
+                subflow.echoed.echoed(widen(option.ssn, subflow.tcp.snd_una - subflow.ssn_offset) + subflow.ssn_offset)
         elif isinstance(option, MpJoin) and not subflow.is_client and not segment.flags & SYN:
             subflow.tcp.ack_now()  # the third packet again: our fourth was lost (J6)
 
@@ -294,6 +299,8 @@ class Signalling:
         if self.opener.waiting:
             first = _earlier(first, self.opener.next_timeout())
         for subflow in self.connection.subflows:
+            if subflow.echoed is not None:
+                first = _earlier(first, subflow.echoed.next_timeout())
             if not subflow.settled:
                 first = _earlier(first, subflow.probe_deadline)
                 if subflow.join is not None:
@@ -308,6 +315,8 @@ class Signalling:
         self.book.handle_timeout(self.carrier(), now)
         self.connection.fallback.handle_timeout(now)
         for subflow in list(self.connection.subflows):
+            if subflow.mapping_due(now) is not None:
+                subflow.tcp.ack_now()
             if not subflow.settled:
                 self._subflow_timeout(subflow, now)
         self._open_due(now)

@@ -18,6 +18,7 @@ from testbed.tcp.state import CLOSE_WAIT, CLOSED, ESTABLISHED, TIME_WAIT
 from testbed.wire.options import (
     AddAddr,
     Dss,
+    MapEcho,
     MpCapable,
     MpFail,
     MpFastclose,
@@ -302,6 +303,8 @@ class Subflow(SubflowData):
             counters.add("MPTcpExtMPPrioTx")
         elif isinstance(option, MpFail):
             counters.add("MPTcpExtMPFailTx")
+        elif isinstance(option, MapEcho):
+            counters.add("TestbedMapEchoTx")
 
     def is_signal(self, segment: Segment) -> bool:
         """A1: an option beside the DSS, or a DATA_ACK that is not that of the duplicate before: other subflows have

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from testbed.mptcp.echoed_mappings import EchoedMappings
 from testbed.mptcp.mapping import IncomingMappings, UnmappedData
 from testbed.mptcp.send_queue import Mapping, OutgoingMappings
 from testbed.mptcp.subflow_view import OutgoingMapping, SubflowView
@@ -27,6 +28,7 @@ class SubflowData(SubflowView):
         "carries_to",
         "connection",
         "deadline",
+        "echoed",
         "fin_arrived",
         "heard_bare",
         "incoming",
@@ -83,6 +85,10 @@ class SubflowData(SubflowView):
         """Ours, until a segment that carried it is acknowledged (K3, K7)."""
         self.infinite_from = 0
         """TCP's offset of the first octet whose segment carries it."""
+        self.echoed: EchoedMappings | None = None
+        """Ours on pure ACKs, where the policy repeats them until they are echoed (N14)."""
+        if connection.parameters.options.map_until_echoed:
+            self.echoed = EchoedMappings()
         self.untaken: list[tuple[Mapping, int]] = []
         """Mappings of which TCP's buffer could not take all: from this octet on it has to follow."""
         self.acknowledged_to = 1
@@ -160,6 +166,18 @@ class SubflowData(SubflowView):
             return None
         return dss_checksum(connection.data_fin_due, 0, 1, 0)
 
+    def mapping_due(self, now: int) -> OutgoingMapping | None:
+        """None that is DATA_ACKed: the peer has read it."""
+        echoed = self.echoed
+        return None if echoed is None else echoed.due(now, self.connection.send_queue.snd_una)
+
+    def mapping_announced(self, mapping: OutgoingMapping, now: int) -> None:
+        """Waits for its echo from now on."""
+        if self.echoed is not None:
+            if self.echoed.has_left(mapping, now, self.tcp.rto) > 1:
+                self.connection.counters.add("TestbedMappingsAnnouncedAgain")
+            self.connection.signalling.has_timers = True
+
     # --- SubflowView: scheduling ---
 
     @property
@@ -235,4 +253,5 @@ class SubflowData(SubflowView):
         self.unmapped.take()
         self.outgoing.clear()
         self.infinite_mapping = None
+        self.echoed = None
         self.witness = None

@@ -128,6 +128,14 @@ class SubflowView:
         """Have a segment without data leave on every subflow of the connection: mappings wait, and no data follows."""
         raise NotImplementedError
 
+    def mapping_due(self, now: int) -> OutgoingMapping | None:
+        """A mapping that left on a pure ACK, and whose echo is overdue (N14); None: none."""
+        return None
+
+    def mapping_announced(self, mapping: OutgoingMapping, now: int) -> None:
+        """It has left on a pure ACK, and is to be echoed (N14)."""
+        raise NotImplementedError
+
     # --- what became of it ---
 
     def signal_left(self, option: MptcpOption, now: int) -> None:

@@ -30,11 +30,13 @@ from testbed.wire.options import (
     SUBTYPE_MP_JOIN,
     SUBTYPE_MP_PRIO,
     SUBTYPE_MP_TCPRST,
+    SUBTYPE_PRIVATE,
     SUBTYPE_REMOVE_ADDR,
     AddAddr,
     Dss,
     EndOfOptions,
     FastOpen,
+    MapEcho,
     MaximumSegmentSize,
     MpCapable,
     MpFail,
@@ -210,6 +212,8 @@ def _decode_signal(data: bytes, subtype: int, length: int) -> Option | None:
         return MpFastclose(_number(data, 4, 8))
     if subtype == SUBTYPE_MP_TCPRST and length == 4:
         return MpTcprst(data[3], data[2] & _RST_TRANSIENT != 0)
+    if subtype == SUBTYPE_PRIVATE and length == 8 and data[3] == MapEcho.MARK:
+        return MapEcho(_number(data, 4, 4))
     return None
 
 
@@ -355,6 +359,8 @@ def _encode_signal(option: Option) -> bytes:
         subtype, flags, body = SUBTYPE_MP_FASTCLOSE, 0, b"\0" + option.receiver_key.to_bytes(8, "big")
     elif isinstance(option, MpTcprst):
         subtype, flags, body = SUBTYPE_MP_TCPRST, _RST_TRANSIENT if option.transient else 0, bytes((option.reason,))
+    elif isinstance(option, MapEcho):
+        subtype, flags, body = SUBTYPE_PRIVATE, 0, bytes((MapEcho.MARK,)) + option.ssn.to_bytes(4, "big")
     else:
         raise TypeError(f"no wire form for {option!r}")
     return bytes((KIND_MPTCP, 3 + len(body), subtype << 4 | flags)) + body

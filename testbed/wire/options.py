@@ -28,6 +28,8 @@ SUBTYPE_MP_PRIO: Final = 0x5
 SUBTYPE_MP_FAIL: Final = 0x6
 SUBTYPE_MP_FASTCLOSE: Final = 0x7
 SUBTYPE_MP_TCPRST: Final = 0x8
+SUBTYPE_PRIVATE: Final = 0xF
+"""For private use (RFC 8684 §8.2): here :class:`MapEcho`."""
 
 KIND_NAMES: Final = {
     KIND_MSS: "mss",
@@ -47,6 +49,7 @@ SUBTYPE_NAMES: Final = {
     SUBTYPE_MP_FAIL: "mp_fail",
     SUBTYPE_MP_FASTCLOSE: "mp_fastclose",
     SUBTYPE_MP_TCPRST: "mp_tcprst",
+    SUBTYPE_PRIVATE: "map_echo",
 }
 """The words of ledgers and captures for options and their layouts."""
 
@@ -449,3 +452,23 @@ class MpTcprst(MptcpOption):
     def size(self) -> int:
         """Four octets."""
         return 4
+
+
+class MapEcho(MptcpOption):
+    """An experiment of this project, of the subtype for private use: the mapping that begins at this relative subflow
+    sequence number has arrived on a pure ACK. What the echo is to ADD_ADDR (RFC 8684 §3.4.1)."""
+
+    __slots__ = ("ssn",)
+    fields: ClassVar[tuple[str, ...]] = ("ssn",)
+    subtype: ClassVar[int] = SUBTYPE_PRIVATE
+
+    MARK: ClassVar[int] = 0x4D
+    """Octet after the subtype, since others may use it privately, too."""
+
+    def __init__(self, ssn: int) -> None:
+        self.ssn = ssn
+
+    @property
+    def size(self) -> int:
+        """Kind, length, subtype, mark, SSN."""
+        return 8

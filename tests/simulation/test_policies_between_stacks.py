@@ -125,3 +125,14 @@ def test_the_letter_takes_a_mapping_on_a_pure_ack() -> None:
     _, _, complete = two_way("map-on-pure-ack", "rfc8684", loss=0.0)
 
     assert complete
+
+
+def test_mappings_on_pure_acks_leave_again_until_they_are_echoed() -> None:
+    hosts, rows, complete = two_way("map-echoed", loss=0.05)
+
+    assert complete
+    for stack, peer in ((hosts.client, hosts.server), (hosts.server, hosts.client)):
+        assert stack.counters["TestbedMappingsAnnouncedAgain"] > 0  # ACKs are lost, too
+        assert 0 < stack.counters["TestbedMapEchoRx"] <= peer.counters["TestbedMapEchoTx"]
+    first = [row for row in rows if row["segment"] == "data" and not row["retransmission"]]
+    assert sum(row["mapping"] == "declared" for row in first) > 0.9 * len(first)

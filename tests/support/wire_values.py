@@ -58,6 +58,7 @@ signals = st.one_of(
     st.builds(o.MpFail, u64),
     st.builds(o.MpFastclose, u64),
     st.builds(o.MpTcprst, u8, st.booleans()),
+    st.builds(o.MapEcho, u32),
 )
 tcp_options = st.one_of(
     st.just(o.NOP),
