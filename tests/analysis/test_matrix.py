@@ -11,6 +11,7 @@ import pytest
 from analysis.load import load
 from analysis.matrix import SMALLEST_MATRIX, Matrix, Trial, matrix_of
 from analysis.report.matrix_section import matrix_section
+from analysis.report.single_figure import single_figure
 from analysis.report.write import write_report
 from experiments.option_contention import option_contention
 from testbed.orchestrator import overrides, runner
@@ -115,3 +116,11 @@ def test_a_run_of_the_matrix_answers_on_its_first_screen(tmp_path: Path) -> None
     write_report(directory.path)
     page = (directory.path / "report.html").read_text()
     assert page.index("Which policy costs what") < page.index("What was run")
+
+
+def test_the_figure_of_a_report_stands_on_a_page_of_its_own() -> None:
+    report = '<html><style>p {}</style><p>text</p><figure id="one"><svg/></figure><figure id="two"></figure></html>'
+    page = single_figure(report, "one")
+    assert "<svg/>" in page and "p {}" in page and "text" not in page and "two" not in page
+    with pytest.raises(KeyError):
+        single_figure(report, "three")
