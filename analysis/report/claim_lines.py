@@ -12,8 +12,9 @@ from analysis.report.answer import Tone
 from analysis.report.says import says_its_spread, sentence, spread
 from analysis.verdict import Verdict
 
-MOST_SENTENCES = 3
-"""Of a claim on the first screen; what contradicts comes first. The table of expectations has all."""
+MOST_SENTENCES, FEW_CLAIMS = 3, 4
+"""Of a claim on the first screen, where it has few claims; else one. What contradicts comes first, and the table of
+expectations has all."""
 _SIGNS: Mapping[Word, tuple[str, Tone]] = {
     "holds": ("✓", "met"),
     "holds partly": ("±", "open"),
@@ -48,10 +49,12 @@ def claim_lines(run: Run, verdicts: Sequence[Verdict]) -> list[ClaimLine]:
     """One line for each claim of the experiment, in its order."""
     found = by_claim(verdicts)
     repetitions = run.experiment.get("repetitions", 2)
-    return [_line(claim, found.get(claim["id"], ()), repetitions) for claim in run.experiment.get("claims", ())]
+    claims = run.experiment.get("claims", ())
+    most = MOST_SENTENCES if len(claims) <= FEW_CLAIMS else 1
+    return [_line(claim, found.get(claim["id"], ()), repetitions, most) for claim in claims]
 
 
-def _line(claim: Mapping[str, Any], verdicts: Sequence[Verdict], repetitions: int) -> ClaimLine:
+def _line(claim: Mapping[str, Any], verdicts: Sequence[Verdict], repetitions: int, most: int) -> ClaimLine:
     judgement = judge_verdicts(verdicts)
     sign, tone = _SIGNS[judgement.word]
     ordered = sorted(verdicts, key=lambda verdict: {False: 0, True: 1, None: 2}[supports(verdict)])
@@ -66,8 +69,8 @@ def _line(claim: Mapping[str, Any], verdicts: Sequence[Verdict], repetitions: in
         sign,
         tone,
         judgement.count,
-        tuple(sentences[:MOST_SENTENCES]),
-        max(0, len(sentences) - MOST_SENTENCES),
+        tuple(sentences[:most]),
+        max(0, len(sentences) - most),
     )
 
 

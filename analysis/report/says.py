@@ -58,7 +58,7 @@ def spread(verdict: Verdict) -> str:
     if found.low is None or found.high is None:
         return f"{n} trials, no interval"
     if found.low == found.high:
-        return f"the same in all {n} trials"
+        return "the same in both trials" if n == 2 else f"the same in all {n} trials"
     ends = interval(found.low, found.high, verdict.unit)
     if found.method == "range":
         return f"{ends}, range of {n} trials"
