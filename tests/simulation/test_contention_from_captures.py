@@ -34,6 +34,7 @@ from analysis.contention.segment_table import segment_table
 from analysis.contention.vantage import Side, beginning, subflows_of
 from analysis.contention.what_if import Policy, policies
 from analysis.load import load
+from analysis.measured import Measurements
 from analysis.report.write import render
 from experiments.ingredients import MBIT, MS, on_links
 from testbed.orchestrator import plan, sim_trial
@@ -283,6 +284,12 @@ def test_a_report_without_ledger_infers_from_the_captures_of_the_run_what_the_le
     for name, text in render(without).items():
         if name.startswith("report"):
             assert "capture" in text and "Option contention" in text, name
+    recorded, from_captures = Measurements(said), Measurements(seen)
+    for name in ("segments", "sack_wanted", "displaced_share", "redundant_mapping_share", "information_delay_p95_ns"):
+        for kind in ("data", "ack", "all"):
+            of = f"ledger:{name}@server/{kind}", "userspace/userspace", "main"
+            own, other = recorded.of(*of), from_captures.of(*of)
+            assert (own.source, other.source, own.values) == ("ledger", "capture", other.values), of
 
 
 def test_sides_that_have_rows_of_their_own_are_not_inferred(quickstart: Path, tmp_path: Path) -> None:
