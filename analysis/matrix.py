@@ -70,6 +70,8 @@ class Trial:
     """None: without a ledger."""
     ledger: Mapping[str, int]
     """Both sides together; of an end without a ledger nothing."""
+    acks: Mapping[str, int]
+    """The same of pure ACKs alone."""
     delays_ns: tuple[int, ...]
     """95th percentile of the information delay, of each side that wanted to report a range."""
 
@@ -90,6 +92,8 @@ class Cost:
     """Against the reference; None: no pair."""
     displaced: float | None
     """SACK blocks displaced, of those wanted."""
+    displaced_on_acks: float | None
+    """The same of pure ACKs alone: data segments tell it again with the next ACK."""
     never_reported: float | None
     """SACK ranges acknowledged before any report, of those wanted."""
     information_delay_ns: float | None
@@ -178,11 +182,16 @@ def _trials(run: Run, named: Mapping[str, Levels]) -> Iterable[Trial]:
             timeouts=sum(counters.get((number, name), 0) for name in TIMEOUTS),
             resets=sum(counters.get((number, name), 0) for name in RESETS),
             data_segments=sum(row["segments"] for row in sums if row["kind"] == "data") if sums else None,
-            ledger={name: sum(row[name] or 0 for row in whole) for name in SUMS} if whole else {},
+            ledger=_summed(whole),
+            acks=_summed([row for row in sums if row["kind"] == "ack"]),
             delays_ns=tuple(
                 row["information_delay_p95_ns"] for row in whole if row["information_delay_p95_ns"] is not None
             ),
         )
+
+
+def _summed(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
+    return {name: sum(row[name] or 0 for row in rows) for name in SUMS}
 
 
 def _own(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -229,12 +238,15 @@ def _cost(level: str, trials: Sequence[Trial], reference: Mapping[tuple[Levels, 
         return sum(part(trial.ledger) for trial in told) / total if total else None
 
     segments = sum(trial.data_segments or 0 for trial in told)
+    wanted_on_acks = sum(trial.acks["sack_wanted"] for trial in told)
+    sent_on_acks = sum(trial.acks["sack_sent"] for trial in told)
     return Cost(
         level=level,
         trials=len(trials),
         fates=dict(fates),
         goodput=ratio_interval(stayed, reference),
         displaced=share(lambda sums: sums["sack_wanted"] - sums["sack_sent"], "sack_wanted"),
+        displaced_on_acks=1 - sent_on_acks / wanted_on_acks if wanted_on_acks else None,
         never_reported=share(lambda sums: sums["never_reported"], "sack_ranges"),
         information_delay_ns=quantiles(delays, [0.5])[0] if delays else None,
         duplicates=1000 * sum(trial.duplicates for trial in told) / segments if segments else None,

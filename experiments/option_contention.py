@@ -34,7 +34,7 @@ POLICIES = (
     "add-addr-first",
     "drop-timestamps",
 )
-"""The profiles of ``testbed list policies``, in its order."""
+"""The profiles of ``testbed list policies``, in its order, but for ``map-echoed``, which needs a peer that echoes."""
 RECEIVERS = ("linux", "rfc8684", "holding")
 CONDITIONS = ("loss 0", "loss 0.5 %", "loss 1 %", "loss 2 %", "loss 5 %", "reordering")
 REORDERING = Reordering(0.02)

@@ -25,6 +25,7 @@ HEADS = (
     "stayed MPTCP",
     "goodput",
     "displaced SACK",
+    "on pure ACKs",
     "never reported",
     "reported after",
     "arrived twice",
@@ -159,6 +160,7 @@ def _as_json(cost: Cost) -> Mapping[str, Any]:
         if goodput is None
         else {"estimate": goodput.estimate, "low": goodput.low, "high": goodput.high, "n": goodput.n},
         "displaced_share": cost.displaced,
+        "displaced_share_on_acks": cost.displaced_on_acks,
         "never_reported_share": cost.never_reported,
         "information_delay_p95_ns": cost.information_delay_ns,
         "duplicates_per_1000_segments": cost.duplicates,
@@ -193,18 +195,15 @@ def _cells(cost: Cost) -> tuple[str, ...]:
     return (
         fates_in_words(cost),
         ratio_in_words(cost.goodput),
-        _percent(cost.displaced),
-        _percent(cost.never_reported),
+        share(cost.displaced),
+        share(cost.displaced_on_acks),
+        share(cost.never_reported),
         quantity(cost.information_delay_ns, "ns"),
         NOT_MEASURED if cost.duplicates is None else f"{significant(cost.duplicates)}{THIN_SPACE}‰",
         NOT_MEASURED if cost.timeouts is None else significant(cost.timeouts),
         significant(cost.resets),
-        _percent(cost.header_tax),
+        share(cost.header_tax),
     )
-
-
-def _percent(value: float | None) -> str:
-    return share(value)
 
 
 def _answers(matrix: Matrix, costs: Sequence[Cost]) -> list[str]:

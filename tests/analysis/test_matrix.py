@@ -41,6 +41,7 @@ def trial(level: str, loss: str, goodput: float, **values: object) -> Trial:
             "map_delayed_octets": 0,
             "mapped_octets": 1_000_000,
         },
+        acks={"sack_wanted": 40, "sack_sent": 30},
         delays_ns=(1000,),
     )
     return dataclasses.replace(base, **values)  # type: ignore[arg-type]
@@ -83,6 +84,7 @@ def test_what_did_not_stay_mptcp_is_counted_and_enters_no_other_number() -> None
     dense = matrix(trial("linux", LOSSES[0], 1e6), trial("linux", LOSSES[1], 3e6), fallen, stayed).costs()[1]
     assert dense.fates == {"fallback": 1, "mptcp": 1} and dense.resets == 1.5
     assert dense.goodput is not None and dense.goodput.estimate == pytest.approx(1.0) and dense.goodput.n == 1
+    assert dense.displaced_on_acks == pytest.approx(0.25)
     assert dense.duplicates == pytest.approx(2.0) and dense.displaced == pytest.approx(0.4)
 
 
