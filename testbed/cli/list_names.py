@@ -115,6 +115,7 @@ def _entries(kind: str) -> list[dict[str, str]]:
         {"name": "linux-tcp", "summary": "plain TCP of this kernel", "here": _probed("linux-tcp")},
         {"name": "userspace", "summary": "MPTCP of our own stack (RFC 8684)", "here": userspace},
         {"name": "userspace-tcp", "summary": "plain TCP of our own stack", "here": userspace},
+        {"name": "script", "summary": "no stack: what the lines of a script say", "here": userspace},
     ]
 
 

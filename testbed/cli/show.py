@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import typer
 from testbed.cli import outcome
 
 if TYPE_CHECKING:
-    from testbed.orchestrator.spec import Claim, Experiment
+    from testbed.orchestrator.spec import Claim, Experiment, Flow
     from topologies.model import Topology
 
 
@@ -115,12 +116,16 @@ def _print_experiment(experiment: Experiment) -> None:
         [
             variant.name,
             variant.summary,
-            "; ".join(f"{flow.name}: {flow.client.implementation} {flow.application.kind}" for flow in variant.flows),
+            "; ".join(f"{flow.name}: {_ends(flow)} {flow.application.kind}" for flow in variant.flows),
             variant.path_manager.mode,
         ]
         for variant in experiment.variants
     ]
     output.print(table(["variant", "summary", "flows", "path manager"], rows))
+    for lines, variants in _scripts(experiment).items():
+        output.print(f"script of {', '.join(variants)}:", markup=False, soft_wrap=True)
+        for number, line in enumerate(lines, start=1):
+            output.print(f"  {number:2} {line}", markup=False, highlight=False, soft_wrap=True)
     for item in experiment.expectations:
         low = f" >= {item.at_least:g}" if item.at_least is not None else ""
         high = f" <= {item.at_most:g}" if item.at_most is not None else ""
@@ -128,6 +133,25 @@ def _print_experiment(experiment: Experiment) -> None:
         relative = f" x {others}" if others else ""
         text = f"expected: {item.statistic} {item.metric} of {item.variant}{low}{high}{relative}: {item.because}"
         output.print(text, markup=False, soft_wrap=True)
+
+
+def _ends(flow: Flow) -> str:
+    """The client's implementation; both where one of them is a script."""
+    if flow.client.is_script or flow.server.is_script:
+        return f"{flow.client.implementation} to {flow.server.implementation},"
+    return flow.client.implementation
+
+
+def _scripts(experiment: Experiment) -> Mapping[tuple[str, ...], list[str]]:
+    """Each script of the experiment once, with the variants that have it."""
+    from testbed.orchestrator.spec import Script
+
+    found: dict[tuple[str, ...], list[str]] = {}
+    for variant in experiment.variants:
+        for flow in variant.flows:
+            if isinstance(flow.application, Script):
+                found.setdefault(flow.application.lines, []).append(variant.name)
+    return found
 
 
 def _print_keys(experiment: Experiment) -> None:
