@@ -12,14 +12,18 @@ from testbed.wire.segment import FIN, Segment
 
 
 def owe_delayed_ack(tcb: ControlBlock, octets: int, now: int) -> None:
-    """In-order data: acknowledge every second full segment at once, less after a while (MUST-40, SHLD-18, 19)."""
+    """In-order data: acknowledge every second full segment at once, less after a while (MUST-40, SHLD-18, 19).
+
+    More than the largest segment seen makes two, as in Linux (``__tcp_ack_snd_check``): of full segments one may be
+    shorter than the other by its options.
+    """
     tcb.events |= 2  # Event.READABLE, without the enum on the hot path
     if tcb.rcv_mss < octets <= tcb.mss_offered:
         tcb.rcv_mss = octets
     unacked = tcb.unacked_octets + octets
     tcb.unacked_octets = unacked
     delay = tcb.parameters.delayed_ack_ns
-    if unacked >= 2 * tcb.rcv_mss or delay == 0:
+    if unacked > tcb.rcv_mss or delay == 0:
         if tcb.acks_due == 0:
             tcb.acks_due = 1
     elif tcb.timers.delayed_ack == NEVER:

@@ -35,6 +35,16 @@ def test_t7_every_second_full_segment_is_acknowledged_at_once() -> None:
     assert acks == [2001, 4001, 6001, 8001, 10_001]
 
 
+def test_t7_of_two_full_segments_one_may_be_shorter_by_its_options() -> None:
+    test = _established()
+    acks = []
+    for start, octets in ((1, 1000), (1001, 988), (1989, 988), (2977, 988)):
+        test.peer(seq=start, payload=bytes(octets))
+        acks += [test.ack_of(s) for s in test.out()]
+
+    assert acks == [1989, 3965]
+
+
 def test_t7_data_that_leaves_carries_the_acknowledgment() -> None:
     test = _established()
     test.peer(payload=bytes(1000))
