@@ -224,13 +224,12 @@ def _answers(matrix: Matrix, costs: Sequence[Cost]) -> list[str]:
             parts.append(f"{rest} not to be told from it")
         found.append("; ".join(parts)[:1].upper() + "; ".join(parts)[1:] + ".")
     known = sorted((c for c in costs if c.displaced is not None), key=lambda c: c.displaced or 0.0)
-    if len(known) > 1:
-        own = next((c for c in known if c.level == matrix.reference), known[-1])
-        found.append(
-            f"Of the SACK blocks wanted {matrix.reference} displaces {share(own.displaced)}; least do "
-            + ", ".join(f"{c.level} {share(c.displaced)}" for c in known[:3])
-            + f", most does {known[-1].level} {share(known[-1].displaced)}."
-        )
+    own = next((c for c in known if c.level == matrix.reference), None)
+    if own is not None and len(known) > 1:
+        least = ", ".join(f"{cost.level} {share(cost.displaced)}" for cost in known[:3])
+        most = "" if known[-1] is own else f", most {known[-1].level} {share(known[-1].displaced)}"
+        text = f"Of the SACK blocks wanted {matrix.reference} displaces {share(own.displaced)}"
+        found.append(f"{text}; least displace {least}{most}.")
     broken = [cost for cost in costs if cost.fates.get("mptcp", 0) < cost.trials]
     if broken:
         found.append(
