@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from experiments.aggregation import aggregation
 from experiments.eight_segments import eight_segments
 from experiments.fallback_integrity import fallback_integrity
+from experiments.first_data_ack import first_data_ack
 from experiments.handover import handover
 from experiments.linux_mechanisms import linux_mechanisms
 from experiments.loss_sweep import loss_sweep
+from experiments.mapping_forms import mapping_forms
 from experiments.middleboxes import middleboxes
 from experiments.option_contention import option_contention
 from experiments.option_policies import option_policies
@@ -20,6 +22,8 @@ from experiments.quickstart import quickstart
 from experiments.reordering import reordering
 from experiments.shared_bottleneck import shared_bottleneck
 from experiments.simult_flows import simult_flows
+from experiments.stray_mappings import stray_mappings
+from experiments.unmapped_data import unmapped_data
 from experiments.walk import walk
 from testbed.orchestrator.spec import Experiment, SpecificationError
 
@@ -38,11 +42,21 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "fallback_integrity": fallback_integrity,
     "eight_segments": eight_segments,
     "linux_mechanisms": linux_mechanisms,
+    "first_data_ack": first_data_ack,
+    "stray_mappings": stray_mappings,
+    "unmapped_data": unmapped_data,
+    "mapping_forms": mapping_forms,
 }
 
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "mechanisms": ("linux_mechanisms",),
+    "claims": (
+        "first_data_ack",
+        "stray_mappings",
+        "unmapped_data",
+        "mapping_forms",
+    ),
 }
 """Name -> experiments that are run together under it."""
 

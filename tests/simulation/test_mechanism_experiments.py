@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import linux_mechanisms
+from experiments.catalog import build
 from testbed.orchestrator import overrides, plan, sim_trial
 from testbed.orchestrator.spec import Experiment
 from testbed.record.measure import parse_measure
@@ -30,6 +30,9 @@ def numbers(experiment: Experiment, variant: str, folder: Path) -> dict[str, flo
             counted = [row["matched"] for row in rows if row["middlebox"].endswith(ending)]
             assert counted, f"nothing watches {measure.name}"
             found[measure.text] = sum(counted)
+        elif measure.source == "observed":
+            (value,) = [row["value"] for row in tables["observations"] if row["name"] == measure.name]
+            found[measure.text] = value
         elif measure.source == "counter":
             rows = [row for row in tables["counters"] if (row["host"], row["counter"]) == (measure.at, measure.name)]
             found[measure.text] = sum(row["after"] for row in rows)
@@ -38,10 +41,23 @@ def numbers(experiment: Experiment, variant: str, folder: Path) -> dict[str, flo
     return found
 
 
-@pytest.mark.parametrize("variant", ["missing/one/userspace", "missing/two/userspace", "add-addr/ts/userspace"])
-def test_our_stack_does_in_each_situation_what_is_said_of_it(variant: str, tmp_path: Path) -> None:
-    experiment = linux_mechanisms.linux_mechanisms()
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        ("linux_mechanisms", "missing/one/userspace"),
+        ("linux_mechanisms", "missing/two/userspace"),
+        ("first_data_ack", "no-data-ack/older-text"),
+        ("stray_mappings", "flood/bounded"),
+        ("unmapped_data", "fill/two/small-window"),
+        ("unmapped_data", "never/two/discarding"),
+        ("mapping_forms", "joined-apart/two/rfc8684"),
+        ("mapping_forms", "reinforcing-beyond/one/holding"),
+    ],
+)
+def test_our_stack_does_in_each_situation_what_is_said_of_it(name: str, variant: str, tmp_path: Path) -> None:
+    experiment = build(name)
     found = numbers(experiment, variant, tmp_path)
+    assert found
     for expectation in experiment.expectations:
         if expectation.variant == variant:
             value = found[expectation.metric]
@@ -50,7 +66,7 @@ def test_our_stack_does_in_each_situation_what_is_said_of_it(variant: str, tmp_p
 
 
 def test_what_an_expectation_reads_is_watched_in_its_variant() -> None:
-    experiment = linux_mechanisms.linux_mechanisms()
+    experiment = build("linux_mechanisms")
     for variant in experiment.variants:
         names = {box.name for link in variant.topology.links for box in link.middleboxes if isinstance(box, Watch)}
         read = {
@@ -62,5 +78,15 @@ def test_what_an_expectation_reads_is_watched_in_its_variant() -> None:
 
 
 def test_only_kernels_are_evidence() -> None:
-    for expectation in linux_mechanisms.linux_mechanisms().expectations:
+    for expectation in build("linux_mechanisms").expectations:
         assert expectation.claim is None or expectation.variant.endswith("/linux")
+
+
+@pytest.mark.parametrize("name", ["first_data_ack", "stray_mappings", "unmapped_data", "mapping_forms"])
+def test_every_script_meets_the_kernel_and_is_evidence_of_every_claim_named(name: str) -> None:
+    experiment = build(name)
+    asked = {variant.name for variant in experiment.variants if variant.name.endswith("/linux")}
+    assert len(asked) >= 5
+    assert {claim.id for claim in experiment.claims} == {each.claim for each in experiment.expectations if each.claim}
+    for variant in asked:
+        assert any(each.variant == variant for each in experiment.expectations), variant
