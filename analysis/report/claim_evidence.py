@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.claims import by_claim, judge_documented, supports
+from analysis.claims import by_claim, judge_documented, stacks, supports
 from analysis.load import Run
 from analysis.report.answer import sentence_of
 from analysis.report.says import says_its_spread, sentence, spread
@@ -129,10 +129,3 @@ def _piece(run: Run, number: int, verdict: Verdict, repetitions: int) -> dict[st
         "reason": verdict.reason,
         "because": expectation.get("because", ""),
     }
-
-
-def stacks(variant: Mapping[str, Any]) -> str:
-    """``"userspace/linux"``: of client and server of the first flow; one word when they are the same."""
-    flow = variant["flows"][0]
-    names = [str(flow[side]["implementation"]) for side in ("client", "server")]
-    return names[0] if names[0] == names[1] else "/".join(names)

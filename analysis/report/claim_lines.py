@@ -48,14 +48,13 @@ class ClaimLine:
 def claim_lines(run: Run, verdicts: Sequence[Verdict]) -> list[ClaimLine]:
     """One line for each claim of the experiment, in its order."""
     found = by_claim(verdicts)
-    repetitions = run.experiment.get("repetitions", 2)
     claims = run.experiment.get("claims", ())
     most = MOST_SENTENCES if len(claims) <= FEW_CLAIMS else 1
-    return [_line(claim, found.get(claim["id"], ()), repetitions, most) for claim in claims]
+    return [_line(run, claim, found.get(claim["id"], ()), most) for claim in claims]
 
 
-def _line(claim: Mapping[str, Any], verdicts: Sequence[Verdict], repetitions: int, most: int) -> ClaimLine:
-    judgement = judge_verdicts(verdicts)
+def _line(run: Run, claim: Mapping[str, Any], verdicts: Sequence[Verdict], most: int) -> ClaimLine:
+    judgement, repetitions = judge_verdicts(run, verdicts), run.experiment.get("repetitions", 2)
     sign, tone = _SIGNS[judgement.word]
     ordered = sorted(verdicts, key=lambda verdict: {False: 0, True: 1, None: 2}[supports(verdict)])
     sentences = list(dict.fromkeys(_found(verdict, repetitions) for verdict in ordered))

@@ -30,7 +30,7 @@ a claim, and checks the mechanism: counters, options on the wire, what the peers
 This file is generated from run directories by `testbed claims`, with [seed-claims.json](seed-claims.json) beside it,
 which has every number, trial by trial; nothing here was typed. A piece of evidence (✓ supports, ✗ contradicts) is one
 expectation over the valid trials of one variant. All support: the claim **holds**. None: it **does not hold**. The
-conditions of the pieces decide: it **depends** on them. Else it **holds partly**.
+conditions of the pieces, or the stacks, decide: it **depends** on them. Else it **holds partly**.
 """
 
 

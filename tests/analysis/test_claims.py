@@ -11,7 +11,7 @@ import pytest
 from run_in_memory import run_in_memory
 from synthetic_run import Rows, aggregation, make_run
 
-from analysis.claims import judge, judge_documented
+from analysis.claims import Piece, judge, judge_documented
 from analysis.load import Run
 from analysis.report.claim_evidence import claims_document, command
 from analysis.report.claims_document import markdown
@@ -33,15 +33,25 @@ DOCS = Path(__file__).parents[2] / "docs"
         ([("Linux", False), ("Linux", False)], "does not hold (Linux)", "0 of 2"),
         ([("Linux", False), ("", False)], "does not hold", "0 of 2"),
         ([("TS", False), ("no TS", True)], "depends: holds (no TS); does not hold (TS)", "1 of 2"),
-        ([("", True), ("Linux", False)], "depends: holds (otherwise); does not hold (Linux)", "1 of 2"),
+        ([("", True), ("Linux", False)], "depends: does not hold (Linux); holds otherwise", "1 of 2"),
+        ([("a", False), ("", True), ("b", True)], "depends: does not hold (a); holds (b; and otherwise)", "2 of 3"),
         ([("TS", False), ("no TS", True), ("no TS", False)], "holds partly", "1 of 3"),
         ([("TS", False), ("no TS", True), ("no TS", None)], "depends: holds (no TS); does not hold (TS)", "1 of 2"),
-        ([(f"c{n}", True) for n in range(9)], "holds (c0, c1, c2, c3, c4, c5 and 3 more)", "9 of 9"),
+        ([(f"c{n}", True) for n in range(9)], "holds (c0; c1; c2; c3; c4; c5; 3 more)", "9 of 9"),
     ],
 )
 def test_a_verdict_is_counted_from_the_evidence(pieces: list[tuple[str, bool | None]], text: str, count: str) -> None:
-    judgement = judge(pieces)
+    judgement = judge([Piece(answer, under, "linux") for under, answer in pieces])
     assert (judgement.text, judgement.count) == (text, count)
+
+
+def test_where_no_condition_is_named_the_stacks_may_decide() -> None:
+    ours = [Piece(True, stacks="script/userspace"), Piece(True, stacks="userspace"), Piece(True, "a hole", "linux")]
+    kernel = [Piece(False, stacks="script/linux"), Piece(False, stacks="linux-tcp")]
+    assert judge(ours + kernel).text == "depends: holds (our stack; a hole); does not hold (Linux)"
+    assert judge([*ours, *kernel, Piece(False, stacks="userspace")]).text == "holds partly"
+    mixed = [Piece(True, stacks="linux"), Piece(False, stacks="userspace/linux")]
+    assert judge(mixed).text == "depends: holds (Linux); does not hold (Linux and our stack)"
 
 
 def a_claim(name: str = "S7") -> Claim:
