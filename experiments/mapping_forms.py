@@ -20,6 +20,7 @@ from experiments.scripted import (
     RECEIVED,
     RESETS,
     Case,
+    Evidence,
     Found,
     answer,
     exactly,
@@ -48,16 +49,13 @@ def mapping_forms() -> Experiment:
     )
 
 
-def _refused(
-    name: str, one: str, two: str, reason: int, why: str, claims: tuple[str, ...], what: str
-) -> Iterator[Found]:
+def _refused(name: str, one: str, two: str, reason: int, why: str, claims: Evidence, what: str) -> Iterator[Found]:
     """What Linux does: a fallback on the only subflow, a reset on one of two."""
-    against = tuple((claim, "for" if claim[0] in "LN" else "against") for claim in claims)
     if name == "one":
-        yield exactly(one, 1, f"{{who}} falls back at {what}", why, claims=against, at=KERNEL)  # type: ignore[arg-type]
+        yield exactly(one, 1, f"{{who}} falls back at {what}", why, claims=claims, at=KERNEL)
     else:
         says = f"{{who}} resets one of two subflows at {what}, with MP_TCPRST reason {{value}}"
-        yield exactly(REASON, reason, says, why, claims=against, at=KERNEL)  # type: ignore[arg-type]
+        yield exactly(REASON, reason, says, why, claims=claims, at=KERNEL)
         if two:
             yield exactly(two, 1, "its counter moved by {value}", why, at=KERNEL)
 
@@ -75,7 +73,7 @@ def _pure_ack() -> Iterator[Case]:
                     "",
                     6,
                     ON_ACK,
-                    ("S19", "L6" if name == "one" else "L5"),
+                    (("S19", "against"), ("L6" if name == "one" else "L5", "for")),
                     "octets whose mapping came on a pure ACK",
                 ),
                 exactly(
@@ -98,7 +96,13 @@ def _two_for_one() -> Iterator[Case]:
             lines=(*beginning, "send sf1 101-1100 map 101-600", "ack sf1 map 601-1100", *answer(1100)),
             found=(
                 *_refused(
-                    name, CORRUPT_FALLBACK, CORRUPT_RESET, 0, PARTLY, ("S20",), "a segment that is mapped in part"
+                    name,
+                    CORRUPT_FALLBACK,
+                    CORRUPT_RESET,
+                    0,
+                    PARTLY,
+                    (("S20", "against"),),
+                    "a segment that is mapped in part",
                 ),
                 exactly(
                     RECEIVED,
@@ -112,6 +116,31 @@ def _two_for_one() -> Iterator[Case]:
                     1100,
                     "{who} holds the unmapped half until the pure ACK maps it ({value} DATA_ACKed)",
                     STORES,
+                    claims=(("S20", "for"),),
+                    at=OURS,
+                ),
+            ),
+        )
+        yield Case(
+            name=f"both-in-one/{name}",
+            summary="1000 octets with both mappings on the segment itself: 36 octets of options, without DATA_ACK.",
+            lines=(*beginning, "send sf1 101-1100 map 101-600 map 601-1100 no data_ack", *answer(1100)),
+            found=(
+                *_refused(
+                    name,
+                    FALLBACK,
+                    "counter:MPTcpExtDSSNoMatchTCP@server",
+                    1,
+                    "mptcp_parse_option() keeps one DSS, the last: it does not map the first octets",
+                    (("S20", "for"), ("L6" if name == "one" else "L5", "for")),
+                    "two mappings on one segment, of which it reads the last",
+                ),
+                exactly(
+                    DATA_ACKED,
+                    600,
+                    "two mappings fit on one segment without timestamps and DATA_ACK, but {who} reads the first alone "
+                    "({value} DATA_ACKed)",
+                    "RFC 8684 section 3.3 speaks of one DSS; nothing says what a second one means",
                     claims=(("S20", "for"),),
                     at=OURS,
                 ),
@@ -146,7 +175,7 @@ def _joined() -> Iterator[Case]:
                 CORRUPT_RESET,
                 0,
                 PARTLY,
-                ("N4", "S22"),
+                (("N4", "for"), ("S22", "against")),
                 "two mapped segments that a box joined under the first one's options",
             )
         )
@@ -242,7 +271,7 @@ def _overlapping() -> Iterator[Case]:
                 summary=f"Two mappings that agree: {what}.",
                 lines=(*beginning, *lines, *answer(300)),
                 found=(
-                    *_refused(name, one, two, reason, why, ("N3",), f"mappings that agree where {what}"),
+                    *_refused(name, one, two, reason, why, (("N3", "for"),), f"mappings that agree where {what}"),
                     exactly(
                         DATA_ACKED,
                         300,
