@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_trial import OURS, simulated
+from scripted_trial import OURS, attempted, simulated
 
 from testbed.orchestrator.spec import Endpoint
 
@@ -116,6 +116,48 @@ def test_fastclose_needs_the_right_key(tmp_path: Path) -> None:
 
     assert (wrong.observed["data_acked"], wrong.flow["error_kind"]) == (200, None)
     assert right.flow["error_kind"] == "peer"  # RFC 8684 §3.5: the application hears a reset
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_announcements_and_priorities_arrive_over_both_families(tmp_path: Path, family: int) -> None:
+    address = "192.0.2.7" if family == 4 else "2001:db8::7"
+    lines = (
+        "set timestamps on",
+        *MAPPED,
+        "join sf2 on path2",
+        f"ack sf1 add_addr 5 {address} no dss",
+        "wait until add_addr_echo",
+        "ack sf1 remove_addr 5 7",
+        "ack sf2 mp_prio backup",
+        "send sf2 101-200 map 101-200 dsn 4",
+        "wait until data_acked 200",
+    )
+    it = simulated(tmp_path, lines, family=family)
+
+    assert (it.counters["AddAddr"], it.counters["MPPrioRx"], it.observed["add_addr_echo"]) == (1, 1, 1)
+    assert it.observed["data_ack_octets"] == 4  # RFC 8684 §3.3.2: as wide as what it answers
+    assert it.observed["timeouts"] == it.observed["resets"] == 0
+
+
+def test_options_that_do_not_fit_end_the_script_with_their_line(tmp_path: Path) -> None:
+    it = attempted(tmp_path, ("set timestamps on", *MAPPED, "ack sf1 add_addr 5 2001:db8::7 port 77"))
+
+    assert it.outcome.verdict == "INVALID"
+    assert "line 5: the options need 54 octets, and a TCP header has room for 40" in it.outcome.reason
+
+
+def test_sack_blocks_are_heard_and_said(tmp_path: Path) -> None:
+    lines = (
+        "open sf1",
+        "send sf1 101-200 at 101 map 101-200",
+        "wait 50ms",
+        "send sf1 1-100 at 1 map 1-100",
+        "wait 50ms",
+    )
+    it = simulated(tmp_path, lines)
+
+    assert it.observed["sack_blocks_max.sf1"] == 1 and it.observed["sack_blocks.sf1"] == 0
+    assert it.observed["acked.sf1"] == 200
 
 
 def test_without_answers_the_other_end_sends_again(tmp_path: Path) -> None:
