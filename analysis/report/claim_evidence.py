@@ -51,6 +51,22 @@ def claims_document(runs: Sequence[Run], claims: Sequence[Claim], where: Mapping
     }
 
 
+def renewed(document: Mapping[str, Any], claims: Sequence[Claim], where: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The same evidence, with the texts of claims as they are now, and judged anew. Claims that are new have none."""
+    evidence = {claim["id"]: claim["evidence"] for claim in document["claims"]}
+    texts = {claim["id"]: claim for claim in claims}
+    for claim in document["claims"]:
+        texts.setdefault(claim["id"], {name: claim[name] for name in _TEXTS})
+    return {
+        "version": DOCUMENT_VERSION,
+        "runs": document["runs"],
+        "claims": [_claim(texts[name], evidence.get(name, []), where.get(name, ())) for name in texts],
+    }
+
+
+_TEXTS = ("id", "title", "statement", "who", "when", "method", "confirmed_by", "refuted_by")
+
+
 def _claim(claim: Claim, evidence: Sequence[Mapping[str, Any]], where: Sequence[str]) -> dict[str, Any]:
     judgement = judge_documented(evidence)
     return {

@@ -10,6 +10,7 @@ from analysis.claims import Word, by_claim, judge_verdicts, supports
 from analysis.load import Run
 from analysis.report.answer import Tone
 from analysis.report.says import says_its_spread, sentence, spread
+from analysis.report.wording import source_in_words
 from analysis.verdict import Verdict
 
 MOST_SENTENCES, FEW_CLAIMS = 3, 4
@@ -79,4 +80,6 @@ def _found(verdict: Verdict, repetitions: int) -> str:
     under = verdict.expectation.get("under")
     text = sentence(verdict, repetitions).rstrip(".")
     told = verdict.value is None or says_its_spread(verdict)
-    return f"{mark} {f'{under}: ' if under else ''}{text}" + ("" if told else f" ({spread(verdict)})")
+    details = [] if told else [spread(verdict)]
+    details += [source_in_words(verdict.source)] if verdict.source and verdict.expectation.get("says") else []
+    return f"{mark} {f'{under}: ' if under else ''}{text}" + (f" ({'; '.join(details)})" if details else "")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.claims import judge_documented
-from analysis.report.wording import count
+from analysis.report.wording import count, source_in_words
 
 GROUPS: Mapping[str, str] = {
     "S": "The seed thread",
@@ -17,6 +17,8 @@ GROUPS: Mapping[str, str] = {
 """First letter of a claim's id -> heading."""
 MOST_LINES = 14
 """Sentences of a claim; the JSON has all."""
+_Key = tuple[bool | None, str, str, str, str]
+"""Whether it supports, sentence, spread, condition, source."""
 _MARKS: Mapping[bool | None, str] = {True: "✓", False: "✗", None: "–"}
 
 _HEAD = """\
@@ -98,10 +100,10 @@ def _why_not(claim: Mapping[str, Any]) -> str:
 
 def _results(evidence: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line for each thing found; what was found alike in several places once, with the places."""
-    places: dict[tuple[bool | None, str, str, str], list[str]] = {}
+    places: dict[_Key, list[str]] = {}
     for piece in evidence:
         if piece["supports"] is not None:
-            key = piece["supports"], piece["sentence"], piece["spread"], piece["under"]
+            key = piece["supports"], piece["sentence"], piece["spread"], piece["under"], piece["source"]
             where = f"{runs[piece['run']]['backend']}, {piece['stacks']}, `{piece['variant']}`"
             if where not in places.setdefault(key, []):
                 places[key].append(where)
@@ -113,10 +115,11 @@ def _results(evidence: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, 
     return lines
 
 
-def _line(key: tuple[bool | None, str, str, str], places: Sequence[str]) -> str:
-    answer, sentence, spread, under = key
+def _line(key: _Key, places: Sequence[str]) -> str:
+    answer, sentence, spread, under, source = key
     named = "; ".join(places[:4]) + (f"; and {len(places) - 4} more" if len(places) > 4 else "")
-    details = "; ".join(text for text in (spread, named) if text)
+    words = source_in_words(source)
+    details = "; ".join(text for text in (spread, "" if words in sentence else words, named) if text)
     condition = f"*{under}:* " if under else ""
     return f"- {_MARKS[answer]} {condition}{_cell(sentence).rstrip('.')} ({details})"
 

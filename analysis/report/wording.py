@@ -101,15 +101,15 @@ METRIC_NAMES = {
 }
 
 
-SOURCES = {"ledger": "own ledger", "kernel": "kernel, by BPF", "capture": "inferred from packets"}
+SOURCES = {"ledger": "by its own ledger", "kernel": "by BPF in the kernel", "capture": "inferred from packets"}
 """Source of a ledger measure -> words."""
 _KINDS = {"data": "data segments", "ack": "pure ACKs", "all": "segments"}
 _FATES = {"mptcp": "stayed MPTCP", "fallback": "fell back to TCP", "tcp": "was TCP", "reset": "was reset"}
 
 
 def source_in_words(source: str) -> str:
-    """``"kernel against ledger"`` -> ``"kernel, by BPF, against own ledger"``."""
-    return ", against ".join(SOURCES.get(each, each) for each in source.split(" against "))
+    """``"kernel against ledger"`` -> ``"by BPF in the kernel against by its own ledger"``."""
+    return " against ".join(SOURCES.get(each, each) for each in source.split(" against "))
 
 
 def metric_name(text: str) -> str:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from testbed.cli import outcome
-
-if TYPE_CHECKING:
-    from analysis.load import Run
 
 
 def claims(
@@ -20,7 +17,7 @@ def claims(
         list[Path],
         typer.Argument(
             help="Run directories; or a directory of runs, of which the newest complete one of each experiment and "
-            "backend counts.",
+            "backend counts; or the evidence of an earlier call (.json), to be judged anew.",
             show_default=False,
         ),
     ],
@@ -36,11 +33,14 @@ def claims(
     """
     with outcome.reported():
         from analysis.load import load
-        from analysis.report.claim_evidence import claims_document
+        from analysis.report.claim_evidence import claims_document, renewed
         from analysis.report.claims_document import markdown
 
-        found = [load(path) for path in run_paths(runs)]
-        document = claims_document(found, registry(), evidence_by_experiment())
+        known, where = registry(), evidence_by_experiment()
+        if len(runs) == 1 and runs[0].suffix == ".json":
+            document = renewed(_evidence(runs[0]), known, where)
+        else:
+            document = claims_document([load(path) for path in run_paths(runs)], known, where)
         if out is not None and json_file is None:
             json_file = out.with_suffix(".json")
         if json_file is not None:
@@ -48,7 +48,7 @@ def claims(
         if out is not None:
             _write(out, markdown(document))
         if not quiet:
-            _print(document, found)
+            _print(document)
 
 
 def as_text(document: Mapping[str, Any]) -> str:
@@ -117,6 +117,19 @@ def evidence_by_experiment() -> dict[str, list[str]]:
     return found
 
 
+def _evidence(path: Path) -> dict[str, Any]:
+    from testbed.record import RecordError
+
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+        version = document["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path} is no evidence of claims: {error}") from error
+    if version != 1:
+        raise RecordError(f"{path} is of version {version}; this testbed reads version 1")
+    return document
+
+
 def _write(path: Path, text: str) -> None:
     from testbed.record import RecordError
 
@@ -126,7 +139,7 @@ def _write(path: Path, text: str) -> None:
         raise RecordError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _print(document: Mapping[str, Any], runs: Sequence[Run]) -> None:
+def _print(document: Mapping[str, Any]) -> None:
     from testbed.cli.console import console, table
 
     rows = [
@@ -139,4 +152,5 @@ def _print(document: Mapping[str, Any], runs: Sequence[Run]) -> None:
     missing = [claim["id"] for claim in document["claims"] if not claim["evidence"]]
     if missing:
         output.print(f"no evidence in these runs: {', '.join(missing)}", markup=False, soft_wrap=True)
-    output.print(f"{len(runs)} runs, {sum(len(claim['evidence']) for claim in document['claims'])} pieces of evidence")
+    pieces = sum(len(claim["evidence"]) for claim in document["claims"])
+    output.print(f"{len(document['runs'])} runs, {pieces} pieces of evidence")

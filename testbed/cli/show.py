@@ -112,6 +112,8 @@ def _print_experiment(experiment: Experiment) -> None:
         f"{experiment.repetitions} repetitions of {format_time(experiment.duration_ns)}, seed {experiment.seed}",
         markup=False,
     )
+    for claim in experiment.claims:
+        output.print(f"claim {claim.id} ({claim.who}, {claim.when}): {claim.title}", markup=False, soft_wrap=True)
     rows = [
         [
             variant.name,
@@ -132,6 +134,7 @@ def _print_experiment(experiment: Experiment) -> None:
         others = " or ".join(item.relative_to) or (f"flow {item.relative_to_flow}" if item.relative_to_flow else "")
         relative = f" x {others}" if others else ""
         text = f"expected: {item.statistic} {item.metric} of {item.variant}{low}{high}{relative}: {item.because}"
+        text += f" [{item.speaks} {item.claim}{f', {item.under}' if item.under else ''}]" if item.claim else ""
         output.print(text, markup=False, soft_wrap=True)
 
 

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from run_in_memory import run_in_memory
 from synthetic_run import Rows, aggregation, make_run
+from test_contention import segment
 
 from analysis.claims import Piece, judge, judge_documented
 from analysis.load import Run
-from analysis.report.claim_evidence import claims_document, command
+from analysis.report.claim_evidence import claims_document, command, renewed
+from analysis.report.claim_lines import claim_lines
 from analysis.report.claims_document import markdown
 from analysis.report.write import render
+from analysis.verdict import evaluate
 from testbed.cli.claims import as_text, evidence_by_experiment, registry
 from testbed.orchestrator.spec import Claim, Expectation
 
@@ -169,6 +172,37 @@ def test_the_evidence_is_kept_as_json_a_piece_in_a_line() -> None:
     assert json.loads(text) == document
     assert sum(line.startswith(' {"run": 0') for line in text.splitlines()) == 2
     assert markdown(json.loads(text)) == markdown(document)
+
+
+def test_evidence_is_judged_anew_with_the_texts_of_now() -> None:
+    document = claims_document([a_run(goodput(), goodput(claim="S8"), claims=(a_claim(), a_claim("S8")))], [], {})
+    document["claims"][0]["verdict"] = "of another version"
+    texts = [{**dataclasses.asdict(a_claim()), "title": "New"}, dataclasses.asdict(a_claim("S9"))]
+    first, new, kept = renewed(document, texts, {"S9": ["half_close"]})["claims"]
+    assert (first["title"], first["verdict"], len(first["evidence"])) == ("New", "holds", 1)
+    assert (new["verdict"], new["experiments"]) == ("not measured", ["half_close"])
+    assert (kept["id"], kept["title"], kept["verdict"]) == ("S8", "Title of S8", "holds")
+
+
+def test_a_number_of_the_ledger_says_whose_it_is() -> None:
+    def with_segments(trial: int, tables: Rows) -> None:
+        tables["segments"] = [segment(trial, "data", source="capture")]
+
+    metric = "ledger:segments@server/data"
+    run = run_in_memory(
+        dataclasses.replace(
+            aggregation(repetitions=2),
+            expectations=(goodput(metric=metric, says="{value} left"), goodput(metric=metric)),
+            claims=(a_claim(),),
+        ),
+        alter=with_segments,
+    )
+    text = markdown(claims_document([run], [], {})).replace("\u202f", " ")
+    assert "1 segment left (the same in both trials; inferred from packets; mininet, linux, `mptcp`)" in text
+    (line,) = claim_lines(run, evaluate(run))
+    assert line.sentences[0].endswith("1\u202fsegment left (the same in both trials; inferred from packets)")
+    assert line.sentences[1].count("inferred from packets") == 1
+    assert text.count("inferred from packets") == 2
 
 
 def test_the_command_keeps_what_the_numbers_depend_on_and_no_place_of_the_machine() -> None:

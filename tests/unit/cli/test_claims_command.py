@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import typer
 from synthetic_run import aggregation, make_run
 
 from experiments.claims import CLAIMS, claim
@@ -71,3 +72,22 @@ def test_a_claim_is_found_in_either_case_and_a_wrong_id_lists_near_ones() -> Non
     assert claim("s7") is CLAIMS["S7"]
     with pytest.raises(SpecificationError, match="there is no claim 'S77'; near ones: S7"):
         claim("S77")
+
+
+def test_evidence_that_was_written_is_rendered_again_without_the_runs(tmp_path: Path) -> None:
+    claims([a_run(tmp_path)], out=tmp_path / "claims.md", quiet=True)
+    claims([tmp_path / "claims.json"], out=tmp_path / "again.md", quiet=True)
+    assert (tmp_path / "again.md").read_text() == (tmp_path / "claims.md").read_text()
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "claims.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("[]", "is no evidence of claims"), ('{"version": 7}', "this testbed reads version 1")]
+)
+def test_what_is_no_evidence_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    (tmp_path / "other.json").write_text(text)
+    with pytest.raises(typer.Exit):
+        claims([tmp_path / "other.json"])
+    assert words in capsys.readouterr().err
