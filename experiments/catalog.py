@@ -52,6 +52,7 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "mechanisms": ("linux_mechanisms",),
     "claims": (
+        "eight_segments",
         "first_data_ack",
         "stray_mappings",
         "unmapped_data",
