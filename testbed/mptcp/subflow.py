@@ -270,8 +270,15 @@ class Subflow(SubflowData):
                     self.signals.remove(waiting)
                     break
         self.signals.append(option)
-        self.tcp.ack_now()
+        if not self._rides_on_data(option):
+            self.tcp.ack_now()
         return True
+
+    def _rides_on_data(self, option: MptcpOption) -> bool:
+        """Whether it waits for data of which there is plenty, under a policy that lets it ride there (S10)."""
+        connection = self.connection
+        may_ride = isinstance(option, AddAddr) and not option.echo and connection.parameters.options.add_addr_on_data
+        return may_ride and connection.send_queue.unsent_octets > 0 and self.usable()
 
     def signal_left(self, option: MptcpOption, now: int) -> None:
         """Strike it off; what still waits gets an ACK of its own (G8)."""
