@@ -7,6 +7,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 
+from experiments.address_announcements import address_announcements
 from experiments.aggregation import aggregation
 from experiments.eight_segments import eight_segments
 from experiments.fallback_integrity import fallback_integrity
@@ -46,12 +47,14 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "stray_mappings": stray_mappings,
     "unmapped_data": unmapped_data,
     "mapping_forms": mapping_forms,
+    "address_announcements": address_announcements,
 }
 
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "mechanisms": ("linux_mechanisms",),
     "claims": (
+        "address_announcements",
         "eight_segments",
         "first_data_ack",
         "stray_mappings",
