@@ -164,8 +164,8 @@ def _variants() -> Iterator[Variant]:
     yield _variant("lost-echo/linux", LOST_ECHO, ours(), ours())
     for profile in ("map-on-pure-ack", "map-echoed"):
         yield _variant(f"lost-map/{profile}", LOST_MAP, ours(profile), ours(profile))
-    # A kernel as the receiver of a mapping displaced is a matter of unmapped_data: on real interfaces our stack hands over
-    # whole chunks, on whose super-segment the mapping has to be.
+    # A kernel that gets data without their mapping is a matter of unmapped_data: on real interfaces our stack hands
+    # over whole chunks, and the super-segment of a chunk has to carry its mapping.
     yield _variant("kernel/kernel", LOST_ADDRESS, kernel(), kernel())
 
 
