@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from experiments.address_announcements import address_announcements
 from experiments.aggregation import aggregation
+from experiments.bare_acks import bare_acks
 from experiments.eight_segments import eight_segments
+from experiments.failed_checksums import failed_checksums
 from experiments.fallback_integrity import fallback_integrity
 from experiments.first_data_ack import first_data_ack
 from experiments.handover import handover
@@ -41,6 +43,8 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "option_contention": option_contention,
     "middleboxes": middleboxes,
     "fallback_integrity": fallback_integrity,
+    "bare_acks": bare_acks,
+    "failed_checksums": failed_checksums,
     "eight_segments": eight_segments,
     "linux_mechanisms": linux_mechanisms,
     "first_data_ack": first_data_ack,
@@ -54,6 +58,8 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "mechanisms": ("linux_mechanisms",),
     "claims": (
+        "bare_acks",
+        "failed_checksums",
         "address_announcements",
         "eight_segments",
         "first_data_ack",

@@ -11,9 +11,19 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from experiments.claims import CLAIMS
 from experiments.ingredients import MBIT, MS, PLAIN, RENO, SECOND, Stack, on_links
 from testbed.orchestrator.grid import Fate, Grid, GridCell, GridColumn, GridRow
-from testbed.orchestrator.spec import Bulk, Endpoint, Experiment, Flow, Implementation, PathManager, Variant
+from testbed.orchestrator.spec import (
+    Bulk,
+    Endpoint,
+    Expectation,
+    Experiment,
+    Flow,
+    Implementation,
+    PathManager,
+    Variant,
+)
 from topologies import middlebox
 from topologies.link_profile import LinkProfile, NoLoss, RandomLoss
 from topologies.model import Topology
@@ -121,7 +131,46 @@ def fallback_integrity() -> Experiment:
             rows=tuple(GridRow(name=case.name, text=case.text, because=case.because) for case in CASES),
             cells=tuple(cells),
         ),
+        claims=(CLAIMS["N11"],),
+        expectations=tuple(_corruption()),
     )
+
+
+def _corruption() -> Iterator[Expectation]:
+    """Where overlaps are made rather than waited for, a Linux client that receives goes wrong each time. (A server
+    whose SYN/ACK lost the option has a plain TCP socket, which cannot.)"""
+    because = (
+        "subflow_check_data_avail() makes up a mapping whose subflow sequence number is that of what is next and whose "
+        "data sequence number is that of the segment: the new part of an overlap looks old, what follows is shifted"
+    )
+    for name, how in (
+        ("forced-plain/linux/linux-tcp/down", "before a plain TCP server"),
+        ("forced-stripped/linux/linux/down", "behind a box that strips the SYN/ACK"),
+    ):
+        for metric, low, high, says in (
+            ("first_wrong_download", 0, None, f"Linux {how}: the first wrong byte is number {{value}}"),
+            ("bytes_received_download", None, SIZE_BYTES - 1, f"Linux {how}: {{value}} of 60 kB came, then no more"),
+        ):
+            yield Expectation(
+                variant=name,
+                metric=metric,
+                at_least=low,
+                at_most=high,
+                statistic="max" if low is None else "min",
+                claim="N11",
+                under="a Linux client receives",
+                says=says,
+                because=because,
+            )
+    for name in ("forced-plain/linux-tcp/linux-tcp/down", "forced-plain/userspace/userspace-tcp/down"):
+        yield Expectation(
+            variant=name,
+            metric="completion_time_ns",
+            statistic="max",
+            at_most=10 * SECOND,
+            says="control: 60 kB came, each byte right, within {value}",
+            because="TCP takes the new part of a segment that repeats old bytes (RFC 9293 section 3.10.7.4)",
+        )
 
 
 def _cells(case: Case) -> Iterator[tuple[Variant, GridCell]]:

@@ -33,7 +33,8 @@ def carried_out(name: str, variant: str, folder: Path) -> tuple[Experiment, Outc
         ("firewall-forgets/userspace/userspace/up", "mptcp", False),
         ("firewall-forgets/userspace-tcp", "unfinished", False),
         ("rewrite/userspace-tcp", "tcp", True),
-        ("rewrite-checksum/userspace/userspace/up", "mptcp", False),
+        ("rewrite-checksum/userspace/userspace/up", "fallback", True),
+        ("rewrite-checksum/userspace/userspace/down", "mptcp", False),
     ],
 )
 def test_a_cell_of_middleboxes_is_as_expected(variant: str, fate: str, wrong: bool, tmp_path: Path) -> None:
@@ -45,6 +46,35 @@ def test_a_cell_of_middleboxes_is_as_expected(variant: str, fate: str, wrong: bo
     assert not wrong or found.fate in cell.altered
     boxes = outcome.record.tables["middleboxes"]
     assert sum(row["changed"] + row["dropped"] for row in boxes) > 0
+
+
+@pytest.mark.parametrize(
+    ("variant", "fates", "wrong", "failures"),
+    [
+        ("one/rfc8684/rfc8684", ("fallback",), True, 1),
+        ("two-second/userspace/userspace", ("mptcp",), False, 1),
+        ("two-both/userspace/userspace", ("reset", "unfinished"), False, 2),
+    ],
+)
+def test_failed_checksums_reach_the_application_after_a_fallback_alone(
+    variant: str, fates: tuple[str, ...], wrong: bool, failures: int, tmp_path: Path
+) -> None:
+    _, outcome, found = carried_out("failed_checksums", variant, tmp_path)
+    assert found.fate in fates
+    assert found.wrong is wrong
+    growth = [
+        row["after"] - row["before"] for row in outcome.record.tables["counters"] if "DataCsumErr" in row["counter"]
+    ]
+    assert sum(growth) == failures
+    changed = [row["changed"] for row in outcome.record.tables["middleboxes"] if "rewrite" in row["middlebox"]]
+    assert sum(changed) > 20
+
+
+@pytest.mark.parametrize("way", ["upload", "download"])
+def test_bare_acks_make_our_stack_fall_back_and_repeat_nothing(way: str, tmp_path: Path) -> None:
+    _, outcome, found = carried_out("bare_acks", f"stripped/{way}/rfc8684/rfc8684", tmp_path)
+    assert (found.fate, found.wrong, found.missing_bytes) == ("fallback", False, 0)
+    assert not [row for row in outcome.record.tables["counters"] if row["counter"] == "MPTcpExtMPTCPRetrans"]
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
