@@ -148,7 +148,10 @@ class Matrix:
 
 
 def matrix_of(run: Run) -> Matrix | None:
-    """The matrix of a run; None when its variants are too few, or do not all have the same two factors or more."""
+    """The matrix of a run; None when its variants are too few, do not all have the same two factors or more, or have
+    no ledger: what options cost is not what such a run is about."""
+    if not run.experiment.get("ledger"):
+        return None
     named = {name: tuple((str(f), str(level)) for f, level in v.get("factors", ())) for name, v in run.variants.items()}
     factors = [factor for factor, _ in next(iter(named.values()), ())]
     if len(named) < SMALLEST_MATRIX or len(factors) < 2:

@@ -16,6 +16,7 @@ from analysis.verdict import Verdict
 MOST_SENTENCES, FEW_CLAIMS = 3, 4
 """Of a claim on the first screen, where it has few claims; else one. What contradicts comes first, and the table of
 expectations has all."""
+NO_EVIDENCE = "– the variants of this run are no evidence of it; those of another backend may be"
 _SIGNS: Mapping[Word, tuple[str, Tone]] = {
     "holds": ("✓", "met"),
     "holds partly": ("±", "open"),
@@ -58,7 +59,7 @@ def _line(run: Run, claim: Mapping[str, Any], verdicts: Sequence[Verdict], most:
     judgement, repetitions = judge_verdicts(run, verdicts), run.experiment.get("repetitions", 2)
     sign, tone = _SIGNS[judgement.word]
     ordered = sorted(verdicts, key=lambda verdict: {False: 0, True: 1, None: 2}[supports(verdict)])
-    sentences = list(dict.fromkeys(_found(verdict, repetitions) for verdict in ordered))
+    sentences = list(dict.fromkeys(_found(verdict, repetitions) for verdict in ordered)) or [NO_EVIDENCE]
     return ClaimLine(
         claim["id"],
         claim["title"],

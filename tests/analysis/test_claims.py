@@ -279,7 +279,7 @@ def test_the_first_screen_of_a_report_tells_of_the_claims(tmp_path: Path) -> Non
         "✓ TCP \\| MPTCP: <b>it</b> carried 5 Mbit/s (4 – 6 Mbit/s, range of 2 trials) |" in text
     )
     assert "| S8: Title of S8 (Somebody) | ± holds partly | 1 of 2 | ✗ Not as expected: mptcp: goodput" in text
-    assert "| S9: Title of S9 (Somebody) | – not measured | – |" in text
+    assert "| S9: Title of S9 (Somebody) | – not measured | – | – the variants of this run" in text
     assert "1 of 2 expectations FAILED." in page  # two of the three are one bound
     assert json.loads(texts["summary.json"])["claims"][1] == {
         "id": "S8",
@@ -287,3 +287,15 @@ def test_the_first_screen_of_a_report_tells_of_the_claims(tmp_path: Path) -> Non
         "verdict": "holds partly",
         "evidence": "1 of 2",
     }
+
+
+def test_many_expectations_that_are_met_are_folded_and_those_that_are_not_stand_out(tmp_path: Path) -> None:
+    bounds = [*range(1, 17), 9_000_000]
+    experiment = dataclasses.replace(
+        aggregation(repetitions=1),
+        expectations=tuple(goodput(claim=None, at_least=float(bound)) for bound in bounds),
+        duration_ns=10**9,
+    )
+    page = render(make_run(tmp_path, experiment, alter=goodputs))["report.html"]
+    folded = page.index("<summary>16 expectations that are met</summary>")
+    assert page.index("✗ FAILED") < folded < page.index("at least 15")
