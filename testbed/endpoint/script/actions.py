@@ -98,7 +98,7 @@ class Handshake:
     """Whether the peer sends the SYN."""
     joins: bool
     path: str | None = None
-    """Name of the path; None: that of the flow, and the other end's addresses in turn for joins."""
+    """Name of the path; None: the flow's."""
     altered: frozenset[Alteration] = frozenset()
     capable_flags: int | None = None
     version: int = 1

@@ -42,6 +42,8 @@ class Drafts:
         self._keys = keys
         self._stream = stream
         self.settings = Settings()
+        self.last_octet = 0
+        """The highest octet that was sent; the DATA_FIN comes behind it."""
 
     def part(self, octets: Octets) -> bytes:
         """Our data."""
@@ -138,9 +140,6 @@ class Drafts:
         dsn = self._keys.dsn(octet)
         checksum = dss_checksum(dsn, 0, 1, 0) if self._keys.checksum else None
         return Dss(None, 8, dsn & ((1 << 8 * width) - 1), width, 0, 1, checksum, True)
-
-    last_octet = 0
-    """The highest octet that was sent; the DATA_FIN comes behind it."""
 
     def _checksum(self, mapping: Map, dsn: int, ssn: int, length: int) -> int | None:
         kind = mapping.checksum
