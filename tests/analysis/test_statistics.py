@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.statistics import bootstrap_interval, median_interval, quantiles
+from analysis.statistics import (
+    LEVEL,
+    bootstrap_interval,
+    median_interval,
+    quantiles,
+    ratio_interval,
+    statistic_interval,
+)
 
 scipy_stats = pytest.importorskip("scipy.stats")
 
@@ -83,3 +90,46 @@ def test_what_is_no_measurement_is_refused(data: list[float]) -> None:
 
 def test_quantiles_are_type_7() -> None:
     assert quantiles([1, 2, 3, 4], [0, 0.5, 1]) == [1.0, 2.5, 4.0]
+
+
+POSITIVE = st.floats(0.1, 1e9)
+
+
+@given(st.lists(POSITIVE, min_size=1, max_size=5), st.lists(POSITIVE, min_size=1, max_size=5))
+def test_the_range_of_a_ratio_holds_the_ratio_and_that_of_every_pair(above: list[float], below: list[float]) -> None:
+    found = ratio_interval(above, below, "median")
+    if found.low is None or found.high is None:
+        assert len(above) == len(below) == 1
+        return
+    pairs = [one / other for one in above for other in below]
+    assert found.low == min(pairs) and found.high == max(pairs)
+    assert found.low <= found.estimate * (1 + 1e-12) and found.estimate <= found.high * (1 + 1e-12)
+
+
+def test_a_ratio_of_many_values_is_resampled_on_both_sides() -> None:
+    generator = np.random.default_rng(5)
+    above, below = (generator.normal(mean, 1, 40).tolist() for mean in (30, 20))
+    found = ratio_interval(above, below, "mean")
+    assert (found.method, found.level, found.n) == ("percentile bootstrap", LEVEL, 40)
+    assert found.low is not None and found.high is not None and found.low < 1.5 < found.high
+    assert found.high - found.low < 0.1
+    assert ratio_interval(above, below, "mean") == found, "the same seed gives the same interval"
+
+
+def test_a_ratio_to_values_of_which_one_is_0_has_no_interval() -> None:
+    found = ratio_interval([1.0, 2.0, 3.0], [0.0, 2.0, 2.0], "median")
+    assert (found.estimate, found.low, found.in_words()) == (1.0, None, "3 values, no interval")
+
+
+@pytest.mark.parametrize(("statistic", "estimate"), [("mean", 5.0), ("min", 1.0), ("max", 9.0)])
+def test_few_values_and_extremes_have_their_range_without_a_level(statistic: str, estimate: float) -> None:
+    found = statistic_interval([1.0, 5.0, 9.0], statistic)
+    assert (found.estimate, found.low, found.high, found.level) == (estimate, 1.0, 9.0, None)
+    assert found.in_words() == "range of 3 values"
+
+
+def test_the_median_keeps_its_interval_and_the_mean_of_many_has_a_bootstrap() -> None:
+    values = [1.0, 2.0, 3.0, 4.0, 5.0, 9.0]
+    assert statistic_interval(values, "median") == median_interval(values)
+    assert statistic_interval(values, "mean").method == "BCa bootstrap"
+    assert statistic_interval([3.0], "max").method == "none"
