@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -119,6 +120,7 @@ class Matrix:
         self.levels = levels
         """Factor -> its levels, in the order of the variants."""
         self.trials = tuple(trials)
+        self._costs: dict[tuple[tuple[str, str], ...], list[Cost]] = {}
 
     @property
     def compared(self) -> str:
@@ -130,14 +132,18 @@ class Matrix:
         """The first level of the compared factor."""
         return self.levels[self.compared][0]
 
-    def chosen(self, **levels: str) -> list[Trial]:
-        """The trials with these levels of other factors."""
-        return [trial for trial in self.trials if levels.items() <= dict(trial.situation).items()]
+    def costs(self, **levels: str) -> list[Cost]:
+        """Of each level of the compared factor that has trials with these levels of other factors."""
+        key = tuple(sorted(levels.items()))
+        if key not in self._costs:
+            self._costs[key] = self._costs_of(
+                [trial for trial in self.trials if levels.items() <= dict(trial.situation).items()]
+            )
+        return self._costs[key]
 
-    def costs(self, trials: Sequence[Trial] | None = None) -> list[Cost]:
-        """Of each level of the compared factor that has trials."""
+    def _costs_of(self, trials: Sequence[Trial]) -> list[Cost]:
         of_level: dict[str, list[Trial]] = defaultdict(list)
-        for trial in self.trials if trials is None else trials:
+        for trial in trials:
             of_level[trial.level].append(trial)
         reference = {
             (trial.situation, trial.repetition): trial.goodput_bit_s
@@ -147,9 +153,19 @@ class Matrix:
         return [_cost(level, of_level[level], reference) for level in self.levels[self.compared] if of_level[level]]
 
 
+_OF_RUN: WeakKeyDictionary[Run, Matrix | None] = WeakKeyDictionary()
+"""Page and summary speak of the same one."""
+
+
 def matrix_of(run: Run) -> Matrix | None:
     """The matrix of a run; None when its variants are too few, do not all have the same two factors or more, or have
     no ledger: what options cost is not what such a run is about."""
+    if run not in _OF_RUN:
+        _OF_RUN[run] = _read(run)
+    return _OF_RUN[run]
+
+
+def _read(run: Run) -> Matrix | None:
     if not run.experiment.get("ledger"):
         return None
     named = {name: tuple((str(f), str(level)) for f, level in v.get("factors", ())) for name, v in run.variants.items()}

@@ -83,7 +83,7 @@ def matrix_section(matrix: Matrix) -> MatrixSection:
     costs = matrix.costs()
     by = max(matrix.factors[1:], key=lambda factor: len(matrix.levels[factor]))
     steps = matrix.levels[by]
-    stepped = {step: {cost.level: cost for cost in matrix.costs(matrix.chosen(**{by: step}))} for step in steps}
+    stepped = {step: {cost.level: cost for cost in matrix.costs(**{by: step})} for step in steps}
     ratios = [
         min(max(cost.goodput.estimate, MIDDLE_RATIO[0]), MIDDLE_RATIO[1])
         for found in [costs, *(each.values() for each in stepped.values())]
@@ -142,8 +142,7 @@ def matrix_summary(matrix: Matrix) -> Mapping[str, Any]:
         "costs": [_as_json(cost) for cost in matrix.costs()],
         "by": {
             factor: {
-                level: [_as_json(cost) for cost in matrix.costs(matrix.chosen(**{factor: level}))]
-                for level in matrix.levels[factor]
+                level: [_as_json(cost) for cost in matrix.costs(**{factor: level})] for level in matrix.levels[factor]
             }
             for factor in matrix.factors[1:]
         },
@@ -248,9 +247,7 @@ def _ratio(cost: Cost) -> float:
 
 def _factor_table(matrix: Matrix, factor: str) -> FactorTable:
     levels = tuple(matrix.levels[factor])
-    by_level = {
-        level: {cost.level: cost for cost in matrix.costs(matrix.chosen(**{factor: level}))} for level in levels
-    }
+    by_level = {level: {cost.level: cost for cost in matrix.costs(**{factor: level})} for level in levels}
     rows = []
     for name in matrix.levels[matrix.compared]:
         cells = tuple(_short(by_level[level].get(name)) for level in levels)

@@ -108,11 +108,11 @@ def test_a_run_of_the_matrix_answers_on_its_first_screen(tmp_path: Path) -> None
     directory = runner.run(runner.RunRequest(experiment=experiment, parent=tmp_path, backend="sim"), lambda _: None)
     found = matrix_of(load(directory.path))
     assert found is not None and found.reference == "linux" and len(found.trials) == 12
-    of = {cost.level: cost for cost in found.costs(found.chosen(receiver="holding"))}
+    of = {cost.level: cost for cost in found.costs(receiver="holding")}
     assert of["linux"].displaced is not None and of["dense-32"].displaced is not None
     assert of["dense-32"].displaced < of["linux"].displaced, "where SACK blocks fit beside the mapping, more leave"
     assert (of["dense-32"].header_tax or 1) < (of["linux"].header_tax or 0)
-    late = {cost.level: cost for cost in found.costs(found.chosen(receiver="linux"))}["late-map"]
+    late = {cost.level: cost for cost in found.costs(receiver="linux")}["late-map"]
     assert late.fates.get("mptcp", 0) == 0, "Linux waits for no mapping"
     assert directory.read_table("segments").num_rows == 0 < directory.read_table("ledger_sums").num_rows
     write_report(directory.path)
