@@ -124,8 +124,10 @@ class ReceiverRules:
     """K3: our data acknowledged by the subflow without any DATA_ACK. ``client``: only the opener draws the consequence,
     a server waits for the connection-level timer first (Linux does no more than reinject, E8d; but a
     peer that is plain TCP by then would deliver that twice)."""
-    mappings_limit: int = 1024
-    """Mappings stored per subflow; beyond it the newest is dropped (and counted)."""
+    mappings_limit: int | None = None
+    """Mappings stored per subflow; beyond it the newest is dropped (and counted). None: as many as a receive buffer of
+    segments of 536 octets (the default MSS, RFC 9293 §3.7.1) brings with a mapping each, so that a hole in a large
+    window costs none."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for what could receive nothing."""

@@ -5,7 +5,7 @@ Base class of :class:`testbed.mptcp.subflow.Subflow`, and what the option builde
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from testbed.mptcp.echoed_mappings import EchoedMappings
 from testbed.mptcp.mapping import IncomingMappings, UnmappedData
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from testbed.mptcp.connection import Connection
     from testbed.mptcp.option_space import SubflowOptions
     from testbed.tcp.connection import Connection as TcpConnection
+
+_LEAST_MAPPINGS: Final = 1024
+_DEFAULT_MSS: Final = 536
+"""RFC 9293 §3.7.1."""
 
 
 class SubflowData(SubflowView):
@@ -68,7 +72,10 @@ class SubflowData(SubflowView):
         """Counts the subflows of the connection: bit ``number`` of ``Mapping.carriers``."""
         rules = connection.parameters.rules
         # --- receiving ---
-        self.incoming = IncomingMappings(rules.mappings_limit, rules.accept_sub_mapping)
+        limit = rules.mappings_limit
+        if limit is None:
+            limit = max(_LEAST_MAPPINGS, connection.parameters.receive_buffer // _DEFAULT_MSS)
+        self.incoming = IncomingMappings(limit, rules.accept_sub_mapping)
         self.unmapped = UnmappedData()
         self.last_ssn = -1
         """The mapping last seen, as on the wire: the next segment usually repeats it."""

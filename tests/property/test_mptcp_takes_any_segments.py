@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed.mptcp.closing import DataState
-from testbed.mptcp.parameters import Parameters, ReceiverRules
+from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.profiles import RECEIVERS
 from testbed.tcp.parameters import Parameters as TcpParameters
 from testbed.wire.options import AddAddr, Dss, MpCapable, MpFail, MpFastclose, MpJoin, MpPrio, MpTcprst, RemoveAddr
@@ -105,6 +105,6 @@ def test_any_segments_leave_a_legal_state_and_bounded_memory(
         assert len(queue.out_of_order) <= 50
         for subflow in connection.subflows:
             assert subflow.unmapped.octets <= 2 * BUFFER
-            assert len(subflow.incoming.items) <= ReceiverRules().mappings_limit
+            assert len(subflow.incoming.items) <= subflow.incoming.limit
         assert connection.send_queue.held <= connection.send_queue.capacity
     peer.bench.wait(2_000_000_000)

@@ -51,6 +51,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "rules.on_missing_mapping": get_args(ViolationAction),
     "rules.bare_ack_falls_back": ("always", "client"),
     "bad_subflow_timeouts": (_NONE, _INTEGER),
+    "rules.mappings_limit": (_NONE, _INTEGER),
     "reinjection_timeout": (_NONE, _TIME),
     "fast_close": ("ack", "reset"),
     "tcp.window_scale": (_NONE, _INTEGER),

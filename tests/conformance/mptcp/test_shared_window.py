@@ -10,7 +10,7 @@ from mptcp_segments import options_of
 from two_hosts import MS, SECOND, Path, TwoHosts
 
 from testbed.mptcp.dsn import expand
-from testbed.mptcp.parameters import Parameters
+from testbed.mptcp.parameters import OptionPolicy, Parameters
 from testbed.tcp.parameters import Parameters as TcpParameters
 from testbed.wire.options import Dss, MpTcprst
 from testbed.wire.segment import ACK, SYN, Segment
@@ -281,3 +281,24 @@ def test_a_window_with_less_than_a_packet_left_calls_for_the_head_again_as_a_clo
 
     assert helped < 0.9 * plain
     assert helped < len(data) * 8 * SECOND // 8_000_000  # of WiFi alone
+
+
+def test_a_hole_in_a_window_of_thousands_of_segments_costs_no_mapping_and_no_subflow() -> None:
+    """Each segment behind the hole brings a mapping of its own, and all of them have to be kept."""
+    each = OptionPolicy(mapping_octets=1400)
+    parameters = Parameters(receive_buffer=6_000_000, send_buffer=6_000_000, options=each)
+    hosts = TwoHosts(parameters, paths=[Path(delay_ns=200 * MS, rate_bits=80_000_000, queue_ns=SECOND)])
+    client, server = hosts.connect()
+    lost: list[Segment] = []
+
+    def hole(segment: Segment, now: int) -> Segment | None:
+        if not lost and segment.payload and client.send_queue.snd_nxt - client.send_queue.snd_una > 1_500_000:
+            lost.append(segment)
+            return None
+        return segment
+
+    hosts.paths[0].filters.append(hole)
+    data = bytes(range(256)) * 40_000
+    assert hosts.transfer(client, server, data) == data
+    assert lost
+    assert server.counters["TestbedMappingsDropped"] == 0
