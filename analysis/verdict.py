@@ -38,7 +38,7 @@ class Verdict:
     """As in run.json."""
     outcome: Outcome
     value: float | None
-    """The statistic, divided by ``reference`` if relative."""
+    """The statistic, divided by ``reference`` if relative; with ``among`` the share."""
     unit: str
     """Of ``value``; ``x`` when relative."""
     absolute: float | None
@@ -84,7 +84,7 @@ def _evaluate_one(expectation: Mapping[str, Any], measurements: Measurements) ->
     others = tuple(expectation.get("relative_to") or ())
     other_flow = expectation.get("relative_to_flow")
     found = measurements.of(metric, variant, flow)
-    unit = "x" if others or other_flow else found.unit
+    unit = "ratio" if expectation.get("among") else "x" if others or other_flow else found.unit
 
     def undecided(reason: str, n: int = 0, outcome: Outcome = "not evaluated") -> Verdict:
         excused = any(measurements.is_unsupported(name) for name in (variant, *others))
@@ -97,6 +97,8 @@ def _evaluate_one(expectation: Mapping[str, Any], measurements: Measurements) ->
     if other_flow:
         return _against_flow(expectation, found, measurements.of(metric, variant, other_flow), undecided)
     values, statistic = tuple(found.values.values()), expectation.get("statistic", "median")
+    if expectation.get("among"):
+        return _share(expectation, measurements, undecided)
     if others:
         compared = {other: measurements.of(metric, other, flow) for other in others}
         return _against_variants(expectation, found, compared, undecided)
@@ -153,6 +155,35 @@ def _against_variants(
         interval=interval,
         values=values,
         source=found.source if found.source == other_source else f"{found.source} against {other_source}",
+    )
+
+
+def _share(expectation: Mapping[str, Any], measurements: Measurements, undecided: Callable[..., Verdict]) -> Verdict:
+    """The share of several variants that are better than the best of those that each is compared with."""
+    pairs = [(expectation["variant"], expectation["relative_to"]), *expectation["among"]]
+    alone = {**expectation, "among": (), "at_least": None, "at_most": None}
+    better: list[float] = []
+    for variant, others in pairs:
+        one = _evaluate_one({**alone, "variant": variant, "relative_to": others}, measurements)
+        if one.value is None:
+            return undecided(f"{variant}: {one.reason}", len(better))
+        wins = one.value < 1 if best_is(expectation["metric"]) == "smallest" else one.value > 1
+        better.append(float(wins))
+    interval = statistic_interval(better, "mean")
+    value = interval.estimate
+    outcome = _outcome(expectation, value)
+    return Verdict(
+        expectation,
+        outcome,
+        value,
+        "ratio",
+        sum(better),
+        None,
+        None,
+        len(better),
+        "",
+        interval=interval,
+        values=tuple(better),
     )
 
 

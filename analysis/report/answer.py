@@ -134,6 +134,8 @@ def _bound(verdict: Verdict) -> str:
         text = f"at least {quantity(low, verdict.unit)}"
     else:
         text = f"at most {quantity(high, verdict.unit)}"
+    if among := verdict.expectation.get("among"):
+        return f"{text} of {len(among) + 1}, each against its own"
     others = verdict.expectation.get("relative_to") or ()
     if other_flow := verdict.expectation.get("relative_to_flow"):
         return f"{text} flow {other_flow}, trial by trial"

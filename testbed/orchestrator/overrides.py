@@ -59,7 +59,7 @@ def only_variants(experiment: Experiment, names: Sequence[str]) -> Experiment:
     return dataclasses.replace(
         experiment,
         variants=tuple(variant for variant in experiment.variants if variant.name in names),
-        expectations=tuple(item for item in experiment.expectations if {item.variant, *item.relative_to} <= set(names)),
+        expectations=tuple(item for item in experiment.expectations if item.speaks_of <= set(names)),
         grid=experiment.grid.only(names) if experiment.grid is not None else None,
     )
 

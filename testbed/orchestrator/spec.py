@@ -204,6 +204,9 @@ class Expectation:
     """The value is divided by that of the best of these variants: the largest, or the smallest where less is better."""
     relative_to_flow: str | None = None
     """The value is divided by that of this other flow of the same trial (before the statistic)."""
+    among: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Further variants, each with those that it is compared with, as ``variant`` with ``relative_to``. The value is
+    then the share of all of them that are better than the best of theirs: one number for a design of many networks."""
     flow: str = "main"
     statistic: Literal["median", "mean", "min", "max"] = "median"
     """Over the valid repetitions; ``min`` with ``at_least`` and ``max`` with ``at_most`` mean: every one of them."""
@@ -225,7 +228,15 @@ class Expectation:
             raise SpecificationError(f"expectation on {self.variant}.{self.metric} has no bound")
         if self.relative_to and self.relative_to_flow is not None:
             raise SpecificationError(f"expectation on {self.variant}.{self.metric} is relative to two things")
+        if self.among and not (self.relative_to and all(others for _, others in self.among)):
+            raise SpecificationError(f"expectation on {self.variant}.{self.metric}: a share compares each with others")
         self._check_says()
+
+    @property
+    def speaks_of(self) -> frozenset[str]:
+        """Every variant that it needs."""
+        further = {name for each, others in self.among for name in (each, *others)}
+        return frozenset({self.variant, *self.relative_to, *further})
 
     def _check_says(self) -> None:
         where = f"expectation on {self.variant}.{self.metric}: says"
@@ -302,7 +313,7 @@ class Experiment:
 
     def _check_expectation(self, expectation: Expectation, where: str) -> None:
         known = {variant.name: {flow.name for flow in variant.flows} for variant in self.variants}
-        for name in (expectation.variant, *expectation.relative_to):
+        for name in sorted(expectation.speaks_of):
             if name not in known:
                 raise SpecificationError(f"{where}: an expectation speaks of {name!r}, which is no variant")
         try:

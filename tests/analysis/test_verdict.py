@@ -84,6 +84,20 @@ def test_relative_is_to_the_best_of_the_others(tmp_path: Path) -> None:
     assert (verdict.unit, verdict.n) == ("x", 2)
 
 
+def test_a_share_counts_the_variants_that_are_better_than_what_each_is_compared_with(tmp_path: Path) -> None:
+    worse = ("tcp-path2", ("tcp-path1", "mptcp"))
+    experiment = expects(metric="goodput_bit_s", at_most=0.5, relative_to=("tcp-path1", "tcp-path2"), among=(worse,))
+    run = load(synthetic_run.make_run(tmp_path, experiment))
+    (verdict,) = evaluate(run)
+    assert (verdict.value, verdict.unit, verdict.n, verdict.outcome) == (0.5, "ratio", 2, "met")
+
+
+def test_a_share_has_no_value_when_one_of_its_variants_has_none(tmp_path: Path) -> None:
+    others = ("tcp-path1",)
+    experiment = expects(metric="goodput_bit_s", at_least=0, relative_to=others, among=(("tcp-path2", others),))
+    assert judged(tmp_path, experiment, {1: INVALID, 4: INVALID}) == (["not evaluated"], 3)
+
+
 def test_invalid_trials_do_not_enter_the_statistic(tmp_path: Path) -> None:
     experiment = expects(metric="goodput_bit_s", at_least=1, statistic="max")
     run = load(synthetic_run.make_run(tmp_path, experiment, verdicts={2: INVALID}))
