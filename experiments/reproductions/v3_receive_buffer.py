@@ -114,8 +114,8 @@ def _expectations() -> Iterator[Expectation]:
         yield Expectation(
             variant=f"m1-m2-{kib}k",
             metric="counter:MPTcpExtMPTCPRetrans@client",
-            at_least=100,
-            because="mechanism 1 is what is at work: the head of the window was sent again hundreds of times",
+            at_least=5,
+            because="mechanism 1 is what is at work; the second one keeps the need for it low",
         )
     yield Expectation(
         variant=f"m1-m2-{LARGEST}k",
