@@ -23,6 +23,7 @@ from experiments.option_contention import option_contention
 from experiments.option_policies import option_policies
 from experiments.quickstart import quickstart
 from experiments.reordering import reordering
+from experiments.reproductions import REPRODUCTIONS
 from experiments.shared_bottleneck import shared_bottleneck
 from experiments.simult_flows import simult_flows
 from experiments.stray_mappings import stray_mappings
@@ -52,6 +53,7 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "unmapped_data": unmapped_data,
     "mapping_forms": mapping_forms,
     "address_announcements": address_announcements,
+    **REPRODUCTIONS,
 }
 
 
@@ -67,6 +69,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "unmapped_data",
         "mapping_forms",
     ),
+    "reproductions": tuple(REPRODUCTIONS),
 }
 """Name -> experiments that are run together under it."""
 
