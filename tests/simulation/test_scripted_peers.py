@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_scripts import random_script
 from scripted_trial import OURS, attempted, simulated
 
 from testbed.orchestrator.spec import Endpoint
@@ -185,3 +186,14 @@ def test_any_cut_and_order_of_mapped_segments_is_the_same_stream(
     it = simulated(tmp_path_factory.mktemp("cut"), ("open sf1", *said, "wait until data_acked 600"))
 
     assert (it.flow["bytes_received_upload"], it.flow["first_wrong_upload"], it.flow["fallback"]) == (600, None, False)
+
+
+@settings(max_examples=12, deadline=None)
+@given(chance=st.randoms(use_true_random=False), rules=st.sampled_from(("rfc8684", "holding")))
+def test_whatever_is_said_in_odd_forms_but_truly_no_wrong_octet_is_read(
+    tmp_path_factory: pytest.TempPathFactory, chance: random.Random, rules: str
+) -> None:
+    it = simulated(tmp_path_factory.mktemp("odd"), random_script(chance), RULES[rules])
+
+    assert it.flow["first_wrong_upload"] is None
+    assert it.flow["bytes_received_upload"] >= 100
