@@ -84,6 +84,7 @@ class DataArrival:
         rules = self.rules
         if not segment.payload:
             if not rules.mapping_on_pure_ack:
+                subflow.last_dsn = -1  # what repeats it is no repetition
                 return True  # S19: Linux attaches mappings to data only
         elif rules.mapping_must_touch_segment:
             start = subflow.tcp.offset_of(segment.seq) + (1 if segment.flags & SYN else 0)
@@ -93,6 +94,7 @@ class DataArrival:
         if ssn - subflow.tcp.rcv_nxt > max(dsn - queue.rcv_nxt, 0) + queue.capacity:
             # W3: SSN - SUBFLOW_ACK <= DSN - DATA_ACK, but for what was sent twice, which a window bounds.
             self.connection.counters.add("TestbedMappingImplausible")
+            subflow.last_dsn = -1
             return True
         verdict = subflow.incoming.declare(ssn, dsn, length, checksum, data_fin)
         if rules.echo_mappings and not segment.payload and (verdict is Verdict.STORED or verdict is Verdict.KNOWN):
@@ -111,6 +113,7 @@ class DataArrival:
             return True
         if verdict is Verdict.TOO_MANY:
             self.connection.counters.add("TestbedMappingsDropped")
+            subflow.last_dsn = -1
             return True
         return self.violation(subflow, "MPTcpExtDSSNotMatching", resets.MPTCP_SPECIFIC, now)
 

@@ -11,6 +11,7 @@ from mptcp_segments import options_of
 from testbed.mptcp.parameters import Parameters
 from testbed.mptcp.profiles import RECEIVERS
 from testbed.wire.options import Dss, MpFail, MpTcprst
+from testbed.wire.segment import ACK
 
 LINUX = Parameters(rules=RECEIVERS["linux"])
 RFC = Parameters(rules=RECEIVERS["rfc8684"])
@@ -389,6 +390,18 @@ def test_e10_a_lenient_receiver_delivers_the_schedule_of_the_thread() -> None:
     _seed_schedule(peer, mapped=False)
 
     assert peer.read() == part(0, 800)
+
+
+def test_e11_a_mapping_that_was_ignored_on_a_pure_ack_counts_when_the_data_repeat_it() -> None:
+    peer = DataPeer(LINUX)
+    peer.data(0, 100)
+    mapping = peer.map(100, 100, 101)
+
+    peer.flows[0].say(ACK, mapping)
+    peer.data(100, 100, mapping)
+
+    assert peer.read() == part(0, 200)
+    assert not peer.connection.fallen_back
 
 
 # --- E6: checksums ---
