@@ -15,18 +15,21 @@ from experiments.failed_checksums import failed_checksums
 from experiments.fallback_integrity import fallback_integrity
 from experiments.first_data_ack import first_data_ack
 from experiments.handover import handover
+from experiments.hold_time import hold_time
 from experiments.linux_mechanisms import linux_mechanisms
 from experiments.loss_sweep import loss_sweep
 from experiments.mapping_forms import mapping_forms
 from experiments.middleboxes import middleboxes
 from experiments.option_contention import option_contention
 from experiments.option_policies import option_policies
+from experiments.option_room import option_room
 from experiments.quickstart import quickstart
 from experiments.reordering import reordering
 from experiments.reproductions import REPRODUCTIONS
 from experiments.shared_bottleneck import shared_bottleneck
 from experiments.simult_flows import simult_flows
 from experiments.stray_mappings import stray_mappings
+from experiments.thin_mappings import thin_mappings
 from experiments.unmapped_data import unmapped_data
 from experiments.walk import walk
 from testbed.orchestrator.spec import Experiment, SpecificationError
@@ -54,12 +57,18 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "mapping_forms": mapping_forms,
     "address_announcements": address_announcements,
     **REPRODUCTIONS,
+    "option_room": option_room,
+    "hold_time": hold_time,
+    "thin_mappings": thin_mappings,
 }
 
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "mechanisms": ("linux_mechanisms",),
     "claims": (
+        "thin_mappings",
+        "hold_time",
+        "option_room",
         "bare_acks",
         "failed_checksums",
         "address_announcements",
