@@ -214,8 +214,7 @@ def _joined() -> Iterator[Case]:
                 exactly(
                     "first_wrong_upload",
                     600,
-                    "{who} delivers the unmapped half where the gap is: the stream is wrong from octet {value} on, in "
-                    "silence",
+                    "{who} delivers the unmapped half where the gap is: the stream is wrong after {value}, in silence",
                     "the whole segment counts as mapped before its length is found wrong; what then comes for the gap "
                     "is DuplicateData",
                     claims=(("N4", "for"),),

@@ -31,11 +31,11 @@ RECEIVERS: Mapping[str, Endpoint] = {
 IN_WORDS: Mapping[str, str] = {
     "linux": "Linux",
     "linux-rules": "our stack with Linux's rules",
-    "rfc8684": "our stack by the letter of RFC 8684",
-    "holding": "our stack, holding",
-    "discarding": "our stack, discarding",
+    "rfc8684": "our stack with the RFC's rules",
+    "holding": "our stack with holding rules",
+    "discarding": "our stack with discarding rules",
     "bounded": "our stack with room for 16 mappings",
-    "older-text": "our stack by the text before change 1",
+    "older-text": "our stack with the text before change 1",
     "small-window": "our stack with a window of 8 KiB",
 }
 

@@ -87,7 +87,14 @@ def _judged_at_once(name: str) -> tuple[Found, ...]:
     """What Linux does with octets without a mapping."""
     if name == "one":
         return (
-            exactly(FALLBACK, 1, "{who} fell back at once", NO_HOLD, (("L6", "for"), ("S12", "for")), at=KERNEL),
+            exactly(
+                FALLBACK,
+                1,
+                "{who} fell back at octets without a mapping",
+                NO_HOLD,
+                (("L6", "for"), ("S12", "for")),
+                at=KERNEL,
+            ),
             exactly(FALLBACK, 1, "{who} fell back", NO_HOLD, at=("linux-rules",)),
             exactly(RESETS, 0, "{value} resets", "one subflow: TCP instead", claims=(("L6", "for"),), at=KERNEL),
         )
@@ -95,7 +102,7 @@ def _judged_at_once(name: str) -> tuple[Found, ...]:
         exactly(
             REASON,
             6,
-            "{who} reset the subflow with MP_TCPRST reason {value}",
+            "{who} reset the subflow at octets without a mapping, with MP_TCPRST reason {value}",
             "MPTCP_RST_EMIDDLEBOX: a missing mapping counts as a middlebox's work",
             claims=(("L5", "for"), ("S12", "for")),
             at=KERNEL,
@@ -213,7 +220,7 @@ def _never() -> Iterator[Case]:
             exactly(
                 RESETS,
                 0,
-                "{who} reset subflow 1 {value} times, though a segment of it stays unmapped",
+                "{who} answered a segment that stays unmapped with {value} resets",
                 "held or discarded: no receive window of it has come (RFC 8684 section 3.3.1)",
                 claims=(("S29", "against"), ("S13", "for")),
                 at=(*OURS, "discarding"),
@@ -251,7 +258,7 @@ def _never() -> Iterator[Case]:
                 at=KERNEL,
                 under="a receiver that falls back",
             ),
-            exactly("first_wrong_upload", 200, "wrong from octet {value} on", "the repetition", at=LINUX),
+            exactly("first_wrong_upload", 200, "the stream is wrong after {value}", "the repetition", at=LINUX),
             exactly(
                 DATA_ACKED,
                 200,
@@ -295,14 +302,14 @@ def _window() -> Iterator[Case]:
             exactly(
                 "counter:TestbedUnmappedPeak@server",
                 9000,
-                "it held {value} octets: the ninth segment fills the 8 KiB",
+                "it held {value} octets at once: the ninth segment fills the 8 KiB",
                 "ReceiverRules.hold_unmapped is a window",
                 at=("small-window",),
             ),
             exactly(
                 RESETS,
                 0,
-                "{who}, with a window of 4 MiB, reset {value} times",
+                "{who} and a window of 4 MiB answered 12 kB without mapping with {value} resets",
                 "12 kB are less than a window",
                 claims=(("S17", "for"),),
                 at=OURS,
@@ -333,7 +340,7 @@ def _stuck() -> Iterator[Case]:
             exactly(
                 "observed:octets_then",
                 2000,
-                "{who} as the sender sent {value} of 1000 octets: it repeated what was never DATA_ACKed",
+                "{who} as the sender sent {value} octets where there were 1000: it repeated what was not DATA_ACKed",
                 "RFC 8684 section 3.3.6: the connection-level timer (mptcp_worker())",
                 claims=(("S16", "against"),),
             ),
