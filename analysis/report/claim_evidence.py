@@ -13,7 +13,7 @@ from typing import Any
 from analysis.claims import by_claim, judge_documented, stacks, supports
 from analysis.load import Run
 from analysis.report.answer import sentence_of
-from analysis.report.says import says_its_spread, sentence, spread
+from analysis.report.says import doubt, says_its_spread, sentence, spread
 from analysis.verdict import Verdict, evaluate
 
 DOCUMENT_VERSION = 1
@@ -131,6 +131,7 @@ def _piece(run: Run, number: int, verdict: Verdict, repetitions: int) -> dict[st
         "supports": supports(verdict),
         "sentence": sentence(verdict, repetitions),
         "spread": "" if says_its_spread(verdict) or verdict.value is None else spread(verdict),
+        "doubt": doubt(verdict),
         "value": verdict.value,
         "unit": verdict.unit,
         "interval": None if found is None or found.low is None else [found.low, found.high],

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.claims import Word, by_claim, judge_verdicts, supports
 from analysis.load import Run
 from analysis.report.answer import Tone
-from analysis.report.says import says_its_spread, sentence, spread
+from analysis.report.says import doubt, says_its_spread, sentence, spread
 from analysis.report.wording import source_in_words
 from analysis.verdict import Verdict
 
@@ -82,5 +82,6 @@ def _found(verdict: Verdict, repetitions: int) -> str:
     text = sentence(verdict, repetitions).rstrip(".")
     told = verdict.value is None or says_its_spread(verdict)
     details = [] if told else [spread(verdict)]
+    details += [doubt(verdict)] if doubt(verdict) else []
     details += [source_in_words(verdict.source)] if verdict.source and verdict.expectation.get("says") else []
     return f"{mark} {f'{under}: ' if under else ''}{text}" + (f" ({'; '.join(details)})" if details else "")

@@ -18,7 +18,7 @@ GROUPS: Mapping[str, str] = {
 MOST_LINES = 14
 """Sentences of a claim; the JSON has all."""
 _Key = tuple[bool | None, str, str, str, str]
-"""Whether it supports, sentence, spread, condition, source."""
+"""Whether it supports, sentence, spread with doubt, condition, source."""
 _MARKS: Mapping[bool | None, str] = {True: "✓", False: "✗", None: "–"}
 
 _HEAD = """\
@@ -32,7 +32,8 @@ a claim, and checks the mechanism: counters, options on the wire, what the peers
 This file is generated from run directories by `testbed claims`, with [seed-claims.json](seed-claims.json) beside it,
 which has every number, trial by trial; nothing here was typed. A piece of evidence (✓ supports, ✗ contradicts) is one
 expectation over the valid trials of one variant. All support: the claim **holds**. None: it **does not hold**. The
-conditions of the pieces, or the stacks, decide: it **depends** on them. Else it **holds partly**.
+conditions of the pieces, or the stacks, decide: it **depends** on them. Else it **holds partly**. Where the bound of
+an expectation lies within the interval of what was measured, that is said: such a piece is no more than a hint.
 """
 
 
@@ -103,7 +104,8 @@ def _results(evidence: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, 
     places: dict[_Key, list[str]] = {}
     for piece in evidence:
         if piece["supports"] is not None:
-            key = piece["supports"], piece["sentence"], piece["spread"], piece["under"], piece["source"]
+            told = "; ".join(text for text in (piece["spread"], piece["doubt"]) if text)
+            key = piece["supports"], piece["sentence"], told, piece["under"], piece["source"]
             where = f"{runs[piece['run']]['backend']}, {piece['stacks']}, `{piece['variant']}`"
             if where not in places.setdefault(key, []):
                 places[key].append(where)

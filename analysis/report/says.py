@@ -65,6 +65,16 @@ def spread(verdict: Verdict) -> str:
     return f"{ends}, {100 * (found.level or 0):.4g} % interval, {n} trials"
 
 
+def doubt(verdict: Verdict) -> str:
+    """What makes the outcome less than sure: ``"the bound (at most 0.950 × dense) is within it"``; empty: nothing."""
+    found = verdict.interval
+    if found is None or found.low is None or found.high is None:
+        return ""
+    bounds = [verdict.expectation.get(name) for name in ("at_least", "at_most")]
+    crossed = any(bound is not None and found.low < bound < found.high for bound in bounds)
+    return f"the bound ({sentence_of(verdict).bound}) is within it" if crossed else ""
+
+
 def says_its_spread(verdict: Verdict) -> bool:
     """Whether the sentence has the interval in it."""
     return verdict.outcome == "met" and "{interval" in (verdict.expectation.get("says") or "")

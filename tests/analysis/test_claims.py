@@ -205,6 +205,14 @@ def test_a_number_of_the_ledger_says_whose_it_is() -> None:
     assert text.count("inferred from packets") == 2
 
 
+def test_a_bound_within_the_interval_is_said() -> None:
+    bound = goodput(at_least=4.5e6, says="MPTCP carried {value}")  # trials have 4 and 6 Mbit/s
+    text = markdown(claims_document([a_run(bound, goodput(at_least=4e6, says="clear"))], [], {})).replace("\u202f", " ")
+    doubtful, clear = (line for line in text.splitlines() if line.startswith("- ✓"))
+    assert "range of 2 trials; the bound (at least 4.50 Mbit/s) is within it; mininet" in doubtful
+    assert "is within it" not in clear
+
+
 def test_the_command_keeps_what_the_numbers_depend_on_and_no_place_of_the_machine() -> None:
     words = [
         "testbed",
