@@ -1,8 +1,11 @@
 """V7: the blackhole of the SIGCOMM 2020 tutorial: the first path dies silently, the other one is a backup or not.
 
 Two paths of 100 Mbit/s with round trips of 40 and 30 ms; the connection begins on the first, which loses everything
-from 3 s on. Requests of 1000 bytes every 250 ms. The tutorial asks 20 times; here 40 times, so that there are enough
+from 3 s on. Requests of 1000 bytes every 250 ms. The tutorial asks 20 times; here 50 times, so that there are enough
 answers before and after to tell their times apart.
+
+What one spike is differs: with two equal subflows one request waits for a retransmission timeout; with a backup either
+end finds out by itself, and Linux needs a second timeout before it leaves the dead subflow: several requests are late.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from topologies.link_profile import Change, LinkProfile, QueueLimit
 from topologies.model import Topology
 from topologies.two_path import two_path
 
-REQUESTS = RequestResponse(request_bytes=1000, response_bytes=1000, interval_ns=250 * MS, count=40)
+REQUESTS = RequestResponse(request_bytes=1000, response_bytes=1000, interval_ns=250 * MS, count=50)
 BLACKHOLE_NS = 3 * SECOND
 FIRST_ROUND_TRIP_NS, SECOND_ROUND_TRIP_NS = 40 * MS, 30 * MS
 
@@ -50,7 +53,7 @@ def v7_failover() -> Experiment:
         question="What does a request see when its path dies silently and another one is there?",
         variants=tuple(_variant(mode, pair) for mode, pairs in MODES.items() for pair in pairs),
         repetitions=1,
-        duration_ns=13 * SECOND,
+        duration_ns=16 * SECOND,
         claims=(CLAIMS["V7"],),
         expectations=tuple(_expectations()),
     )
@@ -91,10 +94,10 @@ def _expectations() -> Iterator[Expectation]:
                 variant=name,
                 metric="latency_p50_ns",
                 at_least=SECOND_ROUND_TRIP_NS,
-                at_most=SECOND_ROUND_TRIP_NS * 1.2,
-                because="28 of the 40 requests come after the blackhole, and go the way of 30 ms",
+                at_most=FIRST_ROUND_TRIP_NS,
+                because="most requests come after the blackhole, and take less than the round trip of the dead path",
                 claim="V7",
-                says=f"{words}: half of the requests took at most {{value}}, the round trip of the other path",
+                says=f"{words}: half of the requests took at most {{value}}: the other path has 30 ms, the dead one had 40 ms",
             )
             yield Expectation(
                 variant=name,
