@@ -71,6 +71,13 @@ class Measurements:
         """Its VALID trials, in order."""
         return self._valid.get(variant, ())
 
+    def paired(self, first: Mapping[int, float], second: Mapping[int, float]) -> tuple[list[float], list[float]] | None:
+        """The values of two variants in the order of their trials' seeds, when both have the same seeds; else None."""
+        ours, theirs = ({self._seeds[trial]: value for trial, value in values.items()} for values in (first, second))
+        if ours.keys() != theirs.keys() or not len(ours) == len(first) == len(second):
+            return None
+        return [ours[seed] for seed in ours], [theirs[seed] for seed in ours]
+
     def _measure(self, text: str, variant: str, flow: str) -> Measured:
         try:
             measure = parse_measure(text)
@@ -194,6 +201,11 @@ class Measurements:
     @cached_property
     def _trials(self) -> list[Row]:
         return self.run.directory.read_table("trials").sort_by("trial").to_pylist()  # type: ignore[no-any-return]
+
+    @cached_property
+    def _seeds(self) -> Mapping[int, int]:
+        """Trial -> its seed, of its links and its payload."""
+        return {row["trial"]: row["seed"] for row in self._trials}
 
     @cached_property
     def _states(self) -> Mapping[str, set[str]]:

@@ -106,25 +106,44 @@ def statistic_interval(values: Sequence[float], statistic: str, seed: int = 1) -
     return Interval(estimate, float(data.min()), float(data.max()), data.size, None, "range")
 
 
-def ratio_interval(values: Sequence[float], others: Sequence[float], statistic: str, seed: int = 1) -> Interval:
-    """A statistic of some values over the same of others; ``n`` is the smaller number of them.
+def ratio_interval(
+    values: Sequence[float], others: Sequence[float], statistic: str, *, paired: bool = False, seed: int = 1
+) -> Interval:
+    """A statistic of some values over the same of others.
 
-    Both sides are resampled apart from each other, although trials of one repetition have one seed: what they share
-    makes the interval too wide rather than too narrow. Fewer than six on a side give the range that the ratio can have;
-    there is none when one of the others is not above 0.
+    Parameters
+    ----------
+    values, others : sequence of float
+        At least one each. There is no interval when one of the others is not above 0.
+    statistic : str
+        ``median``, ``mean``, ``min`` or ``max``.
+    paired : bool
+        The two have the same trials behind them, in the same order (the same seed loses the same packets): they are
+        resampled together, and what both have in common does not widen the interval. Else each by itself.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    Interval
+        From six values on a percentile bootstrap; else the range of the ratios, of pairs or of any value over any
+        other. ``n`` is the smaller number of values.
     """
     above, below = _values(values), _values(others)
+    if paired and above.size != below.size:
+        raise ValueError("pairs need as many values as others")
     reduced = _STATISTICS[statistic]
     estimate, n = float(reduced(above) / reduced(below)), int(min(above.size, below.size))
     if above.size == below.size == 1 or below.min() <= 0:
         return Interval(estimate, None, None, n, None, "none")
     if n < SMALLEST_BOOTSTRAP or statistic in ("min", "max"):
-        low, high = float(above.min() / below.max()), float(above.max() / below.min())
-        return Interval(estimate, low, high, n, None, "range")
+        ratios = above / below if paired else np.divide.outer(above, below)
+        return Interval(estimate, float(ratios.min()), float(ratios.max()), n, None, "range")
     generator = np.random.default_rng(seed)
-    drawn = [reduced(data[generator.integers(0, data.size, (RESAMPLES, data.size))], axis=1) for data in (above, below)]
-    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    low, high = (float(value) for value in np.quantile(drawn[0] / drawn[1], tails))
+    first = generator.integers(0, above.size, (RESAMPLES, above.size))
+    second = first if paired else generator.integers(0, below.size, (RESAMPLES, below.size))
+    replicates = reduced(above[first], axis=1) / reduced(below[second], axis=1)
+    low, high = (float(value) for value in np.quantile(replicates, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)))
     return Interval(estimate, low, high, n, LEVEL, "percentile bootstrap")
 
 

@@ -101,7 +101,7 @@ def _evaluate_one(expectation: Mapping[str, Any], measurements: Measurements) ->
         return _share(expectation, measurements, undecided)
     if others:
         compared = {other: measurements.of(metric, other, flow) for other in others}
-        return _against_variants(expectation, found, compared, undecided)
+        return _against_variants(expectation, found, compared, measurements, undecided)
     interval = statistic_interval(values, statistic)
     value = interval.estimate
     return Verdict(
@@ -125,6 +125,7 @@ def _against_variants(
     expectation: Mapping[str, Any],
     found: Measured,
     compared: Mapping[str, Measured],
+    measurements: Measurements,
     undecided: Callable[..., Verdict],
 ) -> Verdict:
     """The statistic, divided by that of the best of other variants."""
@@ -139,7 +140,9 @@ def _against_variants(
     named = (max if best_is(metric) == "largest" else min)(candidates, key=lambda name: candidates[name])
     if candidates[named] == 0:
         return undecided(f"the reference, {metric} of {named}, is 0", len(values))
-    interval = ratio_interval(values, tuple(compared[named].values.values()), statistic)
+    pairs = measurements.paired(found.values, compared[named].values)
+    first, second = pairs or (list(values), list(compared[named].values.values()))
+    interval = ratio_interval(first, second, statistic, paired=pairs is not None)
     other_source = compared[named].source
     return Verdict(
         expectation,

@@ -274,6 +274,23 @@ def test_any_measure_can_be_relative_to_other_variants() -> None:
     assert (verdict.interval.low, verdict.interval.high) == (0.25, 0.25)
 
 
+def test_variants_are_compared_in_pairs_where_their_trials_have_the_same_seeds() -> None:
+    def alter(trial: int, tables: synthetic_run.Rows) -> None:
+        repetition = tables["trials"][0]["repetition"]
+        tables["flows"][0]["goodput_bit_s"] = (1e6, 1e6, 0.5e6)[trial % 3] * (1 + 9 * repetition)
+
+    def other_seed(trial: int, tables: synthetic_run.Rows) -> None:
+        alter(trial, tables)
+        if trial == 5:
+            tables["trials"][0]["seed"] += 1
+
+    bound = {"metric": "goodput_bit_s", "at_most": 1, "relative_to": ("tcp-path1",)}
+    pairs, apart = judged(alter, **bound).interval, judged(other_seed, **bound).interval
+    assert pairs is not None and apart is not None
+    assert (pairs.low, pairs.estimate, pairs.high) == (0.5, 0.5, 0.5)
+    assert (apart.low, apart.estimate, apart.high) == (0.05, 0.5, 5.0)
+
+
 def test_of_several_ledgers_the_best_is_the_one_that_displaces_least() -> None:
     def alter(trial: int, tables: synthetic_run.Rows) -> None:
         wanted = (4, 2, 3)[trial % 3]

@@ -116,6 +116,30 @@ def test_a_ratio_of_many_values_is_resampled_on_both_sides() -> None:
     assert ratio_interval(above, below, "mean") == found, "the same seed gives the same interval"
 
 
+def test_pairs_that_share_their_noise_have_a_narrower_interval_of_the_same_ratio() -> None:
+    generator = np.random.default_rng(6)
+    noise = generator.normal(10, 3, 30)
+    above, below = (0.9 * noise + generator.normal(0, 0.1, 30)).tolist(), noise.tolist()
+    apart, together = ratio_interval(above, below, "median"), ratio_interval(above, below, "median", paired=True)
+    assert together.estimate == apart.estimate
+    assert together.low is not None and together.high is not None and apart.low is not None and apart.high is not None
+    assert together.low < 0.9 < together.high < 1 < apart.high
+    assert together.high - together.low < (apart.high - apart.low) / 3
+
+
+@given(st.lists(st.tuples(POSITIVE, POSITIVE), min_size=2, max_size=5), st.sampled_from(["median", "mean", "max"]))
+def test_the_range_of_few_pairs_holds_the_ratio(pairs: list[tuple[float, float]], statistic: str) -> None:
+    found = ratio_interval([one for one, _ in pairs], [other for _, other in pairs], statistic, paired=True)
+    assert found.low is not None and found.high is not None
+    assert found.low == min(one / other for one, other in pairs)
+    assert found.low <= found.estimate * (1 + 1e-9) and found.estimate <= found.high * (1 + 1e-9)
+
+
+def test_pairs_of_different_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="pairs need as many values as others"):
+        ratio_interval([1.0], [1.0, 2.0], "median", paired=True)
+
+
 def test_a_ratio_to_values_of_which_one_is_0_has_no_interval() -> None:
     found = ratio_interval([1.0, 2.0, 3.0], [0.0, 2.0, 2.0], "median")
     assert (found.estimate, found.low, found.in_words()) == (1.0, None, "3 values, no interval")
