@@ -84,15 +84,27 @@ def test_only_the_newest_builds_are_kept(tmp_path: Path, monkeypatch: pytest.Mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["build0", "build1", "build2", "build5"]
 
 
+CHECKED = ("tests/unit/wire", "tests/conformance")
+"""Over both forms: the codec, and every row of the checklist."""
+
+
+def is_part_of(items: list[pytest.Item]) -> bool:
+    """Whether a run of these tests has those of every file in ``CHECKED``."""
+    files = {path for folder in CHECKED for path in (compilation.CHECKOUT / folder).rglob("test_*.py")}
+    return bool(files) and files <= {item.path for item in items}
+
+
 @pytest.mark.slow
-def test_what_is_compiled_passes_the_tests_of_the_sources() -> None:
+def test_what_is_compiled_passes_the_tests_of_the_sources(request: pytest.FixtureRequest) -> None:
     """The codec and the conformance tests, over compiled modules; built first where that is possible."""
+    if compilation.status.compiled and is_part_of(request.session.items):
+        pytest.skip("these tests are part of this run, which is over compiled modules as it is")
     if (reason := build.why_not()) is not None:
         pytest.skip(f"cannot compile here: {reason}")
     if not (build.BUILDS / compilation.digest()).is_dir() and not os.environ.get("CI"):
         pytest.skip("not built: ./tb build")
     build.build()
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/wire", "tests/conformance"]
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKED]
 
     result = subprocess.run(
         argv,
@@ -104,6 +116,13 @@ def test_what_is_compiled_passes_the_tests_of_the_sources() -> None:
     )
 
     assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_a_run_of_some_of_those_tests_is_none_of_all(request: pytest.FixtureRequest) -> None:
+    files = [path for folder in CHECKED for path in (compilation.CHECKOUT / folder).rglob("test_*.py")]
+    items = [pytest.Module.from_parent(request.session, path=path) for path in files]
+    assert is_part_of(items)  # type: ignore[arg-type]
+    assert not is_part_of(items[1:])  # type: ignore[arg-type]
 
 
 def test_what_a_killed_build_left_goes_with_the_next_and_one_under_way_stays(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from functools import cache
 
 import pytest
 
@@ -223,6 +224,7 @@ class Bottleneck:
                 member.on_ack(now, MSS, 50 * MS, 50 * MS, member.cwnd, True)
 
 
+@cache  # the uncoupled pair is the measure of each algorithm
 def share_of_two_subflows(name: str, seed: int) -> float:
     """Two subflows against one plain Reno at one bottleneck: the two's share of what all get, on average."""
     link = Bottleneck(200, seed)
