@@ -66,6 +66,7 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "mechanisms": ("linux_mechanisms",),
     "claims": (
+        "option_contention",
         "thin_mappings",
         "hold_time",
         "option_room",
