@@ -14,6 +14,7 @@ from experiments.eight_segments import eight_segments
 from experiments.failed_checksums import failed_checksums
 from experiments.fallback_integrity import fallback_integrity
 from experiments.first_data_ack import first_data_ack
+from experiments.half_close import half_close
 from experiments.handover import handover
 from experiments.hold_time import hold_time
 from experiments.linux_mechanisms import linux_mechanisms
@@ -28,6 +29,7 @@ from experiments.reordering import reordering
 from experiments.reproductions import REPRODUCTIONS
 from experiments.shared_bottleneck import shared_bottleneck
 from experiments.simult_flows import simult_flows
+from experiments.split_segment import split_segment
 from experiments.stray_mappings import stray_mappings
 from experiments.thin_mappings import thin_mappings
 from experiments.unmapped_data import unmapped_data
@@ -60,12 +62,16 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "option_room": option_room,
     "hold_time": hold_time,
     "thin_mappings": thin_mappings,
+    "half_close": half_close,
+    "split_segment": split_segment,
 }
 
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "mechanisms": ("linux_mechanisms",),
     "claims": (
+        "split_segment",
+        "half_close",
         "option_contention",
         "thin_mappings",
         "hold_time",
