@@ -135,7 +135,6 @@ BREAKS = {
     ("late-map", "linux"): "a mapping for earlier data is a violation to Linux (E2), data without one too (E1b)",
     ("late-map", "rfc8684"): "RFC 8684 section 3.3.1: a mapping MUST apply to its own segment (S2)",
     ("map-on-pure-ack", "linux"): "Linux ignores a mapping on a pure ACK (E11)",
-    ("drop-timestamps", "rfc8684"): "RFC 7323 section 3.2: a segment without timestamps SHOULD be dropped",
     ("rfc2018", "kernel"): "the same with the kernel itself: data without a mapping is judged at once (E1, E1b)",
     ("late-map", "kernel"): "the same with the kernel itself (E1b, E2)",
     ("map-on-pure-ack", "kernel"): "the same with the kernel itself (E11)",
@@ -226,6 +225,7 @@ def _variant(policy: str, receiver: str, situation: Situation) -> Variant:
 
 _WORDS = {"linux": "the rules of Linux", "rfc8684": "the rules of RFC 8684", "kernel": "the kernel itself"}
 _RIDES, _APART = "the mapping rides with its data", "the mapping comes apart from its data"
+_STAMPS = "the receiver wants timestamps on every segment"
 
 
 def _expectations(receivers: tuple[str, ...]) -> Iterator[Expectation]:
@@ -253,9 +253,11 @@ def _expectations(receivers: tuple[str, ...]) -> Iterator[Expectation]:
             because=because,
             claim="S27",
             speaks="against",
-            under=_APART if policy != "drop-timestamps" else "the receiver wants timestamps on every segment",
+            under=_APART,
             says=f"{policy} against {_WORDS[receiver]}: MPTCP to the end in none of {{n}} trials",
         )
+    if "rfc8684" in receivers:
+        yield from _without_timestamps(usual)
     for policy, most in (("dense-32", 0.6), ("thin-maps", 0.9)):
         yield Expectation(
             variant=f"{policy}/{linux}-{usual}",
@@ -267,3 +269,33 @@ def _expectations(receivers: tuple[str, ...]) -> Iterator[Expectation]:
             under=_RIDES,
             says=f"{policy} displaces {{value}} of the share of SACK blocks that linux displaces on data segments",
         )
+
+
+def _without_timestamps(usual: str) -> Iterator[Expectation]:
+    """A receiver by the letter of RFC 7323 drops what the policy sends without timestamps, again and again."""
+    variant, because = (
+        f"drop-timestamps/rfc8684-{usual}",
+        "RFC 7323 section 3.2: a segment without them SHOULD be dropped",
+    )
+    yield Expectation(
+        variant=variant,
+        metric="counter:TestbedTimestampsMissing@server",
+        at_least=10.0,
+        statistic="min",
+        because=because,
+        claim="S27",
+        speaks="against",
+        under=_STAMPS,
+        says="the server dropped {value} segments that had left without timestamps",
+    )
+    yield Expectation(
+        variant=variant,
+        metric="goodput_bit_s",
+        at_most=0.5,
+        relative_to=(f"linux/rfc8684-{usual}",),
+        because=because,
+        claim="S27",
+        speaks="against",
+        under=_STAMPS,
+        says="drop-timestamps reaches {value} of the goodput of linux",
+    )
