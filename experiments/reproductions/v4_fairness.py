@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from experiments.claims import CLAIMS
-from experiments.ingredients import RENO, SECOND
+from experiments.ingredients import MS, RENO, SECOND
 from testbed.orchestrator.spec import Backend, Bulk, Endpoint, Expectation, Experiment, Flow, PathManager, Variant
+from topologies.link_profile import LinkProfile
 from topologies.shared_bottleneck import shared_bottleneck
 
+ACCESS = LinkProfile(delay_ns=5 * MS)
+"""Of all three: no bottleneck of its own."""
 SUBFLOWS = (2, 3)
 COUPLED = ("lia", "olia", "balia")
 CONTROLS = (RENO, *COUPLED)
@@ -57,7 +60,7 @@ def _variant(backend: Backend, control: str, subflows: int) -> Variant:
     return Variant(
         name=name if backend == "sim" else f"{name}-against-linux",
         summary=f"{name.replace('-', ', ')} subflows, beside one TCP ({rival.implementation}).",
-        topology=shared_bottleneck(),
+        topology=shared_bottleneck(path1=ACCESS, path2=ACCESS, cross=ACCESS),
         flows=(
             Flow(application=bulk, client=main, server=main, duration_ns=duration_ns),
             Flow(
