@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from experiments.claims import CLAIMS
 from experiments.ingredients import SECOND
@@ -22,6 +23,15 @@ WATCHES = (
     "watch tcp.rst as resets"
 )
 PLAIN = narrow_paths(boxes=WATCHES)
+PLAIN_V6 = narrow_paths(boxes=WATCHES, families=(6,))
+_PORT = ("announced_port=5999",)
+PORTS = {
+    "linux": ours("linux", policies=_PORT),
+    "linux-no-ts": ours("linux", policies=_PORT, timestamps=False),
+    "dense": ours("dense", policies=_PORT),
+    "drop-timestamps": ours("drop-timestamps", policies=_PORT),
+}
+"""Servers that announce an IPv6 address with a port: 30 octets, 32 padded."""
 LOST_ADDRESS = with_boxes(PLAIN, {"path1": f"{WATCHES}, drop mptcp.add_addr and not mptcp.add_addr.echo nth 1"})
 LOST_ECHO = with_boxes(PLAIN, {"path1": f"{WATCHES}, drop mptcp.add_addr.echo nth 1"})
 LOST_MAP = with_boxes(
@@ -136,6 +146,40 @@ _EXPECTATIONS = (
         claim="S11",
         says="one lost mapping brings the goodput down to {absolute}, against {reference} where mappings are echoed",
     ),
+    Expectation(
+        variant="v6-port/linux",
+        metric="counter:MPTcpExtAddAddrTxDrop@server",
+        at_least=1,
+        statistic="min",
+        because="12 + 32 = 44 octets: never",
+        claim="N12",
+        says="our stack, padded as Linux: {value} ADD_ADDR for IPv6 with port given up",
+    ),
+    Expectation(
+        variant="v6-port/linux",
+        metric="subflows",
+        at_most=1,
+        statistic="max",
+        because="the client never learns the address",
+        claim="N12",
+        says="and the connection keeps {value}",
+    ),
+    *(
+        Expectation(
+            variant=f"v6-port/{name}",
+            metric="counter:MPTcpExtMPJoinPortSynRx@server",
+            at_least=1,
+            statistic="min",
+            because=because,
+            claim="N12",
+            says=f"{words}: it leaves, and {{value}} MP_JOIN arrives on its port",
+        )
+        for name, words, because in (
+            ("dense", "dense", "10 + 30 = 40 octets"),
+            ("linux-no-ts", "without timestamps", "32 octets"),
+            ("drop-timestamps", "without timestamps on that ACK alone", "32 octets, as Linux 7.2 can do"),
+        )
+    ),
 )
 
 
@@ -151,7 +195,7 @@ def address_announcements() -> Experiment:
         ledger_form="sums",
         any_outcome=True,
         expectations=_EXPECTATIONS,
-        claims=tuple(CLAIMS[key] for key in ("S10", "S11")),
+        claims=tuple(CLAIMS[key] for key in ("S10", "S11", "N12")),
     )
 
 
@@ -166,10 +210,14 @@ def _variants() -> Iterator[Variant]:
         yield _variant(f"lost-map/{profile}", LOST_MAP, ours(profile), ours(profile))
     # A kernel that gets data without their mapping is a matter of unmapped_data: on real interfaces our stack hands
     # over whole chunks, and the super-segment of a chunk has to carry its mapping.
+    for name, end in PORTS.items():
+        yield _variant(f"v6-port/{name}", PLAIN_V6, ours(timestamps=end.timestamps), end, family=6)
     yield _variant("kernel/kernel", LOST_ADDRESS, kernel(), kernel())
 
 
-def _variant(name: str, topology: Topology, client: Endpoint, server: Endpoint) -> Variant:
+def _variant(
+    name: str, topology: Topology, client: Endpoint, server: Endpoint, family: Literal[4, 6] | None = None
+) -> Variant:
     return pair(
         name,
         f"{name}: the server announces its second address during two-way data.",
@@ -180,4 +228,5 @@ def _variant(name: str, topology: Topology, client: Endpoint, server: Endpoint) 
         client,
         server,
         only_on="sim" if client.is_userspace else None,
+        family=family,
     )

@@ -162,6 +162,8 @@ class Parameters:
     """Retransmission of ADD_ADDR without echo: the smaller of this and the RTO-based wait; at most 3 times."""
     add_addr_attempts: int = 3
     """Retransmissions of one ADD_ADDR."""
+    announced_port: int | None = None
+    """Port in our ADD_ADDRs, on which subflows are taken, too (RFC 8684 §3.4.1); None: that of the connection."""
     subflow_delay_ns: int = 0
     """Time from the first DSS to the first further subflow (RFC 8684 §3.9.2, J12)."""
     subflow_jitter_ns: int = 0
@@ -205,6 +207,7 @@ class Parameters:
         _check("add_addr_accepted_limit", self.add_addr_accepted_limit, 0)
         _check("add_addr_timeout_ns", self.add_addr_timeout_ns, 1)
         _check("add_addr_attempts", self.add_addr_attempts, 0)
+        _check("announced_port", self.announced_port, 1, 0xFFFF)
         _check("subflow_delay_ns", self.subflow_delay_ns, 0)
         _check("subflow_jitter_ns", self.subflow_jitter_ns, 0)
         _check("subflow_buffered_octets", self.subflow_buffered_octets, 0)

@@ -187,7 +187,7 @@ class Signalling:
         if carrier is not None and carrier.fully_established:
             self.book.send_removals(carrier)
             for address in self.path_manager.announced(view):
-                self.book.announce(address, None, carrier)
+                self.book.announce(address, connection.parameters.announced_port, carrier)
         if connection.accepts_subflows():
             self.opener.plan(self.path_manager, view)
             self._open_due(now)

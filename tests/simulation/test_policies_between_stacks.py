@@ -136,3 +136,17 @@ def test_mappings_on_pure_acks_leave_again_until_they_are_echoed() -> None:
         assert 0 < stack.counters["TestbedMapEchoRx"] <= peer.counters["TestbedMapEchoTx"]
     first = [row for row in rows if row["segment"] == "data" and not row["retransmission"]]
     assert sum(row["mapping"] == "declared" for row in first) > 0.9 * len(first)
+
+
+def test_a_port_that_is_announced_takes_the_further_subflow() -> None:
+    parameters = dataclasses.replace(profile("linux"), path_manager="signal", announced_port=5999)
+    hosts = TwoHosts(parameters, paths=[Path(delay_ns=10 * MS, rate_bits=20_000_000) for _ in range(2)])
+    ends = hosts.connect()
+    ends[0].send(bytes(10_000), hosts.now)
+    end = hosts.now + SECOND
+    while hosts.step(end):
+        pass
+
+    assert hosts.client.counters["MPTcpExtPortAdd"] == 1
+    assert hosts.server.counters["MPTcpExtMPJoinPortSynRx"] == 1
+    assert hosts.server.counters["MPTcpExtMPJoinAckRx"] == 1

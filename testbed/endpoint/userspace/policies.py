@@ -54,6 +54,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "rules.mappings_limit": (_NONE, _INTEGER),
     "reinjection_timeout": (_NONE, _TIME),
     "fast_close": ("ack", "reset"),
+    "announced_port": (_NONE, _INTEGER),
     "tcp.window_scale": (_NONE, _INTEGER),
     "tcp.recovery": ("rack", "rfc6675", "newreno"),
     "tcp.initial_window": (_NONE, _INTEGER),
