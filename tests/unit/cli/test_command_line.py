@@ -7,15 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import testbed as _testbed
 
 ROOT = Path(__file__).parents[3]
 
 
-def _testbed(*words: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def _started(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: what runs something."""
     return subprocess.run(
         [sys.executable, "-m", "testbed", *words],
         cwd=cwd or ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -107,7 +109,7 @@ def test_a_backend_that_is_not_here_is_unsupported() -> None:
 def test_an_experiment_of_which_no_variant_can_be_simulated_is_unsupported_and_says_what_it_needs(
     tmp_path: Path,
 ) -> None:
-    result = _testbed("run", "quickstart", "--variant", "tcp", "--out", str(tmp_path))
+    result = _started("run", "quickstart", "--variant", "tcp", "--out", str(tmp_path))
 
     assert result.returncode == 4
     assert "needs --backend mininet" in result.stderr
@@ -157,7 +159,7 @@ def test_a_simulated_dry_run_tells_flows_path_managers_changes_and_what_has_no_e
 
 def test_keys_without_effect_in_virtual_time_are_noted_and_their_defaults_are_not(tmp_path: Path) -> None:
     words = ("run", "quickstart", "--variant", "userspace-tcp", "--repeat", "1", "--set", "duration=100ms")
-    told = _testbed(*words, "--set", "retries=2", "--set", "realisation=relay", "--set", "offloads=auto", cwd=tmp_path)
+    told = _started(*words, "--set", "retries=2", "--set", "realisation=relay", "--set", "offloads=auto", cwd=tmp_path)
 
     notes = [line for line in (told.stdout + told.stderr).splitlines() if "has no effect" in line]
     assert len(notes) == 2

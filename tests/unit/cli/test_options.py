@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
+import command_line
 import pytest
 
 from testbed.cli.option_words import WordError, question
 from testbed.mptcp.option_calculator import BY_POLICY, DssForm
-
-ROOT = Path(__file__).parents[3]
 
 MATRIX: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]] = {
     "": (0, 0, (28, 3), (40, 4), (30, 3), (40, 4)),
@@ -36,8 +33,7 @@ typed in, not computed."""
 
 
 def _options(*words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "testbed", "options", *words]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return command_line.testbed("options", *words)
 
 
 def _asked(*words: str) -> dict[str, Any]:
