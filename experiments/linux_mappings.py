@@ -114,7 +114,7 @@ def fallbacks() -> Iterator[Mechanism]:
     yield Mechanism(
         name="missing-first/one",
         summary="One subflow; the first data lose their MP_CAPABLE with the mapping.",
-        topology=network(("strip mptcp on (data and forward nth 1)", *RESETS)),
+        topology=network(("strip mptcp on (data and forward nth 1)", *RESETS), rate_bit_s=None),
         application=SMALL_WRITES,
         seen=(
             *quiet,
@@ -132,7 +132,7 @@ def fallbacks() -> Iterator[Mechanism]:
     yield Mechanism(
         name="missing/one",
         summary="One subflow; the twentieth segment loses its mapping.",
-        topology=network(("strip mptcp.dss on (data and forward nth 20)", *RESETS)),
+        topology=network(("strip mptcp.dss on (data and forward nth 20)", *RESETS), rate_bit_s=None),
         application=SMALL_WRITES,
         seen=(
             *quiet,

@@ -27,6 +27,7 @@ def linux_mechanisms() -> Experiment:
         variants=tuple(mechanism.variant(stack) for mechanism, stack in pairs),
         repetitions=2,
         duration_ns=3 * SECOND,
+        retries=2,
         capture=True,
         any_outcome=True,
         claims=tuple(CLAIMS[name] for name in NAMES),

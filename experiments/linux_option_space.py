@@ -141,7 +141,7 @@ def announcements() -> Iterator[Mechanism]:
     yield Mechanism(
         name="add-addr-port/ts",
         summary="The server announces an IPv6 address with a port; timestamps on.",
-        topology=network(ANNOUNCEMENTS, family=6),
+        topology=network(ANNOUNCEMENTS, family=6, rate_bit_s=None),
         application=upload,
         subflows=ports,
         stacks=("linux",),
@@ -173,7 +173,7 @@ def announcements() -> Iterator[Mechanism]:
     yield Mechanism(
         name="add-addr-port/no-ts",
         summary="The same without timestamps.",
-        topology=network(ANNOUNCEMENTS, family=6),
+        topology=network(ANNOUNCEMENTS, family=6, rate_bit_s=None),
         application=upload,
         subflows=ports,
         timestamps=False,
@@ -198,7 +198,7 @@ def announcements() -> Iterator[Mechanism]:
     yield Mechanism(
         name="add-addr/ts",
         summary="The server announces an IPv6 address without a port; timestamps on.",
-        topology=network(ANNOUNCEMENTS, family=6),
+        topology=network(ANNOUNCEMENTS, family=6, rate_bit_s=None),
         application=upload,
         subflows=PathManager(mode="signal"),
         seen=(

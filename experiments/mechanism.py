@@ -86,10 +86,14 @@ class Mechanism:
 
 
 def network(
-    path1: tuple[str, ...], path2: tuple[str, ...] = (), delay_ns: int = 10 * MS, family: Family = 4
+    path1: tuple[str, ...],
+    path2: tuple[str, ...] = (),
+    delay_ns: int = 10 * MS,
+    family: Family = 4,
+    rate_bit_s: int | None = 20 * MBIT,
 ) -> Topology:
-    """Two paths of 20 Mbit/s with these middleboxes on them."""
-    wire = LinkProfile(rate_bit_s=20 * MBIT, delay_ns=delay_ns)
+    """Two paths with these middleboxes on them. Without a rate where nothing depends on it: less to disturb."""
+    wire = LinkProfile(rate_bit_s=rate_bit_s, delay_ns=delay_ns)
     topology = two_path(path1=wire, path2=wire, families=(family,))
     for name, texts in (("path1", path1), ("path2", path2)):
         boxes = middlebox.parse(", ".join(texts) or "none")

@@ -159,6 +159,7 @@ def experiment(
         variants=tuple(variant for _, variant, _ in pairs),
         repetitions=2,
         duration_ns=seconds * SECOND,
+        retries=2,
         any_outcome=True,
         capture=True,
         claims=tuple(CLAIMS[each] for each in claims),
