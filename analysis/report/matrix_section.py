@@ -207,7 +207,7 @@ def _cells(cost: Cost) -> tuple[str, ...]:
 
 def _answers(matrix: Matrix, costs: Sequence[Cost]) -> list[str]:
     """What the first screen says in words; only intervals that exclude 1 are called a difference."""
-    others = [cost for cost in costs if cost.level != matrix.reference and cost.goodput and cost.goodput.low]
+    others = [cost for cost in costs if cost.level != matrix.reference and cost.goodput and cost.goodput.level]
     above = sorted((c for c in others if c.goodput and (c.goodput.low or 0) > 1), key=lambda c: -_ratio(c))
     below = sorted((c for c in others if c.goodput and (c.goodput.high or 2) < 1), key=_ratio)
     found = []
@@ -222,6 +222,8 @@ def _answers(matrix: Matrix, costs: Sequence[Cost]) -> list[str]:
         if rest:
             parts.append(f"{rest} not to be told from it")
         found.append("; ".join(parts)[:1].upper() + "; ".join(parts)[1:] + ".")
+    else:
+        found.append(f"Too few situations to tell the goodput of any from that of {matrix.reference}.")
     known = sorted((c for c in costs if c.displaced is not None), key=lambda c: c.displaced or 0.0)
     own = next((c for c in known if c.level == matrix.reference), None)
     if own is not None and len(known) > 1:

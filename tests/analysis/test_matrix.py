@@ -92,6 +92,7 @@ def test_the_section_says_which_receivers_bear_what_and_draws_every_level() -> N
     broken = trial("dense", LOSSES[1], 0.0, fate="reset")
     section = matrix_section(matrix(trial("linux", LOSSES[0], 1e6), trial("dense", LOSSES[0], 2e6), broken))
     assert "dense (MPTCP in 1 of 2 trials)" in section.answers[-1]
+    assert section.answers[0].startswith("Too few situations"), "a range of one or two is no difference"
     assert [row.level for row in section.rows] == ["linux", "dense"]
     assert "loss 1 %: –" in section.rows[1].goodput, "what was not measured is told as that"
 
