@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -18,6 +19,12 @@ IPPROTO_MPTCP = 262
 
 # Who is started in the background ignores SIGINT, and so would every program that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now is no garbage: every simulated trial collects, and need not look at all of it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _why_not_root() -> str:
