@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.claims import CLAIMS
-from experiments.ingredients import MS, PLAIN, SECOND, Stack
+from experiments.ingredients import MS, PLAIN, RENO, SECOND, Stack
 from testbed.orchestrator.grid import Fate, Grid, GridCell, GridColumn, GridRow
 from testbed.orchestrator.spec import (
     Bulk,
@@ -188,8 +188,8 @@ def _cells(draw: Draw) -> Iterator[tuple[Variant, GridCell, Sequence[Expectation
                 flows=(
                     Flow(
                         application=Bulk(direction="both", size_bytes=sizes[0], reverse_size_bytes=sizes[1]),
-                        client=Endpoint(implementation=ends[0]),
-                        server=Endpoint(implementation=ends[1]),
+                        client=Endpoint(implementation=ends[0], congestion_control=RENO),
+                        server=Endpoint(implementation=ends[1], congestion_control=RENO),
                     ),
                 ),
                 path_manager=PathManager(mode="none"),

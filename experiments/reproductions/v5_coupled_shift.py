@@ -7,6 +7,7 @@ the upper path from 10 to 30 s, one on the lower path from 20 to 40 s. With one 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 from experiments.claims import CLAIMS
@@ -59,18 +60,19 @@ def network() -> Topology:
 
 
 def v5_coupled_shift() -> Experiment:
-    """OLIA and Reno, one and four subflows a path; on real packets our OLIA against two TCPs of the kernel."""
+    """LIA, OLIA and Reno, one and four subflows a path; on real packets our OLIA against a TCP of the kernel."""
     return Experiment(
         name="v5-coupled-shift",
         question="Does a multipath transfer leave a TCP its half of a bottleneck, and regain it afterwards?",
         variants=(
+            _variant("lia-1", "lia", 1, "sim"),
             _variant("olia-1", "olia", 1, "sim"),
             _variant("reno-1", RENO, 1, "sim"),
             _variant("olia-4", "olia", 4, "sim"),
             _variant("reno-4", RENO, 4, "sim"),
             _variant("olia-1-against-linux", "olia", 1, "mininet"),
         ),
-        repetitions=1,
+        repetitions=2,
         duration_ns=50 * SECOND,
         claims=(CLAIMS["V5"],),
         expectations=tuple(_expectations()),
@@ -86,7 +88,7 @@ def _variant(name: str, control: str, subflows_a_path: int, backend: Backend) ->
         summary=f"{control}, {subflows_a_path} subflow(s) a path; the TCPs are {tcp.implementation} with Reno.",
         topology=network(),
         flows=(
-            Flow(application=bulk, client=main, server=main),
+            Flow(application=bulk, client=main, server=main, duration_ns=None if backend == "sim" else LOWER_START_NS),
             *(
                 Flow(
                     name=way,
@@ -96,9 +98,10 @@ def _variant(name: str, control: str, subflows_a_path: int, backend: Backend) ->
                     client_host=f"{way}_client",
                     server_host=f"{way}_server",
                     start_ns=start_ns,
-                    duration_ns=TCP_NS,
+                    duration_ns=TCP_NS if backend == "sim" else LOWER_START_NS - UPPER_START_NS,
                 )
                 for way, start_ns in (("upper", UPPER_START_NS), ("lower", LOWER_START_NS))
+                if backend == "sim" or way == "upper"
             ),
         ),
         path_manager=PathManager(mode="fullmesh" if subflows_a_path > 1 else "subflow"),
@@ -113,23 +116,32 @@ LEVEL_BIT_S = RATE_BIT_S * PAYLOAD_SHARE
 PHASES: Mapping[str, tuple[tuple[str, float, float], ...]] = {
     RENO: (
         ("[4s..10s]", 1.75, 2.0),
-        ("[14s..20s]", 1.43, 1.6),
-        ("[24s..30s]", 0.9, 1.43),
-        ("[34s..40s]", 1.43, 1.75),
+        ("[14s..20s]", 1.38, 1.6),
+        ("[24s..30s]", 1.0, 1.38),
+        ("[34s..40s]", 1.38, 1.75),
+        ("[44s..50s]", 1.75, 2.0),
+    ),
+    "lia": (
+        ("[4s..10s]", 1.75, 2.0),
+        ("[14s..20s]", 1.0, 1.6),
+        ("[24s..30s]", 0.5, 1.0),
+        ("[34s..40s]", 1.0, 1.75),
         ("[44s..50s]", 1.75, 2.0),
     ),
     "olia": (
         ("[4s..10s]", 1.75, 2.0),
         ("[14s..20s]", 1.0, 1.6),
-        ("[24s..30s]", 0.6, 1.0),
-        ("[34s..40s]", 1.0, 1.75),
-        ("[44s..50s]", 1.75, 2.0),
+        ("[24s..30s]", 0.5, 1.0),
     ),
 }
 """Of one subflow a path: part of the run, and bounds of the goodput in bottlenecks: disjoint from phase to phase, so
 that the order is the tutorial's. Half a bottleneck is 0.5. The later TCP has a round trip of 80 to 176 ms and needs
-longer than its 20 s for its half, so that Reno keeps more than 1.0 of two; OLIA gives a shared path away as far as
-another one is free (its fixed point there is none of it: Khalili et al., CoNEXT 2012), so it may have less than 1.5."""
+longer than its 20 s for its half, so that Reno keeps more than 1.0 of two. The coupled ones give a shared path away as
+far as another one is free (the fixed point there is none of it: Khalili et al., CoNEXT 2012), so they have less than
+1.5; with a TCP on each path, half a bottleneck at least (RFC 6356, goal 1)."""
+REGAINED = "[34s..40s]"
+"""After the TCP on the upper path has gone. What OLIA regains is chance, so the best and the worst trial are told apart
+(see :func:`_chance_of_olia`)."""
 
 
 def _expectations() -> Iterator[Expectation]:
@@ -143,6 +155,7 @@ def _expectations() -> Iterator[Expectation]:
                 f"phase {number} of 40, 30, 20, 30, 40 Mbit/s: {_TCPS[number - 1]}",
                 f"{control}, one subflow a path, {_TCPS[number - 1]}: {{value}}",
             )
+    yield from _chance_of_olia()
     shared = "[15s..30s]"
     yield _sampled(
         "reno-4",
@@ -167,7 +180,34 @@ def _expectations() -> Iterator[Expectation]:
         at_least=0.4 * LEVEL_BIT_S,
         because="the kernel's TCP gets its half, or more, beside our OLIA",
         claim="V5",
-        says="beside our OLIA this kernel's TCP on the upper path has {value} over its 20 s",
+        says="beside our OLIA this kernel's TCP on the upper path has {value} over 10 s",
+    )
+
+
+def _chance_of_olia() -> Iterator[Expectation]:
+    """OLIA halves down to one segment where there are several paths, and a path at one segment grows by alpha only when
+    it counts as the best, by what it carried without a loss: at one segment a round trip, and a delayed ACK, that takes
+    longer than the phase. Peng et al. (ToN 2016) call it unresponsive. Whether it fell that far is chance."""
+    subject = f"main.server{REGAINED}"
+    best = _sampled(
+        "olia-1",
+        subject,
+        LEVEL_BIT_S,
+        1.75 * LEVEL_BIT_S,
+        "with a window above one segment it comes back",
+        "olia, one subflow a path, a TCP on the lower path alone, best trial: {value}",
+    )
+    yield dataclasses.replace(best, statistic="max", under="OLIA above one segment")
+    yield Expectation(
+        variant="olia-1",
+        metric=f"sampled:goodput@{subject}",
+        statistic="min",
+        at_most=0.75 * LEVEL_BIT_S,
+        because="with a window of one segment it leaves the free upper path empty",
+        claim="V5",
+        speaks="against",
+        under="OLIA at one segment",
+        says="olia, one subflow a path, a TCP on the lower path alone, worst trial: {value}, the upper path left free",
     )
 
 

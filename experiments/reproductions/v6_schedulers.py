@@ -4,6 +4,8 @@ Requests of 10 KB every 250 ms, 20 times, over 100 Mbit/s with 40 and 80 ms of r
 RTT first, about 90 ms with round robin. Bulk over twice 20 Mbit/s, 40 ms: twice what TCP has. 10 MB over 20 Mbit/s with
 30 and 100 ms, with windows of 300 KB, 1 MB and 8 MB at both ends: small windows stop the fast path while the slow one
 is waited for.
+
+Congestion control is named, because a distributor's default may pace (BBR): ten segments then take a round trip more.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from experiments.claims import CLAIMS
-from experiments.ingredients import MBIT, MS, PLAIN, SECOND, Stack
+from experiments.ingredients import MBIT, MS, PLAIN, RENO, SECOND, Stack
 from testbed.orchestrator.spec import (
     Application,
     Bulk,
@@ -86,6 +88,7 @@ def _variant(
     """Plain TCP over ``path``, or MPTCP over both; ``window`` is that of both buffers of both ends."""
     side = Endpoint(
         implementation=PLAIN[stack] if path else stack,
+        congestion_control=RENO,
         scheduler=scheduler,
         send_buffer_bytes=window,
         receive_buffer_bytes=window,

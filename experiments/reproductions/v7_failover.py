@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from experiments.claims import CLAIMS
-from experiments.ingredients import MBIT, MS, SECOND, Stack, mptcp
+from experiments.ingredients import MBIT, MS, RENO, SECOND, Stack, mptcp
 from testbed.orchestrator.spec import Expectation, Experiment, PathManager, RequestResponse, Variant
 from topologies.link_profile import Change, LinkProfile, QueueLimit
 from topologies.model import Topology
@@ -68,6 +68,7 @@ def _variant(mode: str, pair: tuple[Stack, Stack]) -> Variant:
             f"The path of 30 ms is {'a backup' if backup else 'as good as the other'}; {pair[0]} to {pair[1]}.",
             network(),
             REQUESTS,
+            congestion_control=RENO,
             path_manager=manager,
             stacks=pair,
         ),
