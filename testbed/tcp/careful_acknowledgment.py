@@ -165,8 +165,11 @@ def _settle_probe(recovery: LossRecovery, ack: int, dsack: int, is_duplicate: bo
 
 
 def _ece_arrived(recovery: LossRecovery, ack: int, flight: int, now: int) -> None:
-    """RFC 3168 §6.1.2: as a single loss, at most once per window of data."""
-    if ack >= recovery.cwr_until and recovery.state < RECOVERY and flight:
+    """RFC 3168 §6.1.2: as a single loss, at most once per window of data.
+
+    CWR rides on the octet at ``cwr_until``; an ACK of what lies before it says ECE all the same (RFC 3168 §6.1.3).
+    """
+    if ack > recovery.cwr_until and recovery.state < RECOVERY and flight:
         recovery.congestion.on_congestion_event(now, min(flight, recovery.congestion.cwnd))
         recovery.congestion.on_recovery_exit(now)
         recovery.cwr_until = recovery.snd_nxt

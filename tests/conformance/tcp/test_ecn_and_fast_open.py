@@ -63,10 +63,11 @@ def test_t32_an_echo_halves_the_window_once_per_round_trip_and_cwr_says_so() -> 
     for number in (1, 2, 3):
         test.peer(ACK | ECE, ack=1 + number * len(sent[0].payload))
     reduced = test.tcp.cwnd
-    test.peer(ACK, ack=end)
+    test.peer(ACK | ECE, ack=end)  # CWR rides behind it
     later = test.out()
 
     assert cwnd // 2 <= reduced < cwnd
+    assert test.tcp.cwnd == reduced
     assert later[0].flags & CWR
     assert not any(s.flags & CWR for s in later[1:])
 
