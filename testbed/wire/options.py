@@ -49,9 +49,9 @@ SUBTYPE_NAMES: Final = {
     SUBTYPE_MP_FAIL: "mp_fail",
     SUBTYPE_MP_FASTCLOSE: "mp_fastclose",
     SUBTYPE_MP_TCPRST: "mp_tcprst",
-    SUBTYPE_PRIVATE: "map_echo",
+    SUBTYPE_PRIVATE: "private",
 }
-"""The words of ledgers and captures for options and their layouts."""
+"""The words of ledgers and captures for options and their layouts; of the subtype for private use nobody knows more."""
 
 
 class Option:

@@ -19,9 +19,10 @@ from testbed.wire.option_codec import decode_option
 
 KNOWN_KINDS = (2, 3, 4, 5, 8, 34)
 NAMES = {2: "mss", 3: "window_scale", 4: "sack_permitted", 5: "sack", 8: "timestamps", 34: "fast_open"}
-MPTCP_NAMES = (
-    "mp_capable", "mp_join", "dss", "add_addr", "remove_addr", "mp_prio", "mp_fail", "mp_fastclose", "mp_tcprst",
-)  # fmt: skip
+MPTCP_NAMES = {
+    0: "mp_capable", 1: "mp_join", 2: "dss", 3: "add_addr", 4: "remove_addr", 5: "mp_prio", 6: "mp_fail",
+    7: "mp_fastclose", 8: "mp_tcprst", 15: "private",
+}  # fmt: skip
 ETHERTYPES = {
     0x0806: "ARP", 0x8035: "RARP", 0x88CC: "LLDP", 0x8847: "MPLS", 0x8848: "MPLS", 0x8863: "PPPoE", 0x8864: "PPPoE",
     0x888E: "802.1X", 0x88E5: "MACsec",
@@ -317,7 +318,7 @@ def _option(row: Row, octets: bytes) -> str:
     bad = isinstance(option, o.Unknown) and kind in KNOWN_KINDS
     if kind == 30 and size >= 3:
         subtype = octets[2] >> 4
-        name = MPTCP_NAMES[subtype] if subtype < 9 else f"mptcp-{subtype}"
+        name = MPTCP_NAMES.get(subtype, f"mptcp-{subtype}")
         bad = isinstance(option, o.Unknown) and subtype < 9 and not _v0(octets)
     elif kind == 30:
         bad = True
