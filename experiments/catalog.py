@@ -53,26 +53,26 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "failed_checksums": failed_checksums,
     "eight_segments": eight_segments,
     "linux_mechanisms": linux_mechanisms,
+    "address_announcements": address_announcements,
     "first_data_ack": first_data_ack,
     "stray_mappings": stray_mappings,
     "unmapped_data": unmapped_data,
     "mapping_forms": mapping_forms,
-    "address_announcements": address_announcements,
-    **REPRODUCTIONS,
     "option_room": option_room,
     "hold_time": hold_time,
     "thin_mappings": thin_mappings,
+    **REPRODUCTIONS,
     "half_close": half_close,
     "split_segment": split_segment,
 }
 
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "mechanisms": ("linux_mechanisms",),
     "claims": (
+        "linux_mechanisms",
+        "option_contention",
         "split_segment",
         "half_close",
-        "option_contention",
         "thin_mappings",
         "hold_time",
         "option_room",

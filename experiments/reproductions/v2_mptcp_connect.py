@@ -10,13 +10,14 @@ ACK. Not here: its loopback, peek, fast-open, tproxy and disconnect rounds, whic
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from experiments.claims import CLAIMS
-from experiments.ingredients import MS, PLAIN, RENO, SECOND, Stack
+from experiments.ingredients import MBIT, MS, PLAIN, RENO, SECOND, Stack
 from testbed.orchestrator.grid import Fate, Grid, GridCell, GridColumn, GridRow
 from testbed.orchestrator.spec import (
     Bulk,
@@ -28,7 +29,7 @@ from testbed.orchestrator.spec import (
     PathManager,
     Variant,
 )
-from topologies.link_profile import LinkProfile, NoLoss, RandomLoss, Reordering
+from topologies.link_profile import LinkProfile, NoLoss, QueueLimit, RandomLoss, Reordering
 from topologies.model import Family, Host, Link, Path, Router, Topology
 
 SMALLEST_BYTES = 256 * 1024
@@ -50,6 +51,10 @@ ROLES: tuple[tuple[str, str, Fate], ...] = (
     ("TCP", "MPTCP", "tcp"),
 )
 """Client, server, what becomes of the connection: the three protocol pairs of the script."""
+
+RATE_BIT_S = 50 * MBIT
+"""The script's links have none. Losses keep most transfers below it; a burst is then relayed in time, packet by packet.
+The queue has netem's default limit."""
 
 OURS: tuple[Stack, Stack] = ("userspace", "userspace")
 REAL_PAIRS: Mapping[int, tuple[tuple[Stack, Stack], ...]] = {
@@ -127,9 +132,9 @@ def _file_bytes(chance: random.Random) -> int:
 def network(draw: Draw) -> Topology:
     """The chain of the script; its two shaped hops shape one direction only."""
     loss = RandomLoss(draw.loss) if draw.loss else NoLoss()
-    lossy = LinkProfile(delay_ns=draw.delay_ns, loss=loss)
-    shuffling = LinkProfile(delay_ns=draw.reorder_delay_ns, reordering=draw.reordering)
-    wire = LinkProfile()
+    wire = LinkProfile(rate_bit_s=RATE_BIT_S, queue=QueueLimit(packets=1000))
+    lossy = dataclasses.replace(wire, delay_ns=draw.delay_ns, loss=loss)
+    shuffling = dataclasses.replace(wire, delay_ns=draw.reorder_delay_ns, reordering=draw.reordering)
     left, right = ("client", "server") if draw.connects_right else ("server", "client")
     links = (
         Link(name="near", a=left, b="r2"),
