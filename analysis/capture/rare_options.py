@@ -18,7 +18,8 @@ from analysis.capture.layouts import Options
 from analysis.capture.octets import Octets, Places
 from analysis.capture.option_walk import AREA, NO_SUBTYPE
 from testbed.wire.option_codec import decode_option
-from testbed.wire.options import KIND_MPTCP, SUBTYPE_ADD_ADDR, SUBTYPE_MP_PRIO, MptcpOption, Option
+from testbed.wire.options import KIND_MPTCP, SUBTYPE_ADD_ADDR, SUBTYPE_MP_PRIO, Option
+from testbed.wire.options_v0 import AddAddrV0, MpPrioV0
 
 _AREA: Final[np.dtype[Any]] = np.dtype(("u1", (AREA,)))
 _RAW_AREA: Final[np.dtype[Any]] = np.dtype((np.void, AREA))
@@ -40,41 +41,6 @@ def rare_options(octets: Octets, area_at: Places, options: Options) -> RareOptio
     mptcp = (kind == KIND_MPTCP) & (size >= 3)
     subtype = np.where(mptcp, taken[:, 2] >> 4, NO_SUBTYPE).astype(np.uint8)
     return RareOptions(row, kind, subtype, size, taken)
-
-
-class AddAddrV0(MptcpOption):
-    """ADD_ADDR of MPTCP v0 (RFC 6824 section 3.4.1): no echo, no HMAC."""
-
-    __slots__ = ("address", "address_id", "port")
-    fields = ("address", "address_id", "port")
-    subtype = SUBTYPE_ADD_ADDR
-
-    def __init__(self, address_id: int, address: bytes, port: int | None = None) -> None:
-        self.address_id = address_id
-        self.address = address
-        self.port = port
-
-    @property
-    def size(self) -> int:
-        """8 or 20, + 2 with a port."""
-        return 4 + len(self.address) + (0 if self.port is None else 2)
-
-
-class MpPrioV0(MptcpOption):
-    """MP_PRIO of MPTCP v0 with an address id (RFC 6824 section 3.3.8)."""
-
-    __slots__ = ("address_id", "backup")
-    fields = ("address_id", "backup")
-    subtype = SUBTYPE_MP_PRIO
-
-    def __init__(self, backup: bool, address_id: int) -> None:
-        self.backup = backup
-        self.address_id = address_id
-
-    @property
-    def size(self) -> int:
-        """Four octets."""
-        return 4
 
 
 def decode(octets: bytes) -> Option:

@@ -12,10 +12,11 @@ from wire_values import options, signals
 from analysis.capture.dissection import dissect
 from analysis.capture.flows import Flows
 from analysis.capture.layouts import Layouts
-from analysis.capture.rare_options import AddAddrV0, MpPrioV0, decode, decoded
+from analysis.capture.rare_options import decode, decoded
 from testbed.wire import options as o
 from testbed.wire.codec import encode
 from testbed.wire.option_codec import encode_option
+from testbed.wire.options_v0 import AddAddrV0, MpPrioV0
 from testbed.wire.segment import Segment, SocketAddress
 
 HERE, THERE = SocketAddress(b"\x0a\0\0\1", 1000), SocketAddress(b"\x0a\0\0\2", 2000)
