@@ -36,7 +36,7 @@ PUBLISHED_CLAIMS: tuple[Claim, ...] = (
         title="Small receive buffers need opportunistic retransmission and penalisation",
         statement="Over WiFi (8 Mbit/s, 20 ms) and 3G (2 Mbit/s, 150 ms) small receive buffers make MPTCP slower than "
         "TCP over WiFi, unless it retransmits opportunistically and penalises the slow subflow; large ones fill both.",
-        who="Raciu et al., NSDI 2012",
+        who="Raiciu et al., NSDI 2012",
         when="April 2012",
         method="Goodput by receive buffer with the two mechanisms on and off, which only our stack can switch.",
         confirmed_by="below TCP over WiFi with small buffers and no mechanism, at least as fast with both, and more "

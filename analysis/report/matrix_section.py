@@ -171,14 +171,19 @@ def _as_json(cost: Cost) -> Mapping[str, Any]:
 
 
 def ratio_in_words(found: Interval | None) -> str:
-    """``1.03 (1.01 – 1.05)``; of the reference itself 1."""
+    """``1.032 (1.008 – 1.055)``; of the reference itself 1."""
     if found is None:
         return NOT_MEASURED
     if found.low == found.high == 1:
         return "1"
     if found.low is None or found.high is None:
-        return significant(found.estimate)
-    return f"{significant(found.estimate)} ({significant(found.low)} – {significant(found.high)})"
+        return _ratio_text(found.estimate)
+    return f"{_ratio_text(found.estimate)} ({_ratio_text(found.low)} – {_ratio_text(found.high)})"
+
+
+def _ratio_text(ratio: float) -> str:
+    """Three significant figures of how far it is from 1, where it is near."""
+    return f"{ratio:.3f}" if 0.9 < ratio < 1.1 else significant(ratio)
 
 
 def fates_in_words(cost: Cost) -> str:
