@@ -146,7 +146,7 @@ def _of_the_schedule() -> Iterator[Expectation]:
             0,
             claim="S5",
             under=under,
-            says="{value} of its 800 octets reach the application: the first 100 were on subflow 1.",
+            says="{value} of its 800 B reach the application: the first 100 were on subflow 1.",
             because="a hole at the beginning, which nobody sends again",
         )
     for receiver in ("linux", "linux-rules"):
@@ -164,7 +164,7 @@ def _of_the_schedule() -> Iterator[Expectation]:
         claim="S5",
         speaks="against",
         under=HOLDING,
-        says="All {value} octets of the schedule as given are delivered.",
+        says="All {value} of the schedule as given are delivered.",
         because="it keeps segment 1 until segment 3 brings the mapping",
     )
     yield _always(
@@ -187,7 +187,7 @@ def _of_the_controls() -> Iterator[Expectation]:
             800,
             claim="S5" if receiver in REFUSING else None,
             under=REFUSING.get(receiver, ""),
-            says="With each mapping on the first segment that it covers, {value} octets are delivered.",
+            says="With each mapping on the first segment that it covers, {value} are delivered.",
             because="control: the same octets in the same segments over the same subflows",
         )
         yield _always(f"legal/{receiver}", "observed:resets", 0, because="control")
@@ -201,7 +201,7 @@ def _of_merging() -> Iterator[Expectation]:
             "bytes_received_upload",
             200,
             claim="S6",
-            says="One mapping over segments 1 and 3: {value} of 800 octets are delivered, the stream ends there.",
+            says="One mapping over segments 1 and 3: {value} of 800 B are delivered, the stream ends there.",
             because="segment 3 is taken for octets 101-200, and 201-300 never come",
         )
         yield _always(
