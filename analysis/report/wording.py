@@ -30,6 +30,7 @@ _UNITS: dict[str, tuple[Unit, ...]] = {
     "x": (Unit("×", 1),),
     "ratio": (Unit("", 1),),
     "probability": (Unit("%", 0.01),),
+    "share": (Unit("%", 0.01),),
 }
 
 
