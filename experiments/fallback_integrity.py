@@ -125,6 +125,7 @@ def fallback_integrity() -> Experiment:
         variants=tuple(variants),
         repetitions=5,
         duration_ns=120 * SECOND,
+        retries=2,
         capture=True,
         grid=Grid(
             heading="case",
