@@ -157,7 +157,9 @@ class SubflowData(SubflowView):
         return end >= self.tcp.snd_end and self.connection.send_queue.unsent_octets < self.segment_size()
 
     def ask_for_acks(self) -> None:
-        """One on each that can send."""
+        """One on each that can send; none after a fallback, which would carry nothing."""
+        if self.connection.fallen_back:
+            return
         for subflow in self.connection.subflows:
             if subflow.usable():
                 subflow.tcp.ack_now()

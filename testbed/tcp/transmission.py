@@ -6,12 +6,17 @@ builds the segments.
 
 from __future__ import annotations
 
+from typing import Final
+
 from testbed.tcp.control_block import M32, ControlBlock
 from testbed.tcp.departure import acknowledged, depart, prepare, send_ack, send_ack_as_planned, window_field
 from testbed.tcp.state import ESTABLISHED, SYN_RECEIVED, SYN_SENT
 from testbed.tcp.syn_transmission import send_syn
 from testbed.tcp.timers import PERSIST
 from testbed.wire.segment import ACK, CWR, ECN_ECT0, ECN_NOT_ECT, FIN, PSH, URG, Segment
+
+_ACKS_AT_ONCE: Final = 4
+"""An option that has left may call for one more ACK, with what it displaced or with what still waits."""
 
 
 def segments_to_send(tcb: ControlBlock, now: int) -> list[Segment]:
@@ -32,7 +37,9 @@ def segments_to_send(tcb: ControlBlock, now: int) -> list[Segment]:
             _send_new(tcb, out, now)
         if not recovery.clean:
             _send_without_new_data(tcb, out, now)
-        if tcb.acks_due:
+        for _ in range(_ACKS_AT_ONCE):
+            if not tcb.acks_due:
+                break
             send_ack(tcb, out, now)
     elif state is SYN_SENT or state is SYN_RECEIVED:
         _send_syn_if_due(tcb, out, now)

@@ -32,6 +32,17 @@ def test_the_first_cases_of_the_soak(first: int) -> None:
             raise Broken(f"python -m benchmarks.integrity_soak --seed {seed}: {error}") from error
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        802545,  # the echo of an ADD_ADDR took the place of the only DATA_ACK of the first data
+        772968,  # mappings that come late, asked for on ACKs, after a fallback
+    ],
+)
+def test_cases_that_once_failed(seed: int) -> None:
+    play(seed)
+
+
 def test_a_case_follows_from_its_seed() -> None:
     def transcript(seed: int) -> list[str]:
         run = Run(random_case(seed))
