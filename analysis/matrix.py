@@ -250,7 +250,7 @@ def _cost(level: str, trials: Sequence[Trial], reference: Mapping[tuple[Levels, 
     for trial in trials:
         fates[trial.fate] += 1
     told = [trial for trial in stayed if trial.data_segments]
-    delays = [float(delay) for trial in stayed for delay in trial.delays_ns]
+    delays = [delay for trial in stayed for delay in trial.delays_ns]
 
     def share(part: Callable[[Mapping[str, int]], int], whole: str) -> float | None:
         total = sum(trial.ledger[whole] for trial in told)

@@ -61,9 +61,9 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "option_room": option_room,
     "hold_time": hold_time,
     "thin_mappings": thin_mappings,
-    **REPRODUCTIONS,
     "half_close": half_close,
     "split_segment": split_segment,
+    **REPRODUCTIONS,
 }
 
 

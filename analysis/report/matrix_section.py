@@ -182,7 +182,7 @@ def ratio_in_words(found: Interval | None) -> str:
 
 
 def _ratio_text(ratio: float) -> str:
-    """Three significant figures of how far it is from 1, where it is near."""
+    """Three decimals near 1, where three digits would not tell 1.004 from 1."""
     return f"{ratio:.3f}" if 0.9 < ratio < 1.1 else significant(ratio)
 
 
