@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.load import Run
+from analysis.runs import Run
 from analysis.verdict import Verdict
 
 Word = Literal["holds", "holds partly", "does not hold", "depends", "not measured"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.load import Run
+from analysis.runs import Run
 
 Row = Mapping[str, Any]
 Outcome = Literal["met", "FAILED", "not evaluated"]

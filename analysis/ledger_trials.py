@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from analysis.contention.run_captures import captured_segments
-from analysis.load import Run
+from analysis.runs import Run
 from testbed.record.ledger_sums import ledger_sums
 from testbed.record.measure import LEDGER_MEASURES, WHOLE_SIDE, Measure
 

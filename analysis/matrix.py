@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from analysis.fate import fate_of
-from analysis.load import Run
+from analysis.runs import Run
 from analysis.statistics import SMALLEST_BOOTSTRAP, Interval, bootstrap_interval
 from testbed.record.ledger_sums import ledger_sums
 

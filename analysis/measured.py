@@ -20,7 +20,7 @@ from typing import Any
 
 from analysis.fate import fate_of
 from analysis.ledger_trials import LedgerTrials
-from analysis.load import Run
+from analysis.runs import Run
 from analysis.sampled import MeansOfSeries
 from testbed.record.measure import Measure, MeasureError, parse_measure
 

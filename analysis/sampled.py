@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.load import Run
+from analysis.runs import Run
 from testbed.record.measure import Measure, MeasureError, parse_measure
 
 _Key = tuple[int, str, str]

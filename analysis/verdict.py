@@ -23,8 +23,8 @@ import pandas as pd
 
 from analysis.better import best_is
 from analysis.fate import Cell, Fate, cells
-from analysis.load import Run
 from analysis.measured import Measured, Measurements
+from analysis.runs import Run
 from analysis.statistics import Interval, ratio_interval, statistic_interval
 
 Outcome = Literal["met", "FAILED", "not evaluated"]

@@ -23,7 +23,7 @@ from analysis.contention.replay import RECEIVERS
 from analysis.contention.segment_table import segment_table
 from analysis.contention.segments import Subflows
 from analysis.contention.vantage import Side, subflows_of
-from analysis.load import Run
+from analysis.runs import Run
 from testbed.record.parquet import arrow_schema
 from testbed.record.schema import SEGMENTS
 

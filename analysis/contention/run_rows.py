@@ -17,7 +17,7 @@ from analysis.contention.repacking import AREA_OCTETS, CLASSES
 from analysis.contention.run_captures import captured_segments
 from analysis.contention.sums import GROUPS
 from analysis.contention.what_if import policies
-from analysis.load import Run
+from analysis.runs import Run
 from testbed.record.delays import Distribution
 
 KINDS: Mapping[str, str] = {"data": "data", "ack": "pure ACK"}

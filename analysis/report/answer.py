@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.better import best_is
-from analysis.load import Run
 from analysis.report.findings import VariantFinding
 from analysis.report.wording import count, interval, metric_name, quantity, source_in_words
+from analysis.runs import Run
 from analysis.verdict import Verdict
 
 Tone = Literal["met", "failed", "open"]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from analysis.report.capture_contention import CLASSES, MEANINGS
 from analysis.report.capture_contention import grouped as in_groups
 from analysis.report.capture_directory import REPORT, AnalysisDirectory
 from analysis.report.capture_page import CapturePage, gather
-from analysis.report.wording import count, share
+from analysis.report.rendering import environment
+from analysis.report.wording import share
 
 
 def write_capture_report(path: Path) -> Path:
@@ -23,16 +21,11 @@ def write_capture_report(path: Path) -> Path:
 
 def render(page: CapturePage) -> str:
     """The page as HTML."""
-    loader = PackageLoader("analysis.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals.update(
-        count=count,
+    pages = environment("capture.css")
+    pages.globals.update(
         share=share,
         in_groups=in_groups,
         classes="; ".join(f"{name}: {MEANINGS[name].removeprefix('would fit ')}" for name in CLASSES),
     )
-    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    styles = [loader.get_source(environment, name)[0] for name in ("report.css", "capture.css")]
-    return environment.get_template("capture.html.j2").render(page=page, style=Markup("".join(styles)))
+    pages.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    return pages.get_template("capture.html.j2").render(page=page)

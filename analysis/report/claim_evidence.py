@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.claims import by_claim, judge_documented, stacks, supports
-from analysis.load import Run
 from analysis.report.answer import sentence_of
 from analysis.report.says import doubt, says_its_spread, sentence, spread
+from analysis.runs import Run
 from analysis.verdict import Verdict, evaluate
 
 DOCUMENT_VERSION = 1

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.claims import Word, by_claim, judge_verdicts, supports
-from analysis.load import Run
 from analysis.report.answer import Tone
 from analysis.report.says import doubt, says_its_spread, sentence, spread
 from analysis.report.wording import source_in_words
+from analysis.runs import Run
 from analysis.verdict import Verdict
 
 MOST_SENTENCES, FEW_CLAIMS = 3, 4

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.contention import ContentionRow, WaitRow, contention, waits
-from analysis.load import Run
 from analysis.report.wording import NOT_MEASURED, quantity, share
+from analysis.runs import Run
 
 MOST_WORDS = 2
 """Reasons named in a cell, the most frequent ones."""

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from analysis.load import Run
 from analysis.report.panel import STYLES, Curve, panel
 from analysis.report.scale import Axis, linear_axis, logarithmic_axis
 from analysis.report.wording import Unit, metric_name, quantity
+from analysis.runs import Run
 from analysis.statistics import quantiles
 
 PROBABILITIES = (0.5, 0.95, 0.99, 1.0)

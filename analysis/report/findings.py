@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from analysis.load import Run
 from analysis.metrics import aggregation_benefit, fill_rate, jain_index
 from analysis.report.wording import count
+from analysis.runs import Run
 from analysis.statistics import Interval, median_interval
 from testbed.record import TABLES
 

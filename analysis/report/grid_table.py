@@ -14,9 +14,9 @@ from itertools import groupby
 from typing import Any
 
 from analysis.fate import Cell, Fate, cells
-from analysis.load import Run
 from analysis.report.answer import SIGNS, Tone
 from analysis.report.wording import count, significant
+from analysis.runs import Run
 from analysis.verdict import FATES, bound_in_words
 
 TONES: Mapping[str, Tone] = {"met": "met", "FAILED": "failed", "not evaluated": "open"}

@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from analysis.load import Run
 from analysis.report.answer import distinct, sentence_of
+from analysis.runs import Run
 from analysis.verdict import Verdict
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

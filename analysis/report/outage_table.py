@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from analysis.load import Run
 from analysis.metrics import OutageResponse, outage_response
 from analysis.report.changes import changes_of, outages
 from analysis.report.findings import VariantFinding
 from analysis.report.time_figures import AllSeries
 from analysis.report.wording import NOT_MEASURED, interval, quantity
+from analysis.runs import Run
 
 NEVER = "not before the end"
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from analysis.load import Run
 from analysis.matrix import matrix_of
 from analysis.report import dot_plot, tables
 from analysis.report.answer import Finding, Tone, distinct, headline, medians, sentence_of, trial_line
@@ -36,6 +35,7 @@ from analysis.report.time_figures import (
     subflows_of,
 )
 from analysis.report.wording import NOT_MEASURED, interval, metric_name, quantity, share, significant
+from analysis.runs import Run
 from analysis.statistics import SMALLEST_BOOTSTRAP
 from analysis.verdict import Verdict, exit_code
 from testbed.record import TABLES, drawing_stem

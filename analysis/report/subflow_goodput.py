@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from analysis.load import Run
 from analysis.report.wording import quantity, share
+from analysis.runs import Run
 
 METRIC = "bytes_received"
 

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.load import Run
 from analysis.matrix import matrix_of
 from analysis.report.answer import headline
 from analysis.report.claim_lines import claim_lines
 from analysis.report.findings import MOST_VARIANTS, Metric, VariantFinding
 from analysis.report.grid_table import grid_summary
 from analysis.report.matrix_section import matrix_summary
+from analysis.runs import Run
 from analysis.verdict import Verdict, exit_code
 
 SUMMARY_VERSION = 1

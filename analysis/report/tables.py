@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from analysis.load import Run
 from analysis.report.wording import NOT_MEASURED, quantity, share, significant
+from analysis.runs import Run
 
 COUNTER_FAMILIES = ("MPTcpExt", "TcpExt", "Tcp", "Ip", "Ip6", "Udp", "Icmp")
 """Order in which counters are listed."""

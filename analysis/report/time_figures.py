@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from analysis.load import Run, Series
 from analysis.metrics import cumulative, rate_of_counter, received_of_rate
 from analysis.report.changes import changes_of, outages
 from analysis.report.panel import Band, Curve, FloatArray, Mark, panel
 from analysis.report.scale import Axis, linear_axis
 from analysis.report.wording import NOT_MEASURED, interval, quantity, share
+from analysis.runs import Run, Series
 
 METRICS = ("goodput", "bytes_received", "rtt", "snd_cwnd")
 SHARED_SCALE_SHARE = 1 / 3

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from analysis.load import load
 from analysis.report.findings import find
 from analysis.report.junit import junit_xml
 from analysis.report.page import gather
+from analysis.report.rendering import environment
 from analysis.report.summary import summary_json
-from analysis.report.wording import count
+from analysis.runs import load
 from analysis.verdict import evaluate
 from testbed.record import REPORT_FILES
 
@@ -33,19 +30,10 @@ def render(run_directory_path: Path) -> Mapping[str, str]:
     run = load(run_directory_path)
     findings, verdicts = find(run), evaluate(run)
     page = gather(run, findings, verdicts)
-    environment = Environment(
-        loader=PackageLoader("analysis.report"),
-        autoescape=lambda name: name is not None and ".html" in name,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["count"] = count
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    style, _, _ = environment.loader.get_source(environment, "report.css") if environment.loader else ("", None, None)
+    pages = environment()
     return {
-        "report.html": environment.get_template("report.html.j2").render(page=page, style=Markup(style)),
-        "report.md": environment.get_template("report.md.j2").render(page=page),
+        "report.html": pages.get_template("report.html.j2").render(page=page),
+        "report.md": pages.get_template("report.md.j2").render(page=page),
         "summary.json": summary_json(run, findings, verdicts),
         "junit.xml": junit_xml(run, verdicts),
     }

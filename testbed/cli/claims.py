@@ -32,9 +32,9 @@ def claims(
     Example: testbed claims runs --out docs/seed-claims.md
     """
     with outcome.reported():
-        from analysis.load import load
         from analysis.report.claim_evidence import claims_document, renewed
         from analysis.report.claims_document import markdown
+        from analysis.runs import load
 
         known, where = registry(), evidence_by_experiment()
         if len(runs) == 1 and runs[0].suffix == ".json":

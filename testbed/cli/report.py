@@ -21,8 +21,8 @@ def report(
     Example: testbed report runs/aggregation/20260101T120000Z-0123abcd
     """
     with outcome.reported():
-        from analysis.load import load
         from analysis.report.write import write_report
+        from analysis.runs import load
         from analysis.verdict import evaluate, exit_code
         from testbed.cli.result_table import print_result
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.load import Run
 from analysis.matrix import Matrix, matrix_of
 from analysis.report.answer import distinct, headline, sentence_of, trial_line
 from analysis.report.claim_lines import claim_lines
@@ -13,6 +12,7 @@ from analysis.report.findings import MOST_VARIANTS, VariantFinding, find
 from analysis.report.matrix_section import matrix_section
 from analysis.report.subflow_goodput import subflow_goodputs
 from analysis.report.wording import interval, quantity, significant
+from analysis.runs import Run
 from analysis.verdict import Verdict
 from testbed.cli.console import console, table
 

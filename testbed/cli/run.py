@@ -131,8 +131,8 @@ def _carry_out(request: RunRequest, *, quiet: bool, as_json: bool) -> tuple[int,
             kept = f"; what was done is kept in {progress.path}, --resume goes on" if progress.path else ""
             raise Interrupted(f"{error}{kept}") from None
     # what was measured is safe by now; only from here on the heavy libraries are loaded
-    from analysis.load import load
     from analysis.report.write import write_report
+    from analysis.runs import load
     from analysis.verdict import evaluate, exit_code
     from testbed.cli.result_table import print_result
 

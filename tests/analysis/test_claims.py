@@ -13,11 +13,11 @@ from synthetic_run import Rows, aggregation, make_run
 from test_contention import segment
 
 from analysis.claims import Piece, judge, judge_documented
-from analysis.load import Run
 from analysis.report.claim_evidence import claims_document, command, renewed
 from analysis.report.claim_lines import claim_lines
 from analysis.report.claims_document import markdown
 from analysis.report.write import render
+from analysis.runs import Run
 from analysis.verdict import evaluate
 from testbed.cli.claims import as_text, evidence_by_experiment, registry
 from testbed.orchestrator.spec import Claim, Expectation

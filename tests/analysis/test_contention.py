@@ -6,10 +6,10 @@ from typing import Any
 from synthetic_run import aggregation, make_run
 
 from analysis.contention import contention
-from analysis.load import load
 from analysis.report.contention_table import contention_lines
 from analysis.report.subflow_goodput import subflow_goodputs
 from analysis.report.write import render
+from analysis.runs import load
 from testbed.mptcp.ledger import COLUMNS
 from testbed.record.schema import SEGMENTS
 

@@ -11,7 +11,6 @@ import synthetic_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.load import load
 from analysis.report.changes import changes_of, outages
 from analysis.report.findings import find
 from analysis.report.panel import MOST_POINTS, Curve, panel
@@ -20,6 +19,7 @@ from analysis.report.svg import element, polyline
 from analysis.report.sweep_figure import sweep_figure
 from analysis.report.time_figures import curves_of, figure_of
 from analysis.report.wording import interval, metric_name, quantity, significant
+from analysis.runs import load
 
 positive = st.lists(st.floats(1e-3, 1e12), min_size=1, max_size=20)
 

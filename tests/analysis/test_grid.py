@@ -11,8 +11,8 @@ import pytest
 import synthetic_run
 
 from analysis import fate
-from analysis.load import load
 from analysis.report.write import render
+from analysis.runs import load
 from analysis.verdict import evaluate, exit_code
 from testbed.orchestrator.grid import Grid, GridCell, GridColumn, GridRow
 from testbed.orchestrator.spec import Experiment, Flow, Variant

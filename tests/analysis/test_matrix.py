@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.load import load
 from analysis.matrix import SMALLEST_MATRIX, Matrix, Trial, matrix_of
 from analysis.report.matrix_section import matrix_section
 from analysis.report.single_figure import single_figure
 from analysis.report.write import write_report
+from analysis.runs import load
 from experiments.option_contention import option_contention
 from testbed.orchestrator import overrides, runner
 

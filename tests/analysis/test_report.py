@@ -15,9 +15,9 @@ from xml.etree import ElementTree as ET
 import pytest
 import synthetic_run
 
-from analysis.load import load
 from analysis.report import write_report
 from analysis.report.write import render
+from analysis.runs import load
 from testbed.record import REPORT_FILES, RunDirectory
 from topologies.three_path import three_path
 

@@ -10,8 +10,8 @@ import pytest
 import synthetic_run
 
 from analysis.better import SMALLER_IS_BETTER, best_is
-from analysis.load import load
 from analysis.report.write import render
+from analysis.runs import load
 from analysis.verdict import Verdict, evaluate, exit_code
 from testbed.orchestrator.spec import Expectation, Experiment
 from testbed.record import TABLES

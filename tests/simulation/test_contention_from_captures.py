@@ -33,9 +33,9 @@ from analysis.contention.replay import SIMULATED
 from analysis.contention.segment_table import segment_table
 from analysis.contention.vantage import Side, beginning, subflows_of
 from analysis.contention.what_if import Policy, policies
-from analysis.load import load
 from analysis.measured import Measurements
 from analysis.report.write import render
+from analysis.runs import load
 from experiments.ingredients import MBIT, MS, on_links
 from testbed.orchestrator import plan, sim_trial
 from testbed.orchestrator.spec import Bulk, Endpoint, Experiment, Flow, PathManager, Variant

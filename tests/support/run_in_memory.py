@@ -10,14 +10,14 @@ from typing import Any, cast
 import pyarrow as pa
 from synthetic_run import Rows, run_json, trial_tables
 
-from analysis.load import Run
+from analysis.runs import Run
 from testbed.orchestrator.spec import Experiment, digest
 from testbed.record import TABLES, RunDirectory
 from testbed.record.parquet import arrow_schema, arrow_table
 
 
 class DirectoryInMemory:
-    """What :class:`analysis.load.Run` asks of a run directory."""
+    """What :class:`analysis.runs.Run` asks of a run directory."""
 
     def __init__(self, document: Mapping[str, Any], tables: Rows) -> None:
         self.document = document

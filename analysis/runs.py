@@ -79,9 +79,9 @@ class Run:
         return found
 
 
-def load(path: Path) -> Run:
+def load(path: Path | str) -> Run:
     """The run in the directory ``path``. Raises testbed.record.RecordError."""
-    return Run(RunDirectory.open(path))
+    return Run(RunDirectory.open(Path(path)))
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:
