@@ -5,28 +5,33 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from testbed.cli import outcome
 
 if TYPE_CHECKING:
+    from testbed.cli.requested import Requested
     from testbed.orchestrator.runner import RunRequest
-    from testbed.orchestrator.spec import Experiment
-
-BACKENDS = ("sim", "mininet")
-LATER = {
-    "vm": "virtual machines are not part of this version",
-    "ssh": "remote hosts are not part of this version",
-}
 
 
 def run(
-    experiments: Annotated[list[str], typer.Argument(help="Names; 'testbed list' shows them.", show_default=False)],
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Names; 'testbed list' shows them.", show_default=False)
+    ] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of names: experiments as JSON, as in a run.json.", metavar="FILE", show_default=False
+        ),
+    ] = None,
     backend: Annotated[
         str,
-        typer.Option(help="Where it runs: sim (virtual time, our own stack) or mininet (real kernels, root)."),
+        typer.Option(
+            help="Where it runs: sim (virtual time, our own stack), mininet (real kernels, root), or another machine: "
+            "ssh:HOST, vagrant[:MACHINE]."
+        ),
     ] = "sim",
     variant: Annotated[list[str] | None, typer.Option(help="Only this variant; may be repeated.")] = None,
     repeat: Annotated[int | None, typer.Option(help="Repetitions of each variant.", min=1)] = None,
@@ -43,6 +48,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan (mininet: and every command).")] = False,
     pcap: Annotated[bool, typer.Option("--pcap", help="Capture headers at both ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    messages: Annotated[
+        bool, typer.Option("--messages", help="Print what happens as JSON lines, for a program that listens.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors (and --json).")] = False,
 ) -> None:
     """Run experiments and write a run directory with a report for each.
@@ -50,96 +58,78 @@ def run(
     Example: testbed run aggregation --set path2.loss=2% --set duration=20s --repeat 5
     """
     with outcome.reported():
-        _check_backend(backend)
-        from experiments import catalog
-
-        names = catalog.names(experiments)
-        chosen = [_experiment(name, variant, repeat, seed, pcap, set_ or []) for name in names]
-        if dry_run:
-            from testbed.cli.dry_run import print_plan, print_simulated_plan
-
-            for experiment in chosen:
-                (print_plan if backend == "mininet" else print_simulated_plan)(experiment, as_json=as_json)
-            return
-        from testbed.orchestrator import runner
+        from testbed.cli import carrying_out
+        from testbed.cli.requested import Changes, by_name, from_file
         from testbed.orchestrator.errors import Unsupported
 
+        carrying_out.check_backend(backend)
+        _check_words(experiments, spec, as_json=as_json, messages=messages, dry_run=dry_run)
+        changes = Changes(tuple(variant or ()), repeat, seed, pcap, tuple(set_ or ()))
+        chosen = from_file(spec, changes) if spec is not None else by_name(experiments or [], changes)
+        if dry_run:
+            _print_plans(chosen, backend, as_json=as_json)
+            return
         codes, summaries = [], []
-        for experiment in chosen:
-            request = runner.RunRequest(
-                experiment=experiment,
-                parent=out,
-                command=["testbed", *sys.argv[1:]],
-                overrides=dict(word.split("=", 1) for word in set_ or []),
-                resume=resume,
-                backend="mininet" if backend == "mininet" else "sim",
-                jobs=jobs,
-            )
-            try:
-                code, summary = _carry_out(request, quiet=quiet, as_json=as_json)
-            except Unsupported as error:
-                if len(chosen) == 1:
-                    raise
-                print(f"testbed: UNSUPPORTED: {error}", file=sys.stderr)
-                code, summary = outcome.UNSUPPORTED, {"experiment": experiment.name, "unsupported": str(error)}
-            codes.append(code)
-            summaries.append(summary)
+        with carrying_out.runs_on(backend) as run_one:
+            for requested in chosen:
+                request = _request(requested, backend, out, jobs, resume)
+                try:
+                    code, summary = carrying_out.carry_out(
+                        run_one, request, quiet=quiet, as_json=as_json, messages=messages
+                    )
+                except Unsupported as error:
+                    if len(chosen) == 1:
+                        raise
+                    code, summary = outcome.UNSUPPORTED, _unsupported(requested, str(error), messages=messages)
+                codes.append(code)
+                summaries.append(summary)
         if as_json:
             print(json.dumps(summaries if len(summaries) > 1 else summaries[0], indent=1))
         raise typer.Exit(outcome.combined(codes))
 
 
-def _check_backend(backend: str) -> None:
-    from testbed.orchestrator.errors import Unsupported
+def _check_words(
+    experiments: list[str] | None, spec: Path | None, *, as_json: bool, messages: bool, dry_run: bool
+) -> None:
+    """What does not go together. Raises SpecificationError."""
     from testbed.orchestrator.spec import SpecificationError
 
-    if backend in BACKENDS:
-        return
-    word = backend.partition(":")[0]
-    if word in LATER:
-        raise Unsupported(f"backend {backend}: {LATER[word]}; use --backend mininet")
-    raise SpecificationError(f"--backend {backend}: the backends are {', '.join((*BACKENDS, *LATER))}")
+    if experiments and spec is not None:
+        raise SpecificationError(f"name experiments, or give --spec {spec}, not both")
+    if not experiments and spec is None:
+        raise SpecificationError("which experiment? 'testbed list' shows them; --spec FILE reads one from JSON")
+    if messages and (as_json or dry_run):
+        other = "--json" if as_json else "--dry-run"
+        raise SpecificationError(f"--messages and {other} both speak on standard output: choose one")
 
 
-def _experiment(
-    name: str, variants: list[str] | None, repeat: int | None, seed: int | None, pcap: bool, assignments: list[str]
-) -> Experiment:
-    from experiments.catalog import build, choices
-    from testbed.orchestrator import overrides
+def _print_plans(chosen: list[Requested], backend: str, *, as_json: bool) -> None:
+    from testbed.cli.dry_run import print_plan, print_simulated_plan
 
-    known = choices(name)
-    own = {key.strip(): text.strip() for key, _, text in (word.partition("=") for word in assignments)}
-    experiment = build(name, {key: text for key, text in own.items() if key in known})
-    assignments = [word for word in assignments if word.partition("=")[0].strip() not in known]
-    words = [f"repetitions={repeat}"] if repeat is not None else []
-    words += [f"seed={seed}"] if seed is not None else []
-    words += ["capture=true"] if pcap else []
-    if variants:
-        experiment = overrides.only_variants(experiment, variants)
-    return overrides.apply(experiment, [*assignments, *words])
+    for requested in chosen:
+        (print_simulated_plan if backend == "sim" else print_plan)(requested.experiment, as_json=as_json)
 
 
-def _carry_out(request: RunRequest, *, quiet: bool, as_json: bool) -> tuple[int, object]:
-    from testbed.cli.progress import RunProgress
-    from testbed.orchestrator import runner
-    from testbed.orchestrator.errors import Interrupted
+def _request(requested: Requested, backend: str, out: Path, jobs: int | None, resume: bool) -> RunRequest:
+    from testbed.orchestrator.runner import RunRequest
 
-    with RunProgress(request.experiment.name, quiet=quiet) as progress:
-        try:
-            directory = runner.run(request, progress)
-        except Interrupted as error:
-            kept = f"; what was done is kept in {progress.path}, --resume goes on" if progress.path else ""
-            raise Interrupted(f"{error}{kept}") from None
-    # what was measured is safe by now; only from here on the heavy libraries are loaded
-    from analysis.report.write import write_report
-    from analysis.runs import load
-    from analysis.verdict import evaluate, exit_code
-    from testbed.cli.result_table import print_result
+    return RunRequest(
+        experiment=requested.experiment,
+        parent=out,
+        command=requested.command or ("testbed", *sys.argv[1:]),
+        overrides=requested.overrides,
+        resume=resume,
+        backend="sim" if backend == "sim" else "mininet",
+        jobs=jobs,
+    )
 
-    write_report(directory.path)
-    result = load(directory.path)
-    verdicts = evaluate(result)
-    if not quiet and not as_json:
-        print_result(result, verdicts)
-    summary = json.loads((directory.path / "summary.json").read_text())
-    return exit_code(result, verdicts), {"path": str(directory.path), **summary}
+
+def _unsupported(requested: Requested, why: str, *, messages: bool) -> dict[str, Any]:
+    """One of several that cannot run here: told, and in the summary."""
+    name = requested.experiment.name
+    print(f"testbed: UNSUPPORTED: {why}", file=sys.stderr)
+    if messages:
+        from testbed.cli.messages import MessageLines
+
+        MessageLines()({"kind": "unsupported", "experiment": name, "text": why})
+    return {"experiment": name, "unsupported": why}
