@@ -6,6 +6,7 @@ Read, never guessed: what cannot be read is null.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -18,6 +19,8 @@ from testbed.orchestrator import process
 from testbed.orchestrator.errors import TestbedError
 
 LIBRARIES = ("mininet", "numpy", "pandas", "pyarrow", "pydantic", "scipy")
+SHIPPED = ".shipped.json"
+"""In the root of a checkout that another machine sent (``testbed.remote``): its ``source``; git is not sent."""
 TOOLS: Mapping[str, Sequence[str]] = {
     "ip": ("ip", "-V"),
     "tcpdump": ("tcpdump", "--version"),
@@ -61,6 +64,9 @@ def describe() -> dict[str, Any]:
 def source() -> dict[str, Any]:
     """Commit of the testbed, and whether files differ from it."""
     root = Path(testbed.__file__).parents[1]
+    if (shipped := root / SHIPPED).exists():  # first: the home directory it lies in may be a repository itself
+        sent: dict[str, Any] = json.loads(shipped.read_bytes())
+        return sent
     git = ("git", "-c", f"safe.directory={root}", "-C", str(root))  # root reads a checkout that a user owns
     commit = _output(*git, "rev-parse", "HEAD")
     status = _output(*git, "status", "--porcelain", "--untracked-files=no")

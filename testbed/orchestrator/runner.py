@@ -46,6 +46,8 @@ class RunRequest:
     backend: Literal["sim", "mininet"] = "mininet"
     jobs: int | None = None
     """Trials at a time in the simulator; None: one per processor. On real kernels it is always one."""
+    ran_on: Mapping[str, str] | None = None
+    """Run for another machine: what that one calls this one, for run.json."""
 
 
 OnMessage = Callable[[Mapping[str, Any]], None]
@@ -129,6 +131,8 @@ def _open(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         "overrides": dict(request.overrides),
         **surroundings,
     }
+    if request.ran_on is not None:
+        document["ran_on"] = dict(request.ran_on)
     if notes := _notes(request):
         document["notes"] = notes
     directory = RunDirectory.create(request.parent, experiment.name, digest, document)

@@ -547,6 +547,9 @@ RUN_KEYS: tuple[RunKey, ...] = (
     RunKey("seed", int, "Seed of the run, from which the trials' seeds derive."),
     RunKey("backend", str, "What ran it."),
     RunKey("command", list, "Words of the command that made the run."),
+    RunKey(
+        "ran_on", dict, "Where another machine ran it: `backend` as asked for and `host`, as texts.", required=False
+    ),
     RunKey("overrides", dict, "Key -> text set on the command line.", required=False),
     RunKey("source", dict, "`commit` (text or null) and `dirty` (flag, or null when unknown) of the testbed."),
     RunKey("versions", dict, "Name -> version: the testbed, Python, libraries, tools."),
