@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -39,10 +40,19 @@ def _why_not_mptcp() -> str:
     return ""
 
 
+def _why_no_browser() -> str:
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    return f"needs a browser: {' and '.join(missing)} not on PATH" if missing else ""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The longest of all is one test: begun last, it would keep one processor waiting for the other at the end.
     items.sort(key=lambda item: item.path.name != "test_compilation.py")
-    reasons = {"needs_root": _why_not_root(), "needs_mptcp": _why_not_mptcp()}
+    reasons = {
+        "needs_root": _why_not_root(),
+        "needs_mptcp": _why_not_mptcp(),
+        "needs_browser": _why_no_browser(),
+    }
     for item in items:
         if item.get_closest_marker("needs_root") or item.path.name == "test_killed_sim_runs.py":
             # Real kernels and processes on a machine that others share: a failure has to be repeatable to count. The
