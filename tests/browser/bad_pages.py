@@ -14,7 +14,7 @@ BAD: dict[str, tuple[str, str]] = {
     "off-screen": ("<p style='position:absolute;left:-80px'>bytes in flight</p>", "off-screen: {}> p: “bytes in"),
     "above": (
         "<p style='position:absolute;top:-90px'>round trips</p>",
-        "off-screen: {}> p: “round trips” begins above",
+        "{}> p: “round trips” begins above",
     ),
     "cut": ("<p style='width:60px;overflow:hidden;white-space:nowrap'>a long line is cut</p>", "cut off: {}> p"),
     "cut-drawing": (_SVG.format(80, "", "<text x='50' y='15'>20 Mbit/s in all</text>"), "cut off: {}> svg > text"),
@@ -49,7 +49,7 @@ BAD: dict[str, tuple[str, str]] = {
     "same-id": ("<p id='a'>one</p><p id='a'>two</p>", "duplicate id: #a"),
     "image-without-desc": (
         "<svg role='img' width='9' height='9'><title>t</title></svg>",
-        "{}> svg: an image (SVG) wit",
+        "{}> svg: an image (SVG)",
     ),
     "image-without-role": ("<svg width='9' height='9'><circle r='3'/></svg>", "{}> svg: an SVG that is neither"),
     "skipped-heading": ("<h2>one</h2><h4>two</h4>", "headings: {}> h4"),

@@ -228,7 +228,7 @@ def _dead_links(path: Path) -> Iterator[str]:
     """Relative links to files that are not there, and to parts of other pages that those do not have."""
     for target in dict.fromkeys(_Links(path.read_text()).targets):
         parts = urlsplit(target)
-        if parts.scheme == "data" or not parts.path and not parts.scheme:
+        if parts.scheme == "data" or (not parts.path and not parts.scheme):
             continue
         if parts.scheme in ("http", "https", "mailto"):
             continue
