@@ -14,7 +14,7 @@ from testbed.orchestrator.spec import SpecificationError
 if TYPE_CHECKING:
     from testbed.orchestrator.spec import Experiment
 
-_REQUEST_KEYS = ("experiment", "command", "overrides")
+_REQUEST_KEYS = ("experiment", "command", "overrides", "ran_on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Requested:
     command: tuple[str, ...] | None = None
     """Who asked in which words, when that was not this command line."""
     overrides: Mapping[str, str] = field(default_factory=dict)
+    ran_on: Mapping[str, str] | None = None
+    """Which machine another one asked to run it; for run.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,10 @@ def _built(name: str, changes: Changes) -> Experiment:
 
 def from_file(path: Path, changes: Changes) -> list[Requested]:
     """The experiments of a JSON file: one as run.json has it under ``experiment``, a list of them, a whole run.json, or
-    a request with ``experiment``, ``command`` and ``overrides``. Raises SpecificationError that names file and key."""
+    a request of another machine (``experiment``, ``command``, ``overrides``, ``ran_on``).
+
+    Raises SpecificationError that names file and key.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -94,15 +99,16 @@ def _of_entry(entry: Any, where: str, prefix: str, changes: Changes) -> Requeste
         raise SpecificationError(
             f"{where}:{place} an experiment is an object, as 'experiment' in run.json, not {_kind(entry)}"
         )
-    command, overrides = None, dict[str, str]()
+    command, ran_on, overrides = None, None, dict[str, str]()
     if "experiment" in entry:
         if "schema_version" not in entry:  # a request; a run.json tells of another run besides
             if unknown := sorted(entry.keys() - set(_REQUEST_KEYS)):
                 raise SpecificationError(
                     f"{where}: {prefix}{unknown[0]}: there is no such key; beside 'experiment' there are "
-                    "'command' and 'overrides'"
+                    "'command', 'overrides' and 'ran_on'"
                 )
             command = _words(entry.get("command"), f"{where}: {prefix}command")
+            ran_on = _texts(entry["ran_on"], f"{where}: {prefix}ran_on") if entry.get("ran_on") else None
         overrides = _texts(entry.get("overrides", {}), f"{where}: {prefix}overrides")
         entry, prefix = entry["experiment"], f"{prefix}experiment."
     if not isinstance(entry, dict):
@@ -112,7 +118,7 @@ def _of_entry(entry: Any, where: str, prefix: str, changes: Changes) -> Requeste
     except SpecificationError as error:
         raise SpecificationError(f"{where}: {prefix}{error}") from None
     overrides |= _as_overrides(changes.assignments)
-    return Requested(changes.apply(experiment, changes.assignments), command, overrides)
+    return Requested(changes.apply(experiment, changes.assignments), command, overrides, ran_on)
 
 
 def _as_overrides(assignments: Sequence[str]) -> dict[str, str]:
@@ -129,7 +135,7 @@ def _words(value: Any, where: str) -> tuple[str, ...] | None:
 
 def _texts(value: Any, where: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise SpecificationError(f"{where}: it is an object of texts, such as {{'path2.loss': '2%'}}")
+        raise SpecificationError(f"{where}: it is an object of texts")
     return dict(value)
 
 

@@ -49,7 +49,8 @@ def run(
     pcap: Annotated[bool, typer.Option("--pcap", help="Capture headers at both ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     messages: Annotated[
-        bool, typer.Option("--messages", help="Print what happens as JSON lines, for a program that listens.")
+        bool,
+        typer.Option("--messages", help="Print what happens as JSON lines, for a program that listens; no report."),
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors (and --json).")] = False,
 ) -> None:
@@ -118,6 +119,7 @@ def _request(requested: Requested, backend: str, out: Path, jobs: int | None, re
         parent=out,
         command=requested.command or ("testbed", *sys.argv[1:]),
         overrides=requested.overrides,
+        ran_on=requested.ran_on,
         resume=resume,
         backend="sim" if backend == "sim" else "mininet",
         jobs=jobs,

@@ -48,6 +48,7 @@ def test_a_program_hears_every_message_and_the_run_says_who_asked_for_it(tmp_pat
         "experiment": spec.to_json(small()),
         "command": ["testbed", "run", "quickstart", "--backend", "ssh:far"],
         "overrides": {"duration": "200ms"},
+        "ran_on": {"host": "far"},
     }
     file = as_file(tmp_path / "request.json", request)
 
@@ -62,6 +63,8 @@ def test_a_program_hears_every_message_and_the_run_says_who_asked_for_it(tmp_pat
     assert run.is_complete
     assert run.document["command"] == request["command"]
     assert run.document["overrides"] == request["overrides"]
+    assert run.document["ran_on"] == request["ran_on"]
+    assert not (run.path / "report.html").exists(), "who listens makes it"
     again = json.loads(_testbed("run", "--spec", str(run.path / "run.json"), "--dry-run", "--json").stdout)
     assert spec.digest(spec.from_json(again["experiment"])) == run.document["digest"], "a run.json is a specification"
 
