@@ -7,18 +7,23 @@ tells the members of :data:`Application` apart in that JSON. Times are ns, sizes
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Implementation = Literal["linux", "linux-tcp", "userspace", "userspace-tcp", "script"]
+Implementation = Literal["linux", "linux-tcp", "userspace", "userspace-tcp", "script", "adapter"]
 """``linux``: this kernel's MPTCP (IPPROTO_MPTCP); ``linux-tcp``: the same kernel's plain TCP; ``userspace`` and
-``userspace-tcp``: the same two of our own stack; ``script``: no stack, but the lines of a :class:`Script`."""
+``userspace-tcp``: the same two of our own stack; ``script``: no stack, but the lines of a :class:`Script`;
+``adapter``: whatever the program speaks that ``command`` starts (docs/howto/add-an-implementation.md)."""
 
 USERSPACE: tuple[Implementation, ...] = ("userspace", "userspace-tcp", "script")
 """What runs without a kernel's help, so in the simulator, too."""
 PLAIN_TCP: tuple[Implementation, ...] = ("linux-tcp", "userspace-tcp")
 """What never asks for MPTCP."""
+
+ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,23}")
+"""Of an adapter: two of them fit into the name of a variant."""
 
 Direction = Literal["upload", "download", "both"]
 """Upload is from the client to the server."""
@@ -62,15 +67,25 @@ class Endpoint:
     sack: bool | None = None
     """net.ipv4.tcp_sack of the host (userspace: of the connection)."""
     scheduler: str | None = None
-    """net.mptcp.scheduler of the host; userspace: one of its own catalog."""
+    """net.mptcp.scheduler of the host; userspace: one of its own catalog; an adapter is told the name."""
+    adapter: str | None = None
+    """Adapter: what it is called in reports."""
+    command: tuple[str, ...] = ()
+    """Adapter: the program and its arguments."""
+    environment: tuple[str, ...] = ()
+    """Adapter: ``NAME=VALUE``, beside those of the contract."""
+    waits_for_start: bool = False
+    """Adapter: as a client it says READY and connects when told to, so that no time of a flow goes into its start."""
 
     def __post_init__(self) -> None:
         if self.implementation not in get_args(Implementation):
             raise ParameterError(
                 f"implementation is one of {', '.join(get_args(Implementation))}, not {self.implementation!r}"
             )
-        object.__setattr__(self, "policies", tuple(self.policies))
+        for name in ("policies", "command", "environment"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         _positive(self, "send_buffer_bytes", "receive_buffer_bytes")
+        check_adapter(self)
         if self.is_userspace:
             from testbed.endpoint.userspace.names import check_names  # imports the catalogs: a kernel's end needs none
 
@@ -84,6 +99,11 @@ class Endpoint:
     def is_script(self) -> bool:
         """Whether this end says what a script tells it to."""
         return self.implementation == "script"
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether this end is a program that another wrote."""
+        return self.implementation == "adapter"
 
     @property
     def is_userspace(self) -> bool:
@@ -108,10 +128,14 @@ class PathManagerSettings:
     """With ``ndiffports``: subflows in all."""
     backup_addresses: tuple[str, ...] = ()
     """Addresses of this host whose subflows carry the backup flag."""
+    withdraw_address: str | None = None
+    """Address that this host gives up: its subflows end, the peer gets a REMOVE_ADDR (RFC 8684 section 3.4.2)."""
+    withdraw_at_ns: int = 0
+    """When, since the epoch of the trial."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "backup_addresses", tuple(self.backup_addresses))
-        for name, low in (("subflows", 0), ("ports", 1)):
+        for name, low in (("subflows", 0), ("ports", 1), ("withdraw_at_ns", 0)):
             if getattr(self, name) < low:
                 raise ParameterError(f"path_manager.{name} is at least {low}, not {getattr(self, name)}")
 
@@ -133,16 +157,28 @@ class Bulk:
     settle_ns: int = 0
     """How long after the connection began a stream of a fixed size ends at the earliest: once a side has ended, Linux
     takes no further subflow (MPJoinRejected)."""
+    pause_after_bytes: int | None = None
+    """Who receives reads nothing for ``pause_ns`` once it has so many bytes: its window closes, and opens again."""
+    pause_ns: int = 1_000_000_000
+    leave_after_bytes: int | None = None
+    """Who receives stops reading once it has so many bytes, and closes its connection with bytes unread: MPTCP then
+    sends MP_FASTCLOSE (RFC 8684 section 3.5; Linux: ``__mptcp_close``), TCP a reset (RFC 2525 section 2.17)."""
+    half_close: bool = False
+    """With ``both`` and sizes: the client ends its stream first, and the server sends only when it has read that."""
     kind: Literal["bulk"] = "bulk"
 
     def __post_init__(self) -> None:
         _direction(self.direction)
-        _positive(self, "size_bytes", "reverse_size_bytes", "write_bytes")
-        for name in ("settle_ns", "write_interval_ns"):
+        _positive(self, "size_bytes", "reverse_size_bytes", "write_bytes", "pause_after_bytes", "leave_after_bytes")
+        for name in ("settle_ns", "write_interval_ns", "pause_ns"):
             if getattr(self, name) < 0:
                 raise ParameterError(f"{name} is at least 0, not {getattr(self, name)}")
         if self.reverse_size_bytes is not None and (self.direction != "both" or self.size_bytes is None):
             raise ParameterError("reverse_size_bytes goes with direction 'both' and a size_bytes")
+        if self.half_close and (self.direction != "both" or self.size_bytes is None):
+            raise ParameterError("half_close goes with direction 'both' and a size_bytes")
+        if self.leave_after_bytes is not None and self.direction == "both":
+            raise ParameterError("leave_after_bytes goes with direction 'upload' or 'download': one side leaves")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +292,33 @@ Application = Bulk | RequestResponse | Stream | ShortFlows | Program | Script
 APPLICATION_KINDS: Mapping[str, type[Any]] = {
     cls.__dataclass_fields__["kind"].default: cls for cls in get_args(Application)
 }
+
+
+def check_adapter(endpoint: Endpoint) -> None:
+    """Whether what is for adapters is there exactly for those. Raises ParameterError."""
+    if not endpoint.is_adapter:
+        if endpoint.adapter is not None or endpoint.command or endpoint.environment or endpoint.waits_for_start:
+            raise ParameterError(
+                "adapter, command, environment and waits_for_start are for implementation adapter, "
+                f"not for {endpoint.implementation}"
+            )
+        return
+    if endpoint.adapter is None or not endpoint.command or not endpoint.command[0]:
+        raise ParameterError(
+            "implementation adapter needs a name and the program to start: "
+            "adapter=NAME.toml or adapter=NAME=COMMAND, as in --set client.adapter=NAME.toml"
+        )
+    if not ADAPTER_NAME.fullmatch(endpoint.adapter) or endpoint.adapter in get_args(Implementation):
+        raise ParameterError(
+            f"adapter {endpoint.adapter!r} is not a name of its own: up to 24 small letters, digits, '.', '_' and '-', "
+            f"and none of {', '.join(get_args(Implementation))}"
+        )
+    for word in endpoint.environment:
+        name, sign, _ = word.partition("=")
+        if not sign or not name or "\0" in word:
+            raise ParameterError(f"environment is NAME=VALUE words, not {word!r}")
+        if name.startswith("TESTBED_"):
+            raise ParameterError(f"environment: {name} is the testbed's to set; choose another name")
 
 
 def is_for_duration(application: Application) -> bool:

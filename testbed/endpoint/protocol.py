@@ -28,8 +28,9 @@ EXIT_OK, EXIT_FAILED, EXIT_CONFIGURATION, EXIT_UNSUPPORTED = 0, 1, 2, 127
 """Exit codes of the process."""
 
 Role = Literal["client", "server"]
-InForce = Literal["linux", "linux-tcp", "userspace", "userspace-tcp", "fallback"]
-"""``fallback``: MPTCP was asked for and the connection became plain TCP."""
+InForce = Literal["linux", "linux-tcp", "userspace", "userspace-tcp", "adapter", "fallback"]
+"""``adapter``: what another's program speaks, as far as is known; ``fallback``: MPTCP was asked for and the connection
+became plain TCP."""
 ErrorKind = Literal["configuration", "unsupported", "connect", "peer", "deadline", "integrity", "program", "stopped"]
 """``connect``: never connected; ``peer``: the connection broke or ended early; ``deadline``: not done in time;
 ``integrity``: a byte was wrong; ``program``: an unmodified program failed; ``stopped``: ended before it started."""
@@ -56,12 +57,14 @@ class Configuration:
     remote_address: str | None = None
     """Client: the server. Server: unused."""
     paths: tuple[tuple[str, str, str], ...] = ()
-    """Of a scripted end: name, own address and the other end's address of every path, the flow's first."""
+    """Of a scripted end and an adapter: name, own address and the other end's address of every path, the flow's
+    first."""
     port: int = 5001
     """The server's; 0 there: the kernel chooses, and the ``listening`` event tells."""
     endpoint: Endpoint = field(default_factory=Endpoint)
     path_manager: PathManagerSettings | None = None
-    """Of a userspace endpoint; None: the first subflow only. A kernel's path manager belongs to its host."""
+    """Of a userspace endpoint and an adapter; None: the first subflow only. A kernel's path manager belongs to its
+    host."""
     super_segments: bool = True
     """Of a userspace endpoint on real interfaces: hand over up to 64 KiB at a time, which the kernel cuts; False: each
     segment as the packet that it is on the wire."""
@@ -76,6 +79,10 @@ class Configuration:
     """Of a userspace endpoint: record the options of every segment that it builds."""
     seed: int = 0
     """Of the payload; client and server get the same."""
+    test: str = "transfer"
+    """Told to an adapter: what is asked of it."""
+    log_directory: str | None = None
+    """Of an adapter: where what it says goes; None: nowhere."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "paths", tuple(tuple(path) for path in self.paths))

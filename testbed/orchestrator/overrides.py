@@ -2,7 +2,7 @@
 
 A key is a field's name without its unit, because the value carries the unit: ``duration=20s``, ``repetitions=5``,
 ``path2.loss=2%``, ``path1.forward.rate=5mbit``, ``client.congestion_control=reno``, ``traffic.size=16MiB``,
-``path_manager.mode=fullmesh``, ``families=6``, ``wifi.changes=2s down, 4s up``.
+``path_manager.mode=fullmesh``, ``families=6``, ``wifi.changes=2s down, 4s up``, ``client.adapter=mine.toml``.
 A variant's name in front limits it to that variant: ``mptcp.path2.delay=50ms``. Keys of one flow among several have the
 flow's name after that: ``cross.client.nodelay=true``.
 """
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union
 
 from testbed.endpoint.parameters import APPLICATION_KINDS, Endpoint
+from testbed.orchestrator.adapters import load_adapter
 from testbed.orchestrator.spec import Experiment, Flow, SpecificationError, Variant
 from topologies import middlebox, quantity
 from topologies.link_profile import LinkProfile
@@ -36,6 +37,8 @@ UNITS: Mapping[str, Callable[[str], Any]] = {
 
 _USERSPACE = ("profile", "receiver", "policies")
 """Fields that only a userspace endpoint has a use for."""
+_ADAPTER = ("command", "environment", "waits_for_start")
+"""Fields that only an adapter has a use for; ``adapter`` sets them and the implementation."""
 
 
 def apply(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
@@ -61,6 +64,7 @@ def only_variants(experiment: Experiment, names: Sequence[str]) -> Experiment:
         variants=tuple(variant for variant in experiment.variants if variant.name in names),
         expectations=tuple(item for item in experiment.expectations if item.speaks_of <= set(names)),
         grid=experiment.grid.only(names) if experiment.grid is not None else None,
+        interop=experiment.interop.only(names) if experiment.interop is not None else None,
     )
 
 
@@ -124,6 +128,8 @@ def _unknown(experiment: Experiment, key: str) -> str:
     side = key.rpartition(".")[0]
     if field in _USERSPACE and f"{side}.implementation" in known:
         return f"{field} is for userspace endpoints (set {side}.implementation=userspace first)"
+    if field in _ADAPTER and f"{side}.implementation" in known:
+        return f"{field} is for adapters (set {side}.adapter=NAME.toml or {side}.adapter=NAME=COMMAND first)"
     near = difflib.get_close_matches(key, known, n=4, cutoff=0.5)
     siblings = [name for name in known if name.startswith(f"{head}.")]
     hint = ", ".join(near or siblings[:8] or [name for name in known if "." not in name])
@@ -134,7 +140,9 @@ def _unknown(experiment: Experiment, key: str) -> str:
 
 
 def _experiment_keys(experiment: Experiment) -> Iterator[_Key]:
-    yield from _field_keys(experiment, "", skip=("name", "question", "variants", "expectations", "grid", "claims"))
+    yield from _field_keys(
+        experiment, "", skip=("name", "question", "variants", "expectations", "grid", "interop", "claims")
+    )
 
 
 def _variant_keys(variant: Variant) -> Iterator[_Key]:
@@ -217,13 +225,29 @@ def _flow_keys(flow: Flow, index: int, prefix: str) -> Iterator[_Key]:
     yield _Key(f"{prefix}traffic", on_flow(set_application))
     nested = ((flow.application, "traffic", "application"), (flow.client, "client", "client"))
     for part, word, attribute in (*nested, (flow.server, "server", "server")):
-        kernel = isinstance(part, Endpoint) and not part.is_userspace
-        skipped = ("kind", *(_USERSPACE if kernel else ()))
+        skipped: tuple[str, ...] = ("kind",)
+        if isinstance(part, Endpoint):
+            skipped += ("adapter", *(() if part.is_userspace else _USERSPACE), *(() if part.is_adapter else _ADAPTER))
+            yield _Key(f"{prefix}{word}.adapter", on_flow(_adapter_setter(attribute)))
         for key in _nested(_field_keys(part, f"{prefix}{word}.", skip=skipped), attribute):
             yield _Key(key.name, on_flow(key.set))
     own = ("application", "client", "server", "name", *(("duration_ns", "start_ns") if not prefix else ()))
     for key in _field_keys(flow, prefix, skip=own):
         yield _Key(key.name, on_flow(key.set))
+
+
+def _adapter_setter(attribute: str) -> Callable[[Flow, str], Flow]:
+    def set_adapter(owner: Flow, text: str) -> Flow:
+        before: Endpoint = getattr(owner, attribute)
+        kept = {
+            field.name: getattr(before, field.name)
+            for field in dataclasses.fields(Endpoint)
+            if field.name not in ("implementation", "adapter", *_USERSPACE, *_ADAPTER)
+        }
+        replaced: dict[str, Any] = {attribute: load_adapter(text).endpoint(**kept)}
+        return dataclasses.replace(owner, **replaced)
+
+    return set_adapter
 
 
 def _field_keys(owner: Any, prefix: str, skip: tuple[str, ...] = ()) -> Iterator[_Key]:

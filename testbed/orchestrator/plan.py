@@ -19,6 +19,7 @@ from testbed.endpoint.protocol import Configuration, ErrorKind, Role
 from testbed.orchestrator import ip_mptcp
 from testbed.orchestrator.network_plan import NetworkSettings
 from testbed.orchestrator.spec import Endpoint, Experiment, Flow, ShortFlows, SpecificationError, Variant
+from testbed.orchestrator.withdrawals import Withdrawal
 from topologies.model import Family, Path, Topology
 
 RELAY_PER_PACKET_BIT_S = 250_000_000
@@ -104,14 +105,18 @@ def drain_ns(topology: Topology) -> int:
 
 
 def host_sysctls(endpoint: Endpoint) -> dict[str, str]:
-    """Settings that the kernel has per host, not per socket; a userspace endpoint has them for itself."""
+    """Settings that the kernel has per host, not per socket; a userspace endpoint has them for itself.
+
+    An adapter's host gets them like the kernel's own, because it may be one around the kernel; but the name of a
+    scheduler may be one that only the adapter knows.
+    """
     if endpoint.is_userspace:
         return {}
     wanted = {
         "net.mptcp.checksum_enabled": endpoint.checksum,
         "net.ipv4.tcp_timestamps": endpoint.timestamps,
         "net.ipv4.tcp_sack": endpoint.sack,
-        "net.mptcp.scheduler": endpoint.scheduler,
+        "net.mptcp.scheduler": None if endpoint.is_adapter else endpoint.scheduler,
     }
     return {
         name: value if isinstance(value, str) else str(int(value))
@@ -152,7 +157,8 @@ def expected_subflows(variant: Variant) -> int | None:
     if flow.client.is_plain_tcp or flow.server.is_plain_tcp:
         return 1
     if variant.path_manager.mode == "ndiffports" and flow.server.is_userspace and not flow.client.is_userspace:
-        return 1  # a kernel client joins ports that are announced, and our server announces none
+        # a kernel client joins ports that are announced, and our server announces none; an adapter joins what it likes
+        return None if flow.client.is_adapter else 1
     return ip_mptcp.expected_subflows(variant.topology, variant.path_manager)
 
 
@@ -187,6 +193,7 @@ def endpoint_configuration(
     topology = variant.topology
     client_link, server_link = flow_links(topology, flow)
     family = flow_family(topology, flow)
+    endpoint = flow.client if role == "client" else flow.server
     table = topology.addresses()
     client = str(table[host_of(variant, flow, "client"), client_link, family].ip)
     server = str(table[host_of(variant, flow, "server"), server_link, family].ip)
@@ -198,10 +205,10 @@ def endpoint_configuration(
         # a server listens on every address: a join to another one finds no listener that is bound to the first
         local_address=client if role == "client" else None,
         remote_address=server if role == "client" else client,
-        paths=script_paths(variant, flow, role) if (flow.client if role == "client" else flow.server).is_script else (),
+        paths=flow_paths(variant, flow, role) if endpoint.is_script or endpoint.is_adapter else (),
         port=port,
-        endpoint=flow.client if role == "client" else flow.server,
-        path_manager=userspace_path_manager(variant, flow, role),
+        endpoint=endpoint,
+        path_manager=own_path_manager(variant, flow, role),
         super_segments=offloads(experiment, topology) == "on",
         application=flow.application,
         duration_ns=min(left_ns, flow.duration_ns or left_ns),
@@ -209,10 +216,11 @@ def endpoint_configuration(
         sample_interval_ns=experiment.sample_interval_ns,
         ledger=experiment.ledger,
         seed=seed,
+        test=flow.test,
     )
 
 
-def script_paths(variant: Variant, flow: Flow, role: Role) -> tuple[tuple[str, str, str], ...]:
+def flow_paths(variant: Variant, flow: Flow, role: Role) -> tuple[tuple[str, str, str], ...]:
     """Name, own address and the other end's on every path between the two hosts, the flow's own first."""
     topology, family = variant.topology, flow_family(variant.topology, flow)
     table = topology.addresses()
@@ -229,10 +237,10 @@ def script_paths(variant: Variant, flow: Flow, role: Role) -> tuple[tuple[str, s
     return tuple(found)
 
 
-def userspace_path_manager(variant: Variant, flow: Flow, role: Role) -> PathManagerSettings | None:
+def own_path_manager(variant: Variant, flow: Flow, role: Role) -> PathManagerSettings | None:
     """What the endpoint's own path manager is told; None for a kernel, whose host is told (ip_mptcp.py)."""
     endpoint = flow.client if role == "client" else flow.server
-    if not endpoint.is_userspace:
+    if not endpoint.is_userspace and not endpoint.is_adapter:
         return None
     manager, topology = variant.path_manager, variant.topology
     host, family = host_of(variant, flow, role), flow_family(topology, flow)
@@ -247,7 +255,28 @@ def userspace_path_manager(variant: Variant, flow: Flow, role: Role) -> PathMana
         subflows=0 if manager.mode == "none" else manager.subflows,
         ports=manager.ports,
         backup_addresses=tuple(reserve) if manager.mode == "backup" else (),
+        withdraw_address=str(gone.address) if (gone := withdrawal(variant, flow)) and gone.host == host else None,
+        withdraw_at_ns=manager.withdraw_at_ns,
     )
+
+
+def withdrawal(variant: Variant, flow: Flow) -> Withdrawal | None:
+    """The address that is given up in the middle of the traffic, and by whom; None: none."""
+    manager, topology = variant.path_manager, variant.topology
+    if manager.withdraw_path is None:
+        return None
+    role: Role = "server" if manager.mode == "signal" else "client"
+    if manager.mode == "backup" and len(topology.links_of(topology.client.name)) == 1:
+        role = "server"
+    host, link = host_of(variant, flow, role), topology.path(manager.withdraw_path).links[0 if role == "client" else -1]
+    address = topology.addresses()[host, link, flow_family(topology, flow)].ip
+    return Withdrawal(host, address, manager.withdraw_at_ns)
+
+
+def kernel_withdrawal(variant: Variant) -> Withdrawal | None:
+    """The same, where it is the kernel's path manager that has to be told."""
+    found = withdrawal(variant, variant.flows[0])
+    return found if found is not None and found.host in kernel_hosts(variant) else None
 
 
 def host_of(variant: Variant, flow: Flow, role: Role) -> str:

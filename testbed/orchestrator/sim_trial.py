@@ -87,6 +87,8 @@ def why_not(variant: Variant) -> str | None:
         return "it is for --backend mininet"
     for flow in variant.flows:
         for endpoint in (flow.client, flow.server):
+            if endpoint.is_adapter:
+                return f"adapter {endpoint.adapter} is a program on real time and real packets: --backend mininet"
             if not endpoint.is_userspace:
                 return f"{endpoint.implementation} needs --backend mininet"
         if flow.application.kind == "program":

@@ -29,6 +29,7 @@ from testbed.endpoint.parameters import (
 )
 from testbed.orchestrator.claim import Claim, Speaks
 from testbed.orchestrator.grid import Grid
+from testbed.orchestrator.interop import Interop
 from testbed.record.measure import MeasureError, flow_metrics, parse_measure
 from topologies.link_text import describe_change
 from topologies.model import Topology
@@ -47,6 +48,7 @@ __all__ = [
     "Flow",
     "Grid",
     "Implementation",
+    "Interop",
     "PathManager",
     "Program",
     "RequestResponse",
@@ -67,7 +69,7 @@ SAYS = ("value", "interval", "n", "absolute", "reference")
 
 PathManagerMode = Literal["none", "signal", "subflow", "fullmesh", "backup", "ndiffports"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
-_VARIANT_NAME = re.compile(r"(?=.{1,48}\Z)[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
+_VARIANT_NAME = re.compile(r"(?=.{1,80}\Z)[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 """A slash parts what is at the client from what is at the server: ``userspace/linux``."""
 
 
@@ -89,6 +91,11 @@ class PathManager:
     """With ``backup``: names of paths whose subflows carry the backup flag."""
     ports: int = 2
     """With ``ndiffports``: how many subflows in all."""
+    withdraw_path: str | None = None
+    """Path whose address the end that told of it gives up at ``withdraw_at_ns``: the client in the modes ``subflow``
+    and ``fullmesh``, the server with ``signal``, in ``backup`` who has several addresses, the client first."""
+    withdraw_at_ns: int = 1_000_000_000
+    """After the start of the trial's traffic."""
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(PathManagerMode):
@@ -99,6 +106,10 @@ class PathManager:
         for name, low, high in (("subflows", 0, 8), ("ports", 1, 9)):
             if not low <= getattr(self, name) <= high:
                 raise SpecificationError(f"path_manager.{name} is {low} to {high}, not {getattr(self, name)}")
+        if self.withdraw_path is not None and self.mode in ("none", "ndiffports"):
+            raise SpecificationError(f"path_manager.withdraw_path: mode {self.mode} has no address for a path")
+        if self.withdraw_at_ns < 0:
+            raise SpecificationError(f"path_manager.withdraw_at_ns is at least 0, not {self.withdraw_at_ns}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +132,13 @@ class Flow:
     """After the start of the trial's traffic."""
     duration_ns: int | None = None
     """None: until the experiment's duration is over."""
+    test: str = "transfer"
+    """What is asked of an adapter (``TESTBED_TEST``); it says so when it does not know it. No other end is told."""
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise SpecificationError(f"flow name {self.name!r} is not a lower-case word")
+        for key, value in (("name", self.name), ("test", self.test)):
+            if not _NAME.fullmatch(value):
+                raise SpecificationError(f"flow {key} {value!r} is not a lower-case word")
         scripted = [side for side in (self.client, self.server) if side.is_script]
         if len(scripted) != isinstance(self.application, Script):
             raise SpecificationError(
@@ -172,6 +186,7 @@ class Variant:
         hosts = {host.name for host in self.topology.hosts}
         for name in self.path_manager.backup_paths:
             self._check_known("path_manager.backup_paths", name, paths)
+        self._check_known("path_manager.withdraw_path", self.path_manager.withdraw_path, paths)
         for flow in self.flows:
             where = f"flow {flow.name}: "
             self._check_known(f"{where}path", flow.path, paths)
@@ -281,6 +296,8 @@ class Experiment:
     expectations: tuple[Expectation, ...] = ()
     grid: Grid | None = None
     """What may become of the variants' connections, for an experiment that asks that."""
+    interop: Interop | None = None
+    """Which variant is which cell of client x server x test, for an experiment that compares implementations."""
     any_outcome: bool = False
     """How a connection ends, and how many subflows it had, is a result: it neither makes a trial INVALID nor fails the
     run by itself. Always so with a grid."""
@@ -307,6 +324,8 @@ class Experiment:
         for expectation in self.expectations:
             self._check_expectation(expectation, where)
         if self.grid is not None and (problem := self.grid.problem(names)) is not None:
+            raise SpecificationError(f"{where}: {problem}")
+        if self.interop is not None and (problem := self.interop.problem(names)) is not None:
             raise SpecificationError(f"{where}: {problem}")
         for variant in self.variants:
             self._check_times(variant, f"{where}, variant {variant.name}")
