@@ -215,6 +215,7 @@ def start(
     node: str | None = None,
     namespace_fd: int | None = None,
     environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     stdout: Path | None = None,
     stderr: Path | None = None,
     interactive: bool = False,
@@ -223,9 +224,9 @@ def start(
 ) -> Process:
     """Start a program.
 
-    ``environment`` is added to ours. Output goes to the given files or is kept in anonymous memory; with
-    ``interactive`` standard input and output are unbuffered pipes. Raises Unsupported when the program is not
-    installed.
+    ``environment`` is added to ours; ``cwd`` None: it stays where we are. Output goes to the given files or is kept in
+    anonymous memory; with ``interactive`` standard input and output are unbuffered pipes. Raises Unsupported when the
+    program is not installed.
     """
     words = [str(word) for word in argv]
     if log is not None:
@@ -249,6 +250,7 @@ def start(
                 stderr=err.fd,
                 bufsize=0,
                 env={**os.environ, **(environment or {})},
+                cwd=cwd,
                 start_new_session=True,
                 pass_fds=pass_fds,
                 **options,
