@@ -13,14 +13,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from testbed.record import RunDirectory
+from analysis.frames import Tables, as_frame, schema_of
+from testbed.record import RecordError, RunDirectory
 
 Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 """Times in ns since the start of the traffic, values."""
 
 
-class Run:
-    """A run to be looked at, complete or not. Tables are read once, when first asked for."""
+class Run(Tables):
+    """A run to be looked at, complete or not. Tables are read once, when first asked for.
+
+    Its tables are attributes: ``run.trials``, ``run.flows``, ``run.samples`` ... ``analysis.describe()`` lists them,
+    ``analysis.describe("flows")`` tells every column.
+    """
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
@@ -48,17 +53,36 @@ class Run:
         planned = {entry["variant"] for entry in self.document["plan"]}
         return {variant["name"]: variant for variant in self.experiment["variants"] if variant["name"] in planned}
 
-    def table(self, name: str) -> pd.DataFrame:
-        """The table of that name (docs/data-format.md) with Arrow-backed columns."""
-        if name not in self._tables:
-            self._tables[name] = as_frame(self.directory.read_table(name))
-        return self._tables[name]
+    @cached_property
+    def factors(self) -> pd.DataFrame:
+        """What is special about each variant, one column per factor, index ``variant``: for ``join(on="variant")``.
 
-    def flows(self) -> pd.DataFrame:
-        """``flows`` with variant, repetition and verdict of its trial."""
-        return self.table("flows").merge(
-            self.table("trials")[["trial", "variant", "repetition", "verdict"]], on="trial"
-        )
+        Levels are texts as the experiment names them (``1%``); empty without factors.
+        """
+        rows = {name: dict(variant.get("factors") or ()) for name, variant in self.variants.items()}
+        frame = pd.DataFrame.from_dict(rows, orient="index", dtype=object)
+        return frame.astype(pd.ArrowDtype(pa.string())).rename_axis(index="variant")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every planned trial is in and nothing will be written again."""
+        return bool(self.document["state"] == "complete")
+
+    def __repr__(self) -> str:
+        from analysis.run_words import in_words
+
+        return in_words(self)
+
+    def _repr_html_(self) -> str:
+        from analysis.run_words import as_html
+
+        return as_html(self)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The table of that name (docs/data-format.md) with Arrow-backed columns. Raises RecordError."""
+        if name not in self._tables:
+            self._tables[name] = as_frame(self.directory.read_table(schema_of(name).name))
+        return self._tables[name]
 
     def series(self, metrics: Collection[str], trials: Collection[int]) -> dict[tuple[int, str, str], Series]:
         """(trial, subject, metric) -> time series, in order of time, of the metrics and trials asked for."""
@@ -79,12 +103,40 @@ class Run:
         return found
 
 
-def load(path: Path | str) -> Run:
-    """The run in the directory ``path``. Raises testbed.record.RecordError."""
-    return Run(RunDirectory.open(Path(path)))
+def load(path: Path | str, *, complete: bool = False) -> Run:
+    """The run in the directory ``path``.
+
+    Parameters
+    ----------
+    path
+        A run directory: ``runs/<experiment>/<time>-<digest>``.
+    complete
+        Whether only a complete run will do. One that is under way or was stopped is read as far as it has come, and
+        says so when it is printed.
+
+    Raises
+    ------
+    RecordError
+        When it is no run directory (then the newest one below is named), damaged, of a newer testbed, or not complete
+        though it has to be. Runs of older schema versions are migrated as they are read.
+    """
+    path = Path(path)
+    if not (path / "run.json").exists():
+        raise RecordError(_no_run(path))
+    run = Run(RunDirectory.open(path))
+    if complete and not run.is_complete:
+        planned, left = len(run.document["plan"]), len(run.directory.remaining_trials())
+        raise RecordError(f"{path} is not complete: {planned - left} of {planned} trials are in; testbed run --resume")
+    return run
 
 
-def as_frame(table: pa.Table) -> pd.DataFrame:
-    """Arrow table -> DataFrame without conversion: integers stay integers, also beside nulls."""
-    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    return frame
+def _no_run(path: Path) -> str:
+    """What is wrong with a path at which no run is, and what was perhaps meant."""
+    if not path.exists():
+        return f"{path} does not exist; a run is in a directory such as runs/<experiment>/<time>-<digest>"
+    if path.is_dir():
+        below = sorted((*path.glob("*/run.json"), *path.glob("*/*/run.json")), key=lambda file: file.parent.name)
+        if below:
+            number = f"{len(below)} runs" if len(below) > 1 else "one run"
+            return f"{path} is not a run directory but holds {number}, the newest is {below[-1].parent}"
+    return f"{path} is not a run directory: it has no run.json"

@@ -76,7 +76,7 @@ def evaluate(run: Run) -> list[Verdict]:
     ]
     if run.experiment.get("grid"):
         return [*own, *(_of_cell(run, cell) for cell in cells(run))]
-    return own if run.experiment.get("any_outcome") else [*own, *_broken(run.flows())]
+    return own if run.experiment.get("any_outcome") else [*own, *_broken(run.with_trial("flows"))]
 
 
 def _evaluate_one(expectation: Mapping[str, Any], measurements: Measurements) -> Verdict:

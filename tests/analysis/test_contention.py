@@ -120,7 +120,7 @@ def test_a_terminal_gets_only_lines_with_sack_blocks_wanted(tmp_path: Path) -> N
 def test_goodput_is_shared_out_to_the_subflows_by_the_bytes_that_arrived_on_them(tmp_path: Path) -> None:
     run = load(make_run(tmp_path, aggregation()))
     found = subflow_goodputs(run)["mptcp"]
-    flows = run.flows()
+    flows = run.with_trial("flows")
     goodput = flows[(flows["variant"] == "mptcp")]["goodput_bit_s"].median()
     assert [each.label for each in found] == ["path1", "path2"]
     assert abs(sum(each.part for each in found) - 1) < 0.01

@@ -137,7 +137,7 @@ def test_failed_expectations_are_said_with_sign_word_and_numbers(tmp_path: Path)
 
 def test_the_summary_has_numbers_units_n_and_values(aggregation: Path) -> None:
     summary = json.loads(render(aggregation)["summary.json"])
-    flows = load(aggregation).flows()
+    flows = load(aggregation).with_trial("flows")
     for variant in summary["variants"]:
         rows = flows[(flows["variant"] == variant["name"]) & (flows["verdict"] == "VALID")]
         metric = variant["flows"]["main"]["goodput_bit_s"]

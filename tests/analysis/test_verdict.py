@@ -77,7 +77,7 @@ def test_relative_is_to_the_best_of_the_others(tmp_path: Path) -> None:
     experiment = expects(metric="goodput_bit_s", at_least=1.5, relative_to=("tcp-path1", "tcp-path2"))
     run = load(synthetic_run.make_run(tmp_path, experiment))
     (verdict,) = evaluate(run)
-    flows = run.flows().groupby("variant")["goodput_bit_s"].median()
+    flows = run.with_trial("flows").groupby("variant")["goodput_bit_s"].median()
     assert verdict.reference == pytest.approx(max(flows["tcp-path1"], flows["tcp-path2"]))
     assert verdict.reference_variant == "tcp-path1"
     assert verdict.value == pytest.approx(flows["mptcp"] / flows["tcp-path1"])
