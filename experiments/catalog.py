@@ -17,6 +17,7 @@ from experiments.first_data_ack import first_data_ack
 from experiments.half_close import half_close
 from experiments.handover import handover
 from experiments.hold_time import hold_time
+from experiments.interop import interop
 from experiments.linux_mechanisms import linux_mechanisms
 from experiments.loss_sweep import loss_sweep
 from experiments.mapping_forms import mapping_forms
@@ -48,6 +49,7 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "option_policies": option_policies,
     "option_contention": option_contention,
     "middleboxes": middleboxes,
+    "interop": interop,
     "fallback_integrity": fallback_integrity,
     "bare_acks": bare_acks,
     "failed_checksums": failed_checksums,

@@ -55,6 +55,11 @@ class SocketConnection(Connection):
         self._reading = True
         self._watch()
 
+    def pause(self) -> None:
+        """As Connection."""
+        self._reading = False
+        self._watch()
+
     def send(self, source: Source, end_when_acknowledged: bool = False) -> None:
         """As Connection."""
         self._source = source

@@ -135,6 +135,10 @@ class Session:
         """The start command arrived."""
         self._epoch_ns = command.epoch_monotonic_ns
         self._application = application
+        manager = self.configuration.path_manager
+        is_ours = self.configuration.endpoint.is_userspace  # the path manager of a kernel belongs to its host
+        if is_ours and manager is not None and (address := manager.withdraw_address) is not None:
+            self.at(manager.withdraw_at_ns, lambda: self.transport.withdraw(address))
         due_ns = self.now_ns() if command.start_ns is None else command.start_ns
         self.at(due_ns, lambda: self._start(application, max(due_ns, 0)))
 

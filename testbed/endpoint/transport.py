@@ -56,6 +56,10 @@ class Connection(ABC):
         """From now on, read."""
 
     @abstractmethod
+    def pause(self) -> None:
+        """Read nothing until :meth:`receive` is called again: what arrives stays in the receive buffer."""
+
+    @abstractmethod
     def send(self, source: Source, end_when_acknowledged: bool = False) -> None:
         """From now on, send what ``source`` gives until its end, then end our stream.
 
@@ -121,6 +125,10 @@ class Transport(ABC):
     @abstractmethod
     def implementation_in_force(self, handle: Handle) -> InForce:
         """What the connection really is."""
+
+    def withdraw(self, address: str) -> None:
+        """This host gives the address up. Of a kernel that is told to the host (``ip mptcp endpoint delete``)."""
+        raise NotImplementedError(f"{type(self).__name__} has no path manager of its own")
 
     @abstractmethod
     def options_in_force(self, handle: Handle) -> Mapping[str, str | int | bool | None]:

@@ -35,7 +35,7 @@ FIRST_PORT = 10_101
 FLAGS: Mapping[str, int] = {"signal": 1, "subflow": 2, "backup": 4, "fullmesh": 8}
 
 _GENL_ID_CTRL, _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 16, 3, 1, 2
-_ADD_ADDR, _GET_ADDR, _FLUSH_ADDRS, _SET_LIMITS, _GET_LIMITS = 1, 3, 4, 5, 6
+_ADD_ADDR, _DELETE_ADDR, _GET_ADDR, _FLUSH_ADDRS, _SET_LIMITS, _GET_LIMITS = 1, 2, 3, 4, 5, 6
 _ATTR_ADDR, _ATTR_RCV_ADD_ADDRS, _ATTR_SUBFLOWS = 1, 2, 3
 _ADDR_FAMILY, _ADDR_ID, _ADDR_4, _ADDR_6, _ADDR_PORT, _ADDR_FLAGS = 1, 2, 3, 4, 5, 6
 
@@ -230,6 +230,14 @@ class PathManagerControl:
         held = self.read()
         if held != wanted:
             raise PathManagerError(f"the path manager was given {wanted} and holds {held}")
+
+    def remove(self, address: IpAddress) -> None:
+        """Delete the endpoint of that address: its subflows end, peers get a REMOVE_ADDR. Raises PathManagerError."""
+        found = [endpoint for endpoint in self.read().endpoints if endpoint.address == address]
+        if not found:
+            raise PathManagerError(f"the path manager holds no endpoint {address} that could be deleted")
+        what = f"ip mptcp endpoint delete id {found[0].endpoint_id}"
+        self._netlink.send([self._message(_DELETE_ADDR, _packed(found[0]), what)])
 
     def read(self) -> HostPathManager:
         """What the kernel holds, endpoints in the order of their ids."""

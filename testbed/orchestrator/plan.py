@@ -54,12 +54,19 @@ def trials(experiment: Experiment) -> tuple[Trial, ...]:
     """Every trial, numbered in order of execution."""
     ordered: list[Trial] = []
     count = len(experiment.variants)
-    for repetition in range(experiment.repetitions):
+    for repetition in range(max(repetitions_of(experiment, variant) for variant in experiment.variants)):
         for position in range(count):
             variant = experiment.variants[(position + repetition) % count]
+            if repetition >= repetitions_of(experiment, variant):
+                continue
             seed = trial_seed(experiment.seed, repetition, variant.situation)
             ordered.append(Trial(len(ordered), variant.name, repetition, seed))
     return tuple(ordered)
+
+
+def repetitions_of(experiment: Experiment, variant: Variant) -> int:
+    """How often a variant is carried out."""
+    return max(experiment.repetitions, variant.repetitions or 1)
 
 
 def trial_seed(seed: int, repetition: int, situation: str = "") -> int:

@@ -168,6 +168,9 @@ class Variant:
     situation: str = ""
     """Variants of one situation share their seeds, so that their trials can be compared as pairs; those of another one
     have their own, so that pairs of different situations are independent evidence. Empty: all share them."""
+    repetitions: int | None = None
+    """At least so many, whatever the experiment says: of what is measured among what is only asked. None: as many as
+    the experiment says."""
     only_on: Backend | None = None
     """The one backend that runs it: virtual time has room for more points than real time. None: each that has its
     ends."""
@@ -180,6 +183,8 @@ class Variant:
         names = [flow.name for flow in self.flows]
         if len(set(names)) < len(names):
             raise SpecificationError(f"variant {self.name} has two flows of one name")
+        if self.repetitions is not None and self.repetitions < 1:
+            raise SpecificationError(f"variant {self.name}: repetitions is at least 1, not {self.repetitions}")
         if self.subflows is not None and self.subflows < 0:
             raise SpecificationError(f"variant {self.name}: subflows is at least 0, not {self.subflows}")
         paths = {path.name for path in self.topology.paths}

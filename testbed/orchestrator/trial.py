@@ -40,6 +40,7 @@ from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.qdisc_schedule import QdiscSchedule, schedule_of
 from testbed.orchestrator.spec import Experiment, Flow, Variant
 from testbed.orchestrator.trial_rows import Row
+from testbed.orchestrator.withdrawals import Withdrawals
 from testbed.record.run_directory import TrialRecord
 
 RESULT_SLACK_S = 15.0
@@ -93,6 +94,7 @@ class _Traffic:
     collectors: TrialCollectors
     conversation: Conversation
     changes: QdiscSchedule
+    withdrawals: Withdrawals
     before_ns: int
     """CLOCK_MONOTONIC, before the counters were read for the first time."""
     epoch_ns: int
@@ -234,6 +236,7 @@ class _Carrying:
             collectors = stack.enter_context(TrialCollectors(self.experiment, self.variant, lab, self.directory))
             conversation, pairs = self._start_endpoints(lab)
             changes = QdiscSchedule(lambda argv: lab.run(EMULATOR, argv), schedule_of(plan, self.trial.seed))
+            withdrawals = Withdrawals(planning.kernel_withdrawal(self.variant), lab.inside)
             before_ns = time.monotonic_ns()
             collectors.before()
             for shaped in plan.shaped:
@@ -242,7 +245,9 @@ class _Carrying:
             self.observed.setup_ns = time.monotonic_ns() - begun_ns
             self.progress("traffic", self.experiment.duration_ns / 1e9)
             epoch_ns = lab.relay.begin().monotonic_ns if lab.relay is not None else time.monotonic_ns()
-            traffic = _Traffic(lab, plan, calibrations, collectors, conversation, changes, before_ns, epoch_ns)
+            traffic = _Traffic(
+                lab, plan, calibrations, collectors, conversation, changes, withdrawals, before_ns, epoch_ns
+            )
             collectors.start(epoch_ns)
             for endpoint, flow in pairs:
                 endpoint.say(Start(epoch_monotonic_ns=epoch_ns, start_ns=flow.start_ns))
@@ -263,7 +268,8 @@ class _Carrying:
 
     def _take_collected(self, traffic: _Traffic) -> None:
         number, observed = self.trial.number, self.observed
-        observed.events += [{"trial": number, **row} for row in traffic.changes.events]
+        events = (*traffic.changes.events, *traffic.withdrawals.events)
+        observed.events += [{"trial": number, **row} for row in events]
         collected = traffic.collectors.finish()
         observed.counters += [{"trial": number, **row} for row in collected.counters]
         observed.samples += trial_rows.sample_rows(number, collected.samples)
@@ -335,7 +341,7 @@ class _Carrying:
                 raise RelayError(f"the relay (pid {relay.process.pid}) died during the traffic")
             self.progress("", 0.0)
             try:
-                return traffic.changes.carry_out(traffic.epoch_ns)
+                return min(each.carry_out(traffic.epoch_ns) for each in (traffic.changes, traffic.withdrawals))
             except InvalidTrial as error:
                 raise RelayError(f"a scheduled change was not carried out: {error}") from error
 

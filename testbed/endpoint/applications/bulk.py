@@ -20,6 +20,10 @@ from testbed.endpoint.session import Session
 from testbed.endpoint.transport import Connection
 
 
+UNREAD_NS = 100_000_000
+"""From the last look at the stream to leaving it: what was on its way then has come, and lies unread."""
+
+
 class BulkTransfer(SingleConnection):
     """One side of a bulk transfer."""
 
@@ -40,13 +44,18 @@ class BulkTransfer(SingleConnection):
         self.receives = bulk.direction in (incoming, "both")
         self._peer_ended = False
         self._sending = self._source is not None
+        self._paused = self._left = False
 
     def begin(self, connection: Connection) -> None:
         """As SingleConnection."""
+        if not self._bulk.half_close or self.is_client:
+            self._send(connection)
+
+    def _send(self, connection: Connection) -> None:
         if self._source is None:
             return
         self._begun_ns = self.session.now_ns()
-        connection.send(self._source, end_when_acknowledged=self.receives)
+        connection.send(self._source, end_when_acknowledged=self.receives and not self._bulk.half_close)
         if self._size is None:
             self.session.at(self.session.deadline_ns, self.stop)
         elif self._bulk.settle_ns and not self._bulk.write_interval_ns:
@@ -83,6 +92,21 @@ class BulkTransfer(SingleConnection):
     def arrived(self, connection: Connection, data: memoryview) -> None:
         """As User."""
         self.received.add(data, self.session.now_ns())
+        bulk, count = self._bulk, self.received.count
+        if bulk.pause_after_bytes is not None and count >= bulk.pause_after_bytes and not self._paused:
+            self._paused = True
+            connection.pause()
+            self.session.at(self.session.now_ns() + bulk.pause_ns, connection.receive)
+        if bulk.leave_after_bytes is not None and count >= bulk.leave_after_bytes and not self._left:
+            self._left = True
+            connection.pause()
+            self.session.at(self.session.now_ns() + UNREAD_NS, self._leave)
+
+    def _leave(self) -> None:
+        """By now there is something that nobody will read; closing the connection is what this side came for."""
+        self.received.end(self.session.now_ns())
+        self.observe()
+        self.session.done(complete=False)
 
     def finished(self, connection: Connection) -> None:
         """As User."""
@@ -113,6 +137,8 @@ class BulkTransfer(SingleConnection):
             self.unless_stopped(f"{what}, {self.session.now_ns() / 1e9:.3f} s into the trial")
         elif not self._sending:
             self.conclude()
+        elif self._bulk.half_close and not self.is_client:
+            self._send(connection)
 
     def out_of_time(self) -> None:
         """A fixed size that did not arrive is an error; with a duration, what did not drain is left behind."""

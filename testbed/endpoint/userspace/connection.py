@@ -62,6 +62,10 @@ class StackConnection(Connection):
         self._reading = True
         self._read()
 
+    def pause(self) -> None:
+        """As Connection."""
+        self._reading = False
+
     def send(self, source: Source, end_when_acknowledged: bool = False) -> None:
         """As Connection."""
         self._source = source

@@ -67,6 +67,10 @@ class StackTransport(Transport):
         """As Transport: of the connection that was read last."""
         return self._flags.get(endpoints)
 
+    def withdraw(self, address: str) -> None:
+        """As Transport."""
+        self._host.stack.remove_address(packed(address), self._host.clock.now_ns())
+
     def endpoints(self, handle: Connection) -> Endpoints:
         """As Transport."""
         return endpoints_of(handle.subflows[0].tcp)
