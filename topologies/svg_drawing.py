@@ -119,7 +119,7 @@ def _style(prefix: str) -> str:
     dark = f".{prefix}{{color:#e6edf3;--{prefix}-tint:#21262d;--{prefix}-paper:#0d1117;--{prefix}-mute:#8b949e}}"
     return (
         f".{prefix}{{color-scheme:light dark;color:#1f2328;max-width:100%;height:auto;font-family:{_FONT};"
-        f"--{prefix}-tint:#eef1f4;--{prefix}-paper:#ffffff;--{prefix}-mute:#6e7781}}"
+        f"--{prefix}-tint:#eef1f4;--{prefix}-paper:#ffffff;--{prefix}-mute:#656d76}}"
         f"{colors(_LIGHT)}"
         f".{prefix}-line{{fill:none;stroke:var(--{prefix}-c,currentColor);stroke-width:2}}"
         f".{prefix}-unused{{stroke:var(--{prefix}-mute);stroke-width:1.25}}"
@@ -129,7 +129,7 @@ def _style(prefix: str) -> str:
         f".{prefix} text.{prefix}-name{{font-size:{NODE_FONT}px;text-anchor:middle}}"
         f".{prefix} .{prefix}-head{{font-weight:600;fill:var(--{prefix}-c,currentColor)}}"
         f".{prefix} .{prefix}-small{{fill:var(--{prefix}-mute)}}"
-        f"@media (prefers-color-scheme:dark){{{dark}{colors(_DARK)}}}"
+        f"@media screen and (prefers-color-scheme:dark){{{dark}{colors(_DARK)}}}"
     )
 
 

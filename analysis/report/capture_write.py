@@ -21,7 +21,7 @@ def write_capture_report(path: Path) -> Path:
 
 def render(page: CapturePage) -> str:
     """The page as HTML."""
-    pages = environment("capture.css")
+    pages = environment("bars.css", "capture.css")
     pages.globals.update(
         share=share,
         in_groups=in_groups,

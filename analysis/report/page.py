@@ -397,9 +397,10 @@ _ACTIVE = re.compile(r"<script\b.*?</script>|\son\w+=(\"[^\"]*\"|'[^']*')|<\?.*?
 
 def _inline(text: str, number: int) -> Markup:
     """A stored SVG made fit to stand in a page: nothing active, ids that are unique in the page."""
-    text = _ACTIVE.sub("", text)
+    text = _ACTIVE.sub("", text).replace("@media (prefers-color-scheme", "@media screen and (prefers-color-scheme")
     for name in set(_ID.findall(text)):
         unique = f"drawing{number}-{name}"
         text = text.replace(f'id="{name}"', f'id="{unique}"').replace(f"#{name})", f"#{unique})")
         text = text.replace(f'href="#{name}"', f'href="#{unique}"').replace(f'="{name}"', f'="{unique}"')
+        text = re.sub(rf'(aria-\w+="(?:[^"]* )?){re.escape(name)}(?=[ "])', rf"\g<1>{unique}", text)
     return Markup(text[text.index("<svg") :] if "<svg" in text else "")

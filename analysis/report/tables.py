@@ -191,7 +191,7 @@ def environment(run: Run) -> list[tuple[str, str]]:
 def sysctls(run: Run) -> list[tuple[str, str, str]]:
     """(where, name, value), read back."""
     return [
-        (str(where), str(name), str(value))
+        (str(where), str(name), NOT_MEASURED if value is None else str(value))
         for where, values in run.document["sysctls"].items()
         for name, value in sorted(values.items())
     ]
