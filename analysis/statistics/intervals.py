@@ -1,16 +1,14 @@
 """Estimates with intervals that say how sure they are, and that say so when they cannot be.
 
-Pure: numbers in, numbers out; chance comes from a seed that is passed in. Intervals of fewer than
-:data:`SMALLEST_BOOTSTRAP` values are ranges with their exact coverage, not bootstraps: resampling three values
-pretends to know a tail that it has not seen.
-
-Refuses to know what was measured.
+Intervals of fewer than :data:`SMALLEST_BOOTSTRAP` values are ranges with their exact coverage, not bootstraps:
+resampling three values pretends to know a tail that it has not seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -26,6 +24,16 @@ SMALLEST_BOOTSTRAP = 6
 
 RESAMPLES = 4000
 
+Method = Literal[
+    "none",
+    "range",
+    "percentile bootstrap",
+    "BCa bootstrap",
+    "exact conditional",
+    "quasi-Poisson",
+    "normal approximation",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -38,7 +46,7 @@ class Interval:
     n: int
     level: float | None
     """Coverage: nominal for a bootstrap, exact for the range around a median; None: of other ranges none is known."""
-    method: Literal["none", "range", "percentile bootstrap", "BCa bootstrap"]
+    method: Method
 
     def in_words(self) -> str:
         """What the interval is: ``"range of 3 values, covers the median with 75 %"``."""
@@ -79,14 +87,18 @@ def median_interval(values: Sequence[float], seed: int = 1) -> Interval:
     .. [2] M. Hollander, D. Wolfe, E. Chicken, Nonparametric Statistical Methods, 2014, section 3.6,
        doi:10.1002/9781119196037
     """
-    data = _values(values)
+    data = finite(values)
     estimate = float(np.median(data))
     if data.size == 1:
         return Interval(estimate, None, None, 1, None, "none")
     if data.size < SMALLEST_BOOTSTRAP:
         coverage = 1 - 2 * 0.5**data.size
         return Interval(estimate, float(data.min()), float(data.max()), data.size, coverage, "range")
-    return bootstrap_interval(values, np.median, seed=seed, method="percentile bootstrap")
+    lower, upper = _middle_draws(seed, RESAMPLES, data.size)
+    ordered = np.sort(data)
+    replicates = (ordered[lower] + ordered[upper]) / 2
+    low, high = (float(value) for value in np.quantile(replicates, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)))
+    return Interval(estimate, low, high, data.size, LEVEL, "percentile bootstrap")
 
 
 def statistic_interval(values: Sequence[float], statistic: str, seed: int = 1) -> Interval:
@@ -97,7 +109,7 @@ def statistic_interval(values: Sequence[float], statistic: str, seed: int = 1) -
     """
     if statistic == "median":
         return median_interval(values, seed)
-    data = _values(values)
+    data = finite(values)
     if statistic == "mean" and data.size >= SMALLEST_BOOTSTRAP:
         return bootstrap_interval(values, np.mean, seed=seed)
     estimate = float(_STATISTICS[statistic](data))
@@ -129,7 +141,7 @@ def ratio_interval(
         From six values on a percentile bootstrap; else the range of the ratios, of pairs or of any value over any
         other. ``n`` is the smaller number of values.
     """
-    above, below = _values(values), _values(others)
+    above, below = finite(values), finite(others)
     if paired and above.size != below.size:
         raise ValueError("pairs need as many values as others")
     reduced = _STATISTICS[statistic]
@@ -178,11 +190,10 @@ def bootstrap_interval(
     ----------
     B. Efron, "Better Bootstrap Confidence Intervals", JASA 82(397), 1987, doi:10.1080/01621459.1987.10478410
     """
-    data = _values(values)
+    data = finite(values)
     if data.size < 2:
         raise ValueError("an interval needs at least two values")
-    generator = np.random.default_rng(seed)
-    drawn = data[generator.integers(0, data.size, (resamples, data.size))]
+    drawn = data[_draws(seed, resamples, data.size)]
     replicates = np.asarray(statistic(drawn, axis=1), dtype=np.float64)
     estimate = float(np.asarray(statistic(data, axis=0)))
     tails = ((1 - level) / 2, (1 + level) / 2)
@@ -219,12 +230,28 @@ def _bca_tails(
     return moved(tails[0]), moved(tails[1])
 
 
+@lru_cache(maxsize=8)
+def _draws(seed: int, resamples: int, size: int) -> npt.NDArray[np.int64]:
+    """Which values each resample has; kept, for hundreds of series of as many values are resampled alike."""
+    drawn = np.random.default_rng(seed).integers(0, size, (resamples, size))
+    drawn.flags.writeable = False
+    return drawn
+
+
+@lru_cache(maxsize=64)
+def _middle_draws(seed: int, resamples: int, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Ranks of the two middle values of each resample: which of the ordered values its median is the mean of."""
+    ordered = np.sort(_draws(seed, resamples, size), axis=1)
+    return ordered[:, (size - 1) // 2].copy(), ordered[:, size // 2].copy()
+
+
 def quantiles(values: Sequence[float], probabilities: Sequence[float]) -> list[float]:
     """Sample quantiles (linear interpolation, Hyndman and Fan's type 7, doi:10.1080/00031305.1996.10473566)."""
-    return [float(value) for value in np.quantile(_values(values), list(probabilities))]
+    return [float(value) for value in np.quantile(finite(values), list(probabilities))]
 
 
-def _values(values: Sequence[float]) -> Array:
+def finite(values: Sequence[float]) -> Array:
+    """As an array. Raises ValueError when there is none, or one that is not finite."""
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         raise ValueError("a statistic needs at least one value")
