@@ -24,7 +24,7 @@ LATER = {"vm": "virtual machines are not part of this version"}
 
 def check_backend(backend: str) -> None:
     """Raises SpecificationError or Unsupported."""
-    word = backend.partition(":")[0]
+    word = _first_word(backend)
     if word in LATER:
         raise Unsupported(f"backend {backend}: {LATER[word]}; use --backend mininet")
     if backend not in HERE and word not in ELSEWHERE:
@@ -34,14 +34,23 @@ def check_backend(backend: str) -> None:
 
 def is_elsewhere(backend: str) -> bool:
     """Whether another machine runs it."""
-    return backend.partition(":")[0] in ELSEWHERE
+    return _first_word(backend) in ELSEWHERE
+
+
+def _first_word(backend: str) -> str:
+    """``vagrant`` of vagrant, vagrant:MACHINE and vagrant/sim."""
+    return backend.partition(":")[0].partition("/")[0]
 
 
 @contextmanager
 def runs_on(backend: str) -> Iterator[RunOne]:
     """Who carries out the requests: this machine, or the one that ``backend`` names."""
     if is_elsewhere(backend):
-        raise Unsupported(f"backend {backend}: remote hosts are not part of this version; use --backend mininet")
+        from testbed.remote import opened
+
+        with opened(backend) as run_there:
+            yield run_there
+        return
     from testbed.orchestrator import runner
 
     yield runner.run

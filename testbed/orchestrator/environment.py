@@ -18,6 +18,7 @@ import testbed
 from testbed.orchestrator import process
 from testbed.orchestrator.errors import TestbedError
 
+ROOT = Path(testbed.__file__).parents[1]
 LIBRARIES = ("mininet", "numpy", "pandas", "pyarrow", "pydantic", "scipy")
 SHIPPED = ".shipped.json"
 """In the root of a checkout that another machine sent (``testbed.remote``): its ``source``; git is not sent."""
@@ -61,9 +62,8 @@ def describe() -> dict[str, Any]:
     }
 
 
-def source() -> dict[str, Any]:
+def source(root: Path = ROOT) -> dict[str, Any]:
     """Commit of the testbed, and whether files differ from it."""
-    root = Path(testbed.__file__).parents[1]
     if (shipped := root / SHIPPED).exists():  # first: the home directory it lies in may be a repository itself
         sent: dict[str, Any] = json.loads(shipped.read_bytes())
         return sent

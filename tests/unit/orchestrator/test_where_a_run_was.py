@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
-import testbed
 from testbed.orchestrator import environment, runner
 from testbed.orchestrator.runner import RunRequest
 
@@ -31,9 +28,8 @@ def test_a_run_for_another_machine_says_so_and_is_the_same_experiment(tmp_path: 
     assert here.document["digest"] == there.document["digest"]
 
 
-def test_a_shipped_checkout_tells_the_commit_it_was_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shipped_checkout_tells_the_commit_it_was_made_of(tmp_path: Path) -> None:
     sent = {"commit": "0" * 40, "dirty": True, "tree": "1" * 64}
     (tmp_path / environment.SHIPPED).write_text(json.dumps(sent))
-    monkeypatch.setattr(testbed, "__file__", str(tmp_path / "testbed" / "__init__.py"))
 
-    assert environment.source() == sent
+    assert environment.source(tmp_path) == sent

@@ -1,0 +1,342 @@
+"""A run on another machine: sent, watched, fetched whole. It goes on there when the connection does not.
+
+What runs there is ``./tb run --spec FILE --messages`` of the checkout that was sent, detached from the connection. What
+it says is read from its log by offset, so nothing is missed and nothing told twice however often the connection breaks.
+A job is named by its experiment, so the same request finds it again (``--resume``): it is watched when it still runs,
+fetched when it has ended, gone on with when it was stopped. The run directory is taken only when it is complete and
+every digest in its run.json fits; then, and only then, its copy there is removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from testbed.orchestrator import spec
+from testbed.orchestrator.errors import Interrupted, InvalidTrial, NotReady, Unsupported
+from testbed.orchestrator.runner import OnMessage, RunRequest
+from testbed.orchestrator.spec import SpecificationError
+from testbed.record import files
+from testbed.record.errors import RecordError
+from testbed.record.run_directory import REPORT_FILES, RunDirectory
+from testbed.remote import place
+from testbed.remote.checkout import Checkout, read_checkout
+from testbed.remote.errors import ConnectionLost, HostKeyRefused, Unreachable
+from testbed.remote.far import FarMachine, last_words
+from testbed.remote.place import Elsewhere
+from testbed.remote.provider import Provider
+from testbed.remote.session import Session
+
+PATIENCE_S = 300.0
+"""How long a lost connection is tried again; the run there does not mind."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 20.0
+"""Between two tries, doubled each time."""
+STOP_S = 60.0
+"""A run that was asked to stop takes everything down in this time."""
+_EXIT_USAGE, _EXIT_UNSUPPORTED, _EXIT_INTERRUPTED = 2, 4, 130
+
+RunOne = Callable[[RunRequest, OnMessage], RunDirectory]
+
+
+@contextmanager
+def opened(backend: str) -> Iterator[RunOne]:
+    """What carries out requests there, as ``runner.run`` does here: for each in turn, over one connection.
+
+    ``backend`` is the whole of ``--backend``. Nothing is connected before the first request.
+    """
+    where = place.parse_backend(backend)
+    runs = RemoteRuns(where, _provider(where))
+    try:
+        yield runs.run
+    finally:
+        runs.close()
+
+
+def _provider(where: Elsewhere) -> Provider:
+    if where.kind == "ssh":
+        from testbed.remote.ssh_provider import SshProvider
+
+        assert where.place is not None
+        return SshProvider(where.place)
+    from testbed.remote.vagrant_provider import VagrantProvider
+
+    return VagrantProvider(where.place.host if where.place else None)
+
+
+@dataclass(slots=True)
+class _Job:
+    """A run there."""
+
+    directory: str
+    as_root: bool
+    offset: int = 0
+    """How much of its words was heard."""
+    run_path: str | None = None
+    done: bool = False
+    """It has said that it is through, and its run directory is complete."""
+
+
+class RemoteRuns:
+    """The runs of one command line on one machine."""
+
+    def __init__(self, where: Elsewhere, provider: Provider) -> None:
+        self._where = where
+        self._provider = provider
+        self._far: FarMachine | None = None
+        self._checkout: Checkout | None = None
+        self._checkout_there = ""
+        self._say: Callable[[str], None] = lambda text: None
+
+    def close(self) -> None:
+        """End the connection, and a machine that was started for this alone."""
+        if self._far is not None:
+            self._far.session.close()
+        if self._provider.ends_with_the_run:
+            self._provider.down()
+
+    def run(self, request: RunRequest, on_message: OnMessage) -> RunDirectory:
+        """Carry out ``request`` there; its run directory, fetched into ``request.parent``.
+
+        Raises as ``runner.run`` does; Interrupted, too, when the connection is gone for good: the run goes on there.
+        """
+        self._say = lambda text: on_message({"kind": "note", "text": text})
+        begun = False
+        try:
+            far = self._ready()
+            job = self._started(far, request)
+            begun = True
+            code = self._watched(job, on_message)
+            if not job.done:
+                raise self._failure(job, code)
+            return self._fetched(job, request)
+        except KeyboardInterrupt:
+            raise Interrupted("left; --resume fetches what is there" if begun else "stopped by the user") from None
+
+    # --- before ---
+
+    def _ready(self) -> FarMachine:
+        if self._far is None:
+            self._checkout = read_checkout()
+            self._far = FarMachine(Session.connect(self._provider.up(self._say)), self._say)
+            self._checkout_there = self._far.ship(self._checkout)
+            self._far.prepare(self._checkout)
+            self._far.check(self._checkout_there, self._where.backend)
+        return self._far
+
+    def _started(self, far: FarMachine, request: RunRequest) -> _Job:
+        prefix, as_root = self._job_prefix(request), self._where.backend == "mininet"
+        earlier = far.jobs(prefix)
+        if request.resume:
+            for directory in earlier:
+                job = _Job(directory, as_root)
+                state = far.session.state(directory, as_root=as_root)
+                if state.word == "running":
+                    self._say(f"{far.name}: it still runs there, in {directory}")
+                elif state.word != "ended" or not self._says_done(far, job):
+                    self._say(f"{far.name}: going on with {directory}")
+                    self._start(far, request, job, "--resume")
+                return job
+        elif any(far.session.state(directory, as_root=as_root).word == "running" for directory in earlier):
+            self._say(f"{far.name}: the same already runs there; --resume would have watched it. This is another one")
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        job = _Job(f"{far.directory}/jobs/{prefix}{stamp}-{secrets.token_hex(2)}", as_root)
+        self._start(far, request, job)
+        return job
+
+    def _start(self, far: FarMachine, request: RunRequest, job: _Job, *more: str) -> None:
+        document = {
+            "experiment": spec.to_json(request.experiment),
+            "command": list(request.command),
+            "overrides": dict(request.overrides),
+            "ran_on": {"backend": self._where.text, "host": str(far.session.target), "clock": far.session.target.clock},
+        }
+        request_file = f"{job.directory}.request.json"
+        far.write(request_file, json.dumps(document).encode() + b"\n")
+        words = [f"{self._checkout_there}/tb", "run", "--spec", request_file, "--messages", *more]
+        words += ["--backend", self._where.backend, "--out", f"{job.directory}/runs"]
+        words += ["--jobs", str(request.jobs)] if request.jobs is not None else []
+        far.session.start_detached(
+            ["env", *(["PYTHONDONTWRITEBYTECODE=1"] if job.as_root else []), *words],
+            job=job.directory,
+            cwd=self._checkout_there,
+            as_root=job.as_root,
+        )
+
+    def _job_prefix(self, request: RunRequest) -> str:
+        words = f"{spec.digest(request.experiment)} {self._where.backend}"
+        name = re.sub(r"[^A-Za-z0-9_.]", "_", request.experiment.name)
+        return f"{name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}-"
+
+    def _says_done(self, far: FarMachine, job: _Job) -> bool:
+        last = far.tail(f"{job.directory}/stdout", as_root=job.as_root).strip().rpartition("\n")[2]
+        return _message(last.encode())["kind"] == "done"
+
+    # --- meanwhile ---
+
+    def _watched(self, job: _Job, on_message: OnMessage) -> int | None:
+        """Tell what it says until it has ended; its exit code, None when it was lost."""
+        stop_by_s: float | None = None
+        asked = False
+        far = self._far
+        assert far is not None
+        while True:
+            left_s = None if stop_by_s is None else max(0.0, stop_by_s - time.monotonic())
+            try:
+                if stop_by_s is not None and not asked:  # once: a second time would kill what takes things down
+                    far.session.signal(job.directory, signal.SIGTERM, as_root=job.as_root)
+                    asked = True
+                for line in far.session.reattach(job.directory, job.offset, as_root=job.as_root, deadline_s=left_s):
+                    job.offset += len(line) + 1
+                    self._tell(job, line, on_message)
+                return far.session.state(job.directory, as_root=job.as_root).code
+            except KeyboardInterrupt:
+                if stop_by_s is not None:
+                    raise Interrupted(f"left; {far.name} was asked to stop and may still be at it") from None
+                stop_by_s = time.monotonic() + STOP_S
+                self._say(f"{far.name}: stopping it in order; Ctrl-C again leaves without waiting")
+            except NotReady:
+                raise Interrupted(f"{far.name} was asked to stop {STOP_S:g} s ago and still runs") from None
+            except ConnectionLost as error:
+                self._say(f"{error}; the run goes on there")
+                self._reconnect()
+
+    def _tell(self, job: _Job, line: bytes, on_message: OnMessage) -> None:
+        assert self._far is not None
+        message = _message(line)
+        if message["kind"] == "run":
+            job.run_path = message["path"]
+            message = {**message, "path": f"{self._far.name}:{message['path']}"}
+        elif message["kind"] == "done":
+            job.run_path, job.done = message["path"], True
+            return
+        on_message(message)
+
+    def _reconnect(self) -> None:
+        assert self._far is not None
+        session = self._far.session
+        session.close()
+        ends_s, pause_s = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S
+        while True:
+            try:
+                self._far.session = Session.connect(session.target)
+            except HostKeyRefused:
+                raise
+            except Unreachable as error:
+                if time.monotonic() + pause_s > ends_s:
+                    raise Interrupted(f"{error}. The run goes on there") from None
+            except KeyboardInterrupt:
+                raise Interrupted(f"left; without a connection, {self._far.name} goes on with the run") from None
+            else:
+                self._say(f"{self._far.name}: connected again")
+                return
+            try:
+                time.sleep(pause_s)
+            except KeyboardInterrupt:
+                raise Interrupted(f"left; without a connection, {self._far.name} goes on with the run") from None
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    # --- after ---
+
+    def _failure(self, job: _Job, code: int | None) -> Exception:
+        """Why there is nothing to fetch, as the error that it was there."""
+        far = self._far
+        assert far is not None
+        words = far.tail(f"{job.directory}/stderr", as_root=job.as_root)
+        said = last_words(words, code if code is not None else -1).removeprefix("UNSUPPORTED: ")
+        text = f"{far.name}: {said}"
+        if code in (_EXIT_USAGE, _EXIT_UNSUPPORTED) and job.run_path is None:
+            self._remove(far, job)  # nothing was begun
+        if code == _EXIT_USAGE:
+            return SpecificationError(text)
+        if code == _EXIT_UNSUPPORTED:
+            return Unsupported(text)
+        if code == _EXIT_INTERRUPTED:
+            return Interrupted(f"{far.name} stopped the run")
+        if code is None:
+            text = f"{far.name} lost the run: it was killed, or the machine was restarted"
+        return InvalidTrial(f"{text}; its work is kept there in {job.directory}, --resume goes on")
+
+    def _fetched(self, job: _Job, request: RunRequest) -> RunDirectory:
+        far = self._far
+        assert far is not None and job.run_path is not None
+        there = Path(job.run_path)
+        parent = request.parent / request.experiment.name
+        staging = parent / f".fetching-{Path(job.directory).name}"
+        kept = f"; it is kept on {far.name} in {job.run_path}, --resume fetches it again"
+        self._say(f"{far.name}: fetching {job.run_path}")
+        while True:
+            shutil.rmtree(staging, ignore_errors=True)
+            try:
+                far.session.pull_tree(job.run_path, staging, as_root=job.as_root)
+                break
+            except ConnectionLost as error:
+                self._say(f"{error}, while fetching")
+                self._reconnect()
+            except RecordError as error:
+                raise RecordError(f"{error}{kept}") from None
+            except InvalidTrial as error:
+                raise InvalidTrial(f"{error}{kept}") from None
+        try:
+            _check(staging)
+            final = _moved(staging, parent, there.name)
+        except RecordError as error:
+            raise RecordError(f"{error}{kept}") from None
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        with suppress(ConnectionLost):  # it is fetched; what stays there is in its jobs/
+            self._remove(far, job)
+        return RunDirectory.open(final)
+
+    def _remove(self, far: FarMachine, job: _Job) -> None:
+        far.remove(job.directory, as_root=job.as_root)
+        far.remove(f"{job.directory}.request.json", as_root=False)
+
+
+def _message(line: bytes) -> Mapping[str, Any]:
+    """One message; what is none is told as it is."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        message = None
+    if isinstance(message, dict) and isinstance(message.get("kind"), str):
+        return message
+    kind: Literal["note"] = "note"
+    return {"kind": kind, "text": line.decode(errors="replace")}
+
+
+def _check(path: Path) -> None:
+    """Raises RecordError unless it is a complete run, all as it was there and nothing else."""
+    directory = RunDirectory.open(path)
+    if not directory.is_complete:
+        raise RecordError("the run directory that came is not complete")
+    if altered := directory.altered_files():
+        raise RecordError(f"{altered[0]} came otherwise than run.json says ({len(altered)} files)")
+    known = {"run.json", *REPORT_FILES, *directory.document["files"]}
+    came = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir() or file.is_symlink()}
+    if unknown := sorted(came - known):
+        raise RecordError(f"{unknown[0]} came, of which run.json says nothing")
+
+
+def _moved(staging: Path, parent: Path, name: str) -> Path:
+    """Where it stays: under its own name, or the next free one; a copy that is there already is not doubled."""
+    for number in range(1, 1000):
+        final = parent / (name if number == 1 else f"{name}-{number}")
+        with suppress(OSError):
+            if (final / "run.json").read_bytes() == (staging / "run.json").read_bytes():
+                return final
+        if not final.exists():
+            with files.space_needed_for("the fetched run", parent):
+                staging.rename(final)
+                files.sync_directory(parent)
+            return final
+    raise RecordError(f"{parent} already has a thousand runs called {name}")
