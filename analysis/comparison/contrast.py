@@ -98,6 +98,8 @@ class Contrast:
     log rate ratio times the root of n; without pairs within the groups."""
     dispersion: float | None = None
     """Of rates: variance over that of Poisson counts."""
+    without_value: int = 0
+    """Pairs of valid trials of which one lacks a value; whoever compares fills it in."""
 
     @property
     def is_change(self) -> bool:
@@ -304,6 +306,8 @@ def _floor(one: Contrast) -> float:
 
 def _judged(one: Contrast, series: int, fdr: float, smallest: float) -> Contrast:
     def said(verdict: Word, reason: str) -> Contrast:
+        if one.without_value:
+            reason += f"; {one.without_value} more {noun} have no value"
         return dataclasses.replace(one, verdict=verdict, reason=reason)
 
     noun = "pairs" if one.paired else "trials"
