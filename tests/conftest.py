@@ -45,6 +45,11 @@ def _why_no_browser() -> str:
     return f"needs a browser: {' and '.join(missing)} not on PATH" if missing else ""
 
 
+def _why_no_sshd() -> str:
+    found = shutil.which("sshd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    return "" if found else "needs sshd: apt install openssh-server"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The longest of all is one test: begun last, it would keep one processor waiting for the other at the end.
     items.sort(key=lambda item: item.path.name != "test_compilation.py")
@@ -52,6 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "needs_root": _why_not_root(),
         "needs_mptcp": _why_not_mptcp(),
         "needs_browser": _why_no_browser(),
+        "needs_sshd": _why_no_sshd(),
     }
     for item in items:
         if item.get_closest_marker("needs_root") or item.path.name == "test_killed_sim_runs.py":

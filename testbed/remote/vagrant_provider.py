@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,19 +48,21 @@ class VagrantProvider:
         """Start it unless it runs. Raises Unsupported when Vagrant is missing or fails, with its last words."""
         if not (self._root / "Vagrantfile").is_file():
             raise Unsupported(f"there is no Vagrantfile in {self._root}")
-        machine = self._machine()
-        if self._status(machine).get("state") != "running":
+        states = self._states()
+        machine = self._machine(states)
+        if states[machine]["state"] != "running":
             say(f"vagrant up {machine} (minutes the first time)")
             self._vagrant("up", machine, "--no-color", deadline_s=UP_S)
+            states = self._states()
         configuration = paramiko.SSHConfig.from_text(self._vagrant("ssh-config", machine))
-        name = _only_host(configuration)
-        target = of_configuration(f"vagrant:{machine}", configuration.lookup(name))
-        return replace(target, host_key=self._host_key(machine))
+        target = of_configuration(f"vagrant:{machine}", configuration.lookup(_only_host(configuration)))
+        return replace(target, host_key=self._host_key(machine, states[machine].get("provider-name", "")))
 
     def down(self) -> None:
         """``vagrant halt``."""
-        machine = self._machine()
-        if self._status(machine).get("state") == "running":
+        states = self._states()
+        machine = self._machine(states)
+        if states[machine]["state"] == "running":
             self._vagrant("halt", machine, "--no-color", deadline_s=UP_S)
 
     def logs(self) -> str:
@@ -69,35 +71,32 @@ class VagrantProvider:
 
     # --- inside ---
 
-    def _machine(self) -> str:
-        """The name that Vagrant knows."""
-        defined = self._defined()
+    def _states(self) -> Mapping[str, Mapping[str, str]]:
+        """Machine -> ``state``, ``provider-name`` and what else is said of it, in the order of the Vagrantfile."""
+        found: dict[str, dict[str, str]] = {}
+        for line in self._vagrant("status", "--machine-readable").splitlines():
+            row = line.split(",", 3)
+            if len(row) == 4 and row[1]:
+                found.setdefault(row[1], {})[row[2]] = row[3]
+        states = {name: facts for name, facts in found.items() if "state" in facts}
+        if not states:
+            raise Unsupported(f"the Vagrantfile in {self._root} defines no machine that 'vagrant status' knows")
+        return states
+
+    def _machine(self, states: Mapping[str, Mapping[str, str]]) -> str:
+        """The one asked for; else one that runs, else the first."""
         if self._wanted is None:
-            running = [name for name in defined if self._status(name).get("state") == "running"]
-            return (running or defined)[0]
-        if self._wanted not in defined:
+            running = [name for name, facts in states.items() if facts["state"] == "running"]
+            return (running or list(states))[0]
+        if self._wanted not in states:
             raise SpecificationError(
-                f"--backend vagrant:{self._wanted}: the Vagrantfile has no such machine; it has {', '.join(defined)}"
+                f"--backend vagrant:{self._wanted}: the Vagrantfile has no such machine; it has {', '.join(states)}"
             )
         return self._wanted
 
-    def _defined(self) -> list[str]:
-        names = [row[1] for row in self._rows("status") if len(row) > 3 and row[2] == "state"]
-        if not names:
-            raise Unsupported(f"the Vagrantfile in {self._root} defines no machine that 'vagrant status' knows")
-        return list(dict.fromkeys(names))
-
-    def _status(self, machine: str) -> dict[str, str]:
-        """``state``, ``provider-name`` and what else is said of it."""
-        return {row[2]: row[3] for row in self._rows("status", machine) if len(row) > 3 and row[1] == machine}
-
-    def _rows(self, *words: str) -> list[list[str]]:
-        text = self._vagrant(*words, "--machine-readable")
-        return [line.split(",") for line in text.splitlines()]
-
-    def _host_key(self, machine: str) -> str:
+    def _host_key(self, machine: str, provider: str) -> str:
         """The pinned one; read now when this machine has none yet."""
-        pinned, identity = self._pin_file(machine), self._identity(machine)
+        pinned, identity = self._pin_file(machine), self._identity(machine, provider)
         try:
             stored = json.loads(pinned.read_bytes())
             if stored["identity"] == identity:
@@ -115,9 +114,8 @@ class VagrantProvider:
         files.write_atomically(pinned, json.dumps(document, indent=1).encode() + b"\n")
         return key
 
-    def _identity(self, machine: str) -> str:
+    def _identity(self, machine: str, provider: str) -> str:
         """What changes when the machine is made anew: the id that Vagrant keeps of it."""
-        provider = self._status(machine).get("provider-name", "")
         data = Path(os.environ.get("VAGRANT_DOTFILE_PATH") or self._root / ".vagrant")
         try:
             return (data / "machines" / machine / provider / "id").read_text().strip()
@@ -138,13 +136,22 @@ class VagrantProvider:
             vagrant = process.start(argv, environment=settings, stdout=out, stderr=err)
             try:
                 return vagrant.succeed(deadline_s)
-            except CommandFailed as error:
-                raise Unsupported(f"{error}; 'vagrant {words[0]}' by hand tells more") from None
+            except CommandFailed:
+                raise Unsupported(f"'vagrant {' '.join(words)}' fails: {_why(out, err)}") from None
             except NotReady as error:
-                raise Unsupported(f"{error}: 'vagrant {words[0]}' by hand tells more") from None
+                raise Unsupported(f"{error}; 'vagrant {words[0]}' by hand tells more") from None
             finally:
                 vagrant.stop(_GRACE_S)
                 self._log = out.read_text(errors="replace") + err.read_text(errors="replace")
+
+
+def _why(out: Path, err: Path) -> str:
+    """The first line of the error: machine-readable output has it as a row, the other stands on standard error."""
+    rows = (line.split(",", 4) for line in out.read_text(errors="replace").splitlines())
+    told = [row[4] for row in rows if row[2:4] == ["ui", "error"] and len(row) == 5]
+    lines = [*"".join(told).split("\\n"), *err.read_text(errors="replace").splitlines()]
+    first = next((line.strip() for line in lines if line.strip()), "it does not say why")
+    return first.replace("%!(VAGRANT_COMMA)", ",")
 
 
 def _only_host(configuration: paramiko.SSHConfig) -> str:
