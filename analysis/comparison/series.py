@@ -12,7 +12,7 @@ from analysis.better import LARGER_IN_LEDGER, SMALLER_IS_BETTER, Extreme
 from analysis.comparison.contrast import Kind
 from analysis.measured import Measured, Measurements
 from analysis.runs import Run
-from testbed.record.measure import FATES, LEDGER_MEASURES, Measure
+from testbed.record.measure import FATES, LEDGER_MEASURES, Measure, parse_measure
 
 FLOW_METRICS = (
     "goodput_bit_s",
@@ -37,8 +37,9 @@ _LARGER = frozenset(("operations",))
 _COUNTERS = "MPTcpExt"
 
 
-def kind_of(measure: Measure) -> Kind:
-    """``rate`` for counts of events, which are compared as such; ``difference`` for a yes or no."""
+def kind_of(metric: str | Measure) -> Kind:
+    """``rate`` for counts of events, which are compared as such; ``difference`` for a yes or no. Raises MeasureError."""
+    measure = parse_measure(metric) if isinstance(metric, str) else metric
     match measure.source:
         case "counter" | "watched":
             return "rate"
@@ -50,8 +51,9 @@ def kind_of(measure: Measure) -> Kind:
             return "rate" if measure.name in _EVENTS else "ratio"
 
 
-def better_is(measure: Measure) -> Extreme | None:
+def better_is(metric: str | Measure) -> Extreme | None:
     """Which extreme is the better one; None where neither is: counters, what a peer saw, how much was sent."""
+    measure = parse_measure(metric) if isinstance(metric, str) else metric
     if measure.source == "flows":
         if measure.name in SMALLER_IS_BETTER:
             return "smallest"
