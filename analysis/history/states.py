@@ -36,13 +36,14 @@ class Night:
     """Its identity in the history."""
     night_utc: str
     ratio: float | None
-    """Candidate over reference, as ``Contrast.ratio`` or, of differences, candidate less reference; None: no pair."""
+    """Candidate over reference: median over the pairs, of counts of the totals; of differences the mean of candidate
+    less reference. None: no pair."""
     low: float | None
     high: float | None
-    """Where the night's ratio may lie: an interval, or the range of few pairs; None: unknown."""
+    """Where the median lies with 95 % (the sign test's interval), or the range of fewer than six; None: unknown."""
     candidate: float | None
     reference: float | None
-    """Medians (of counts means) of the valid pairs."""
+    """Medians (of counts and differences means) of the valid pairs."""
     control: float | None
     """Ratio of the control to the reference: A/A."""
     pairs: int

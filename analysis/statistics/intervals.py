@@ -32,6 +32,7 @@ Method = Literal[
     "exact conditional",
     "quasi-Poisson",
     "normal approximation",
+    "Student's t",
 ]
 
 
