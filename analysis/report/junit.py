@@ -38,7 +38,9 @@ def junit_xml(run: Run, verdicts: Sequence[Verdict]) -> str:
     for verdict in distinct(verdicts):
         finding = sentence_of(verdict, run.experiment.get("repetitions", 2))
         name = f"{finding.subject}, {finding.bound}"
-        case = ET.SubElement(suite, "testcase", classname=f"{experiment}.expectations", name=_clean(name))
+        case = ET.SubElement(
+            suite, "testcase", classname=f"{experiment}.expectations", name=without_control_characters(name)
+        )
         if verdict.outcome == "FAILED":
             _add(case, "failure", "FAILED", f"{finding.measured}; expected {finding.bound}")
         elif verdict.outcome == "not evaluated":
@@ -52,9 +54,9 @@ def junit_xml(run: Run, verdicts: Sequence[Verdict]) -> str:
 
 
 def _add(case: ET.Element, tag: str, kind: str, message: str) -> None:
-    ET.SubElement(case, tag, type=kind, message=_clean(message))
+    ET.SubElement(case, tag, type=kind, message=without_control_characters(message))
 
 
-def _clean(text: str) -> str:
+def without_control_characters(text: str) -> str:
     """Without the characters that XML 1.0 cannot carry."""
     return _NOT_XML.sub("\ufffd", text)

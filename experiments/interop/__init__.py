@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.interop.experiment import DEFAULT_IMPLEMENTATIONS, build, interop
+from experiments.interop.experiment import DEFAULT_IMPLEMENTATIONS, NothingToAskError, build, interop, tests_named
 from experiments.interop.implementations import Implementation, implementation
 from experiments.interop.measurements import MEASUREMENTS
 from experiments.interop.tests import TESTS
@@ -12,7 +12,9 @@ __all__ = [
     "MEASUREMENTS",
     "TESTS",
     "Implementation",
+    "NothingToAskError",
     "build",
     "implementation",
     "interop",
+    "tests_named",
 ]

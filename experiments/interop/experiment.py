@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from experiments.ingredients import SECOND
 from experiments.interop.implementations import Implementation, implementation
+from experiments.interop.known import known
 from experiments.interop.measurements import MEASUREMENTS
 from experiments.interop.question import Check, Test
 from experiments.interop.tests import TESTS
@@ -17,6 +18,12 @@ from testbed.orchestrator.spec import Endpoint, Expectation, Experiment, Flow, P
 
 ALL: Mapping[str, Test] = {test.name: test for test in (*TESTS, *MEASUREMENTS)}
 DEFAULT_IMPLEMENTATIONS = ("linux", "linux-tcp", "userspace", "userspace:rfc8684", "userspace-tcp")
+
+
+class NothingToAskError(SpecificationError):
+    """Not one cell of the matrix can be asked; the message has the reasons."""
+
+
 QUESTION = "Which implementations of MPTCP understand each other, test by test?"
 
 
@@ -50,8 +57,7 @@ def build(
     seed: int = 1,
     capture: bool = True,
 ) -> Experiment:
-    """``servers`` None: the same as the clients. Raises SpecificationError when not one cell can be asked; the reasons
-    are in its message."""
+    """``servers`` None: the same as the clients. Raises NothingToAskError."""
     servers = clients if servers is None else servers
     cells: list[InteropCell] = []
     variants: list[Variant] = []
@@ -64,7 +70,12 @@ def build(
                 name = "" if obstacle else f"{test.name}/{client.word}/{server.word}"
                 cells.append(
                     InteropCell(
-                        test=test.name, client=client.name, server=server.name, variant=name, unsupported=obstacle
+                        test=test.name,
+                        client=client.name,
+                        server=server.name,
+                        variant=name,
+                        unsupported=obstacle,
+                        known="" if obstacle else known(test.name, client, server),
                     )
                 )
                 if obstacle:
@@ -74,7 +85,7 @@ def build(
                 expectations += _expectations(name, test, client, server)
     if not variants:
         reasons = "; ".join(dict.fromkeys(cell.unsupported for cell in cells))
-        raise SpecificationError(f"the matrix has no cell that can be asked: {reasons}")
+        raise NothingToAskError(f"the matrix has no cell that can be asked: {reasons}")
     asked = {cell.test for cell in cells if cell.variant}
     return Experiment(
         name="interop",

@@ -12,9 +12,12 @@ from testbed.cli.analyze import analyze
 from testbed.cli.build import build
 from testbed.cli.claims import claims
 from testbed.cli.clean import clean
+from testbed.cli.compare import compare
 from testbed.cli.doctor import doctor
 from testbed.cli.endpoint import endpoint
 from testbed.cli.list_names import list_names
+from testbed.cli.matrix import matrix
+from testbed.cli.nightly import nightly
 from testbed.cli.options import options
 from testbed.cli.report import report
 from testbed.cli.run import run
@@ -33,8 +36,11 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("list")(list_names)
 app.command("show")(show)
+app.command("matrix")(matrix)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("claims")(claims)
+app.command("nightly")(nightly)
 app.command("analyze")(analyze)
 app.command("options")(options)
 app.command("doctor")(doctor)

@@ -53,6 +53,8 @@ class InteropCell:
     variant: str = ""
     """Empty: it cannot be asked, and ``unsupported`` says why."""
     unsupported: str = ""
+    known: str = ""
+    """What is known of a failure here: said beside it, and no excuse for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +67,15 @@ class Interop:
     cells: tuple[InteropCell, ...]
 
     def only(self, variants: Collection[str]) -> Interop:
-        """With the cells of these variants alone, and what they are of."""
-        cells = tuple(cell for cell in self.cells if cell.variant in variants)
-        tests, clients, servers = ({getattr(cell, key) for cell in cells} for key in ("test", "client", "server"))
+        """With the cells of these variants, and of what is left those that cannot be asked."""
+        asked = [cell for cell in self.cells if cell.variant in variants]
+        tests, clients, servers = ({getattr(cell, key) for cell in asked} for key in ("test", "client", "server"))
+        cells = tuple(
+            cell
+            for cell in self.cells
+            if cell.variant in variants
+            or (not cell.variant and cell.test in tests and cell.client in clients and cell.server in servers)
+        )
         return replace(
             self,
             tests=tuple(each for each in self.tests if each.name in tests),

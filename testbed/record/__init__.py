@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from testbed.record.errors import RecordError
-from testbed.record.run_directory import REPORT_FILES, RunDirectory, TrialRecord, drawing_stem, unfinished_run
+from testbed.record.run_directory import (
+    DERIVED_FILES,
+    MATRIX_FILES,
+    REPORT_FILES,
+    RunDirectory,
+    TrialRecord,
+    drawing_stem,
+    unfinished_run,
+)
 from testbed.record.schema import SCHEMA_VERSION, TABLES, VERDICTS
 
 __all__ = [
+    "DERIVED_FILES",
+    "MATRIX_FILES",
     "REPORT_FILES",
     "SCHEMA_VERSION",
     "TABLES",

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 REPORT_FILES = ("report.html", "report.md", "summary.json", "junit.xml")
 """Derived from the rest: may be written again at any time."""
+MATRIX_FILES = ("matrix.html", "matrix.md", "matrix.json", "matrix.ktap", "matrix.junit.xml")
+"""Likewise, of a run that compares implementations."""
+DERIVED_FILES = (*REPORT_FILES, *MATRIX_FILES)
 
 _TRIAL_NAME = re.compile(r"\d{4,}")
 _PARTIAL_NAME = re.compile(r"\.\d{4,}\.partial")
@@ -236,7 +239,7 @@ class RunDirectory:
 
     def write_file(self, name: str, data: bytes | str) -> Path:
         """Write ``name`` (such as ``drawings/two_path.svg``) atomically; a complete run takes only reports."""
-        if name not in REPORT_FILES:
+        if name not in DERIVED_FILES:
             self._refuse_when_complete(f"write {name}")
         target = self.path / name
         if self.path.resolve() not in target.resolve().parents:
@@ -283,7 +286,7 @@ class RunDirectory:
         return sorted(found, key=lambda path: int(path.name))
 
     def _digests(self) -> dict[str, str]:
-        skipped = {"run.json", *REPORT_FILES}
+        skipped = {"run.json", *DERIVED_FILES}
         return {
             str(path.relative_to(self.path)): files.sha256_of(path)
             for path in sorted(self.path.rglob("*"))

@@ -1,0 +1,7 @@
+"""Client x server x test of a run of ``experiments/interop``: what each cell is, and its forms for other programs."""
+
+from __future__ import annotations
+
+from analysis.interop.cells import CellResult, MatrixResult, Measurement, TrialResult, exit_code, matrix_of
+
+__all__ = ["CellResult", "MatrixResult", "Measurement", "TrialResult", "exit_code", "matrix_of"]

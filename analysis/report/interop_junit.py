@@ -1,0 +1,43 @@
+"""matrix.junit.xml: a test suite per pair and a test case per test, as Jenkins, GitLab and others read them."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from analysis.interop import evidence
+from analysis.interop.cells import CellResult, MatrixResult
+from analysis.report.junit import without_control_characters
+from analysis.runs import Run
+
+
+def matrix_junit(run: Run, matrix: MatrixResult) -> str:
+    """The document, as text."""
+    root = ET.Element("testsuites", name="interop")
+    seconds = {row["trial"]: row["duration_ns"] / 1e9 for row in run.directory.read_table("trials").to_pylist()}
+    for client in matrix.clients:
+        for server in matrix.servers:
+            name = f"{client['name']} to {server['name']}"
+            suite = ET.SubElement(root, "testsuite", name=name, timestamp=run.document["started_utc"])
+            chosen = matrix.of_pair(client["name"], server["name"])
+            for cell in chosen:
+                _add_case(suite, run, cell, sum(seconds.get(trial.trial, 0.0) for trial in cell.trials))
+            counts = matrix.counts(chosen)
+            for key, number in (
+                ("tests", len(chosen)),
+                ("failures", counts["fail"]),
+                ("errors", counts["invalid"]),
+                ("skipped", counts["unsupported"]),
+            ):
+                suite.set(key, str(number))
+    ET.indent(root, " ")
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _add_case(suite: ET.Element, run: Run, cell: CellResult, seconds: float) -> None:
+    classname = f"interop.{cell.client}.{cell.server}"
+    case = ET.SubElement(suite, "testcase", classname=classname, name=cell.test["name"], time=f"{seconds:.3f}")
+    tag = {"fail": "failure", "invalid": "error", "unsupported": "skipped"}.get(cell.result)
+    if tag is not None:
+        ET.SubElement(case, tag, type=cell.result, message=without_control_characters(cell.reason))
+    if cell.result in ("fail", "invalid"):
+        ET.SubElement(case, "system-out").text = evidence.replay_command(run, cell)
