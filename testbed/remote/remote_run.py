@@ -179,7 +179,7 @@ class RemoteRuns:
 
     def _says_done(self, far: FarMachine, job: _Job) -> bool:
         last = far.tail(f"{job.directory}/stdout", as_root=job.as_root).strip().rpartition("\n")[2]
-        return _message(last.encode())["kind"] == "done"
+        return bool(_message(last.encode())["kind"] == "done")
 
     # --- meanwhile ---
 
