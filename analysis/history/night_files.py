@@ -106,8 +106,15 @@ def read(files: Iterable[NightFile], wanted: pc.Expression | None, columns: Sequ
         for file in chosen:
             read([file], wanted, columns)
         raise RecordError(f"the history cannot be read: {error}") from error
-    encoded = arrow_schema(NIGHTS, encoded=True)
-    return table.cast(pa.schema([encoded.field(name) for name in names])).replace_schema_metadata(None)
+    return encoded(table, names)
+
+
+def encoded(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The columns of these names; texts are dictionaries."""
+    import pyarrow as pa
+
+    schema = arrow_schema(NIGHTS, encoded=True)
+    return table.cast(pa.schema([schema.field(name) for name in names])).replace_schema_metadata(None)
 
 
 def ordered(tables: Sequence[pa.Table], names: Sequence[str]) -> pa.Table:

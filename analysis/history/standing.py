@@ -23,7 +23,7 @@ from analysis.history.store import Event
 USUAL_NIGHTS = 5
 """Nights that a level has to have lasted before it counts as usual: fewer cannot tell a step from their spread."""
 BACK_NIGHTS = 3
-"""A confirmed regression that no change point shows has ended when the mean of so many nights is back."""
+"""A confirmed regression that no change point shows has ended when the median of the last so many nights is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +154,10 @@ def lasting(series: SeriesNights, now: Standing, events: Sequence[Event]) -> tup
         return None
     since_utc = str(confirmed[-1].facts.get("since_utc", confirmed[-1].night_utc))
     since = [night for night in now.nights if night.night_utc >= since_utc]
-    recent = values(series, since[-BACK_NIGHTS:])
-    if not recent:
+    if not since:
         return None
-    change = float(np.mean(recent)) - now.expected
-    if direction_of(series, change) != "worse" or abs(change) < now.smallest:
+    change = float(np.median(values(series, since[-BACK_NIGHTS:]))) - now.expected
+    if len(since) >= BACK_NIGHTS and (direction_of(series, change) != "worse" or abs(change) < now.smallest):
         return None
     earlier = [night for night in now.nights if night.night_utc < since_utc]
     level = values(series, since)

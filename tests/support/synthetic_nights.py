@@ -7,6 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from analysis.history import Event, SeriesState, night_files
+from analysis.history.judging import judge_rows
+from analysis.history.layout import NIGHTS, identity
+from analysis.history.store import ORDER
 
 Row = dict[str, Any]
 
@@ -93,3 +99,40 @@ def rows(
 def nights(count: int, *, but: Sequence[int] = ()) -> Iterator[int]:
     """Numbers of nights without those that did not take place."""
     return (night for night in range(count) if night not in but)
+
+
+class Campaign:
+    """A history in memory that grows night by night, with the verdict on it."""
+
+    def __init__(self, *, kind: str = "build", pairs: int = 10, cv: float = 0.01, **facts: Any) -> None:
+        self.manifests: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
+        self.events: list[Event] = []
+        self._kind, self._facts = kind, {"pairs": pairs, "cv": cv, **facts}
+
+    def night(
+        self, number: int, ratios: Mapping[str, float | None], *, reference: str = "c0ffee", **facts: Any
+    ) -> None:
+        """A night takes place."""
+        known = manifest(number, reference=reference, kind=self._kind)
+        name = identity(known)
+        self.manifests.append({**known, "night": name})
+        self.rows += [{**row, "night": name} for row in rows(number, ratios, **{**self._facts, **facts})]
+
+    def note(self, kind: str, number: int, series: str | None, **facts: Any) -> None:
+        """Something is written down."""
+        known = {**key(number), "series": series, **facts}
+        self.events.append(Event(kind, utc(number), CAMPAIGN, MACHINE, known))
+
+    def judged(self, **options: float) -> dict[str, SeriesState]:
+        """The states as of the newest night."""
+        return {
+            state.series: state for state in judge_rows(as_frame(self.rows), self.manifests, self.events, **options)
+        }
+
+
+def as_frame(given: Sequence[Row]) -> pd.DataFrame:
+    """Rows as ``History.frame`` has them."""
+    data = night_files.encoded(night_files.table_of(given), [column.name for column in NIGHTS.columns])
+    frame: pd.DataFrame = night_files.ordered([data], ORDER).to_pandas()
+    return frame
