@@ -44,6 +44,10 @@ def run(
         int | None,
         typer.Option(help="Trials at a time in the simulator; default: one per processor.", min=1, show_default=False),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT", help="Trials in the simulator go to this Dask cluster."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished run of the same.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan (mininet: and every command).")] = False,
     pcap: Annotated[bool, typer.Option("--pcap", help="Capture headers at both ends.")] = False,
@@ -65,6 +69,7 @@ def run(
 
         carrying_out.check_backend(backend)
         _check_words(experiments, spec, as_json=as_json, messages=messages, dry_run=dry_run)
+        _check_scheduler(scheduler, backend, jobs)
         changes = Changes(tuple(variant or ()), repeat, seed, pcap, tuple(set_ or ()))
         chosen = from_file(spec, changes) if spec is not None else by_name(experiments or [], changes)
         if dry_run:
@@ -73,7 +78,7 @@ def run(
         codes, summaries = [], []
         with carrying_out.runs_on(backend) as run_one:
             for requested in chosen:
-                request = _request(requested, backend, out, jobs, resume)
+                request = _request(requested, backend, out, jobs, scheduler, resume)
                 try:
                     code, summary = carrying_out.carry_out(
                         run_one, request, quiet=quiet, as_json=as_json, messages=messages
@@ -111,7 +116,21 @@ def _print_plans(chosen: list[Requested], backend: str, *, as_json: bool) -> Non
         (print_simulated_plan if backend == "sim" else print_plan)(requested.experiment, as_json=as_json)
 
 
-def _request(requested: Requested, backend: str, out: Path, jobs: int | None, resume: bool) -> RunRequest:
+def _check_scheduler(scheduler: str | None, backend: str, jobs: int | None) -> None:
+    """Raises SpecificationError."""
+    from testbed.orchestrator.spec import SpecificationError
+
+    if scheduler is None:
+        return
+    if backend != "sim":
+        raise SpecificationError(f"--scheduler is for --backend sim; on {backend} trials run one at a time")
+    if jobs is not None:
+        raise SpecificationError("--jobs is for this machine, and --scheduler has workers of its own: choose one")
+
+
+def _request(
+    requested: Requested, backend: str, out: Path, jobs: int | None, scheduler: str | None, resume: bool
+) -> RunRequest:
     from testbed.orchestrator.runner import RunRequest
 
     return RunRequest(
@@ -123,6 +142,7 @@ def _request(requested: Requested, backend: str, out: Path, jobs: int | None, re
         resume=resume,
         backend="sim" if backend == "sim" else "mininet",
         jobs=jobs,
+        scheduler=scheduler,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +47,8 @@ class RunRequest:
     backend: Literal["sim", "mininet"] = "mininet"
     jobs: int | None = None
     """Trials at a time in the simulator; None: one per processor. On real kernels it is always one."""
+    scheduler: str | None = None
+    """A Dask scheduler (``tcp://HOST:PORT``) whose workers carry out the simulator's trials."""
     ran_on: Mapping[str, str] | None = None
     """Run for another machine: what that one calls this one, for run.json."""
 
@@ -91,12 +94,21 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         planning.network_settings(request.experiment, variant)
         for flow in variant.flows:
             planning.flow_links(variant.topology, flow)
-    directory = _open(request, on_message)
-    with directory:
+    with ExitStack() as stack:
+        workers = None
+        if request.scheduler is not None:
+            from testbed.orchestrator import cluster  # late: its library takes most of a second
+
+            workers = stack.enter_context(cluster.connected(request.scheduler, on_message))
+        directory = stack.enter_context(_open(request, on_message))
         trials = {trial.number: trial for trial in planning.trials(request.experiment)}
         remaining = [trials[number] for number in directory.remaining_trials()]
         on_message({"kind": "run", "path": str(directory.path), "planned": len(trials), "remaining": len(remaining)})
-        if remaining and request.backend == "sim":
+        if remaining and workers is not None:
+            note = f"The trials were carried out by {workers.words}."
+            directory.update({"notes": [*dict.fromkeys([*directory.document.get("notes", []), note])]})
+            workers.carry_out(request.experiment, remaining, directory, on_message)
+        elif remaining and request.backend == "sim":
             sim_runner.carry_out(request.experiment, remaining, directory, request.jobs, on_message)
         elif remaining:
             run_id = new_run_id()

@@ -76,7 +76,7 @@ def carry_out(
     """
     at_a_time = min(jobs or len(os.sched_getaffinity(0)), len(trials))
     try:
-        with _sigterm_as_interrupt(), _heap_left_alone():
+        with stopped_by_sigterm(), _heap_left_alone():
             if at_a_time == 1:
                 for trial in trials:
                     _one(experiment, trial, directory, on_message)
@@ -99,7 +99,7 @@ def _heap_left_alone() -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
+def stopped_by_sigterm() -> Iterator[None]:
     """SIGTERM ends a run in order, as Ctrl-C does; signals can be handled in the main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -112,13 +112,13 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _one(experiment: Experiment, trial: Trial, directory: RunDirectory, on_message: OnMessage) -> None:
-    on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **_identity(trial)})
+    on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **identity(trial)})
 
     def progress(phase: str, expected_s: float) -> None:
         on_message({"kind": "phase", "phase": phase, "expected_s": expected_s} if phase else {"kind": "tick"})
 
     outcome = sim_trial.run_trial(experiment, trial, directory.begin_trial(trial.number), progress)
-    _keep(trial, outcome, directory, on_message)
+    keep(trial, outcome, directory, on_message)
 
 
 def _several(
@@ -140,8 +140,8 @@ def _several(
                 if outcome is None:
                     lost.append(trial.number)
                     continue
-                on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **_identity(trial)})
-                _keep(trial, outcome, directory, on_message)
+                on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **identity(trial)})
+                keep(trial, outcome, directory, on_message)
     finally:
         for process, _ in running.values():
             process.kill()
@@ -185,7 +185,8 @@ def _received(reader: Connection) -> Outcome | None:
         return outcome
 
 
-def _keep(trial: Trial, outcome: Outcome, directory: RunDirectory, on_message: OnMessage) -> None:
+def keep(trial: Trial, outcome: Outcome, directory: RunDirectory, on_message: OnMessage) -> None:
+    """Store a trial and say how it ended."""
     directory.store_trial(outcome.record)
     row = outcome.record.tables["trials"][0]
     on_message(
@@ -195,12 +196,13 @@ def _keep(trial: Trial, outcome: Outcome, directory: RunDirectory, on_message: O
             "reason": outcome.reason,
             "goodput_bit_s": row.get("goodput_bit_s"),
             "duration_s": row["duration_ns"] / 1e9,
-            **_identity(trial),
+            **identity(trial),
         }
     )
 
 
-def _identity(trial: Trial) -> dict[str, Any]:
+def identity(trial: Trial) -> dict[str, Any]:
+    """What every message on a trial says of it."""
     return {"number": trial.number, "variant": trial.variant, "repetition": trial.repetition}
 
 
