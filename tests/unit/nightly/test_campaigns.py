@@ -48,22 +48,40 @@ def test_the_shipped_campaigns_name_what_there_is(name: str) -> None:
         (HEAD + "reference = {}\n" + SERIES, "reference: it has either variant or build"),
         (HEAD + "reference = { build = 'git:' }\n" + SERIES, "reference: build is empty"),
         (HEAD + BUILD + "repititions = 3\n" + SERIES, "repititions: there is no such key; did you mean 'repetitions'?"),
-        (HEAD + BUILD + 'repetitions = "3"\n' + SERIES, "repetitions: Input should be a valid integer; write how often"),
+        (
+            HEAD + BUILD + 'repetitions = "3"\n' + SERIES,
+            "repetitions: Input should be a valid integer; write how often",
+        ),
         (HEAD + BUILD + "repetitions = 0\n" + SERIES, "repetitions: "),
         (HEAD + BUILD + "confirmation_pairs = 5\n" + SERIES, "confirmation_pairs: "),
-        (HEAD + BUILD + 'step_deadline = "2"\n' + SERIES, "step_deadline: '2' is not a time: write a number and a unit"),
-        (HEAD + BUILD + SERIES + 'variant = ["x"]', "series[0].variant: there is no such key; did you mean 'variants'?"),
-        (HEAD + BUILD + SERIES + 'backend = "vm"', 'series[0].backend: Input should be \'sim\' or \'mininet\'; write'),
+        (
+            HEAD + BUILD + 'step_deadline = "2"\n' + SERIES,
+            "step_deadline: '2' is not a time: write a number and a unit",
+        ),
+        (
+            HEAD + BUILD + SERIES + 'variant = ["x"]',
+            "series[0].variant: there is no such key; did you mean 'variants'?",
+        ),
+        (HEAD + BUILD + SERIES + 'backend = "vm"', "series[0].backend: Input should be 'sim' or 'mininet'; write"),
         (HEAD + BUILD + SERIES.replace('["goodput_bit_s"]', "[]"), "series[0].metrics: there is none; write measures"),
         (HEAD + BUILD + SERIES + '[thresholds]\nsmallest = "2"', "thresholds.smallest: '2' is not a probability"),
         (HEAD + BUILD + SERIES.replace("aggregation", "agregation"), "series[0].experiment: there is no experiment"),
         (HEAD + BUILD + SERIES.replace("put_bit_s", "put"), "series[0].metrics: 'goodput' is no number of the flows"),
-        (HEAD + BUILD + SERIES + 'variants = ["userspac"]', "series[0].variants: experiment aggregation has no variant"),
+        (
+            HEAD + BUILD + SERIES + 'variants = ["userspac"]',
+            "series[0].variants: experiment aggregation has no variant",
+        ),
         (HEAD + BUILD + SERIES + 'variants = ["mptcp"]', 'cannot run with backend = "sim"; write backend = "mininet"'),
-        (HEAD + BUILD + SERIES + 'set.path3.loss = "1%"', "series[0].set: path3.loss=1%: experiment aggregation has no"),
+        (
+            HEAD + BUILD + SERIES + 'set.path3.loss = "1%"',
+            "series[0].set: path3.loss=1%: experiment aggregation has no",
+        ),
         (HEAD + BUILD + SERIES + 'flow = "cross"', "series[0].flow: userspace-tcp-path1 has no flow 'cross': main"),
         (HEAD + BUILD + SERIES + SERIES, "two entries are called 'aggregation'; give one of them a name of its own"),
-        (HEAD + 'reference = { variant = "tcp" }\n' + SERIES, "series[0] with reference.variant: experiment aggregation"),
+        (
+            HEAD + 'reference = { variant = "tcp" }\n' + SERIES,
+            "series[0] with reference.variant: experiment aggregation",
+        ),
     ],
 )
 def test_errors_name_file_key_and_fix(tmp_path: Path, text: str, said: str) -> None:
