@@ -112,6 +112,15 @@ class Contrast:
         return self.is_change and self.better is not None and (self.better == "largest") != self.grew
 
     @property
+    def magnitude(self) -> float | None:
+        """Relative size of the change; None when the reference is 0, and any difference counts."""
+        if self.ratio is not None:
+            return abs(self.ratio.estimate - 1)
+        if self.difference is None or self.reference.estimate == 0:
+            return None
+        return abs(self.difference.estimate / self.reference.estimate)
+
+    @property
     def grew(self) -> bool:
         """Whether the candidate has the larger values."""
         if self.ratio is not None:
@@ -319,31 +328,24 @@ def _judged(one: Contrast, series: int, fdr: float, smallest: float) -> Contrast
         too_few = f"{one.n} {noun if one.n > 1 else noun[:-1]}, and it takes {SMALLEST_PAIRS}"
         floor = f": a rank test of {one.n} cannot go below p = {_floor(one):.3g}"
         return said("not comparable", too_few + (floor if one.kind != "rate" and one.n > 1 else ""))
-    size = _size(one)
     if one.q > fdr:
         if one.kind == "difference" and _floor(one) > fdr / series:
             return said("no change found", f"{one.n} {noun} cannot show one difference among {series} series")
         return said("no change found", _could_find(one))
     if not _excludes_none(one):
         return said("no change found", f"q = {one.q:.2g}, but the interval holds no change; {_could_find(one)}")
-    if size is not None and size < smallest:
-        return said("no change found", f"a change of {100 * size:.2g} %, smaller than the smallest that matters")
+    if one.magnitude is not None and one.magnitude < smallest:
+        small = f"a change of {100 * one.magnitude:.2g} %, smaller than the smallest that matters"
+        return said("no change found", small)
     return said(_word(one), one.test)
 
 
 def _could_find(one: Contrast) -> str:
     if one.detectable is None:
         return "the size that could be found is not known"
+    if one.detectable > 1:
+        return f"detectable size: a factor of {one.detectable + 1:.2g}"
     return f"detectable size {100 * one.detectable:.2g} %"
-
-
-def _size(one: Contrast) -> float | None:
-    """Relative size of the change; None when the reference is 0, and any difference counts."""
-    if one.ratio is not None:
-        return abs(one.ratio.estimate - 1)
-    if one.difference is None or one.reference.estimate == 0:
-        return None
-    return abs(one.difference.estimate / one.reference.estimate)
 
 
 def _excludes_none(one: Contrast) -> bool:

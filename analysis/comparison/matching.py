@@ -74,7 +74,11 @@ class Matching:
     def values(self, text: str, flow: str) -> tuple[list[float], list[float], str]:
         """The values of the pairs (or of the groups), and why some or all are missing."""
         first, second = (side.of(text, variant, flow) for side, variant in self.sides)
-        missing = first.broken or first.missing or second.broken or second.missing
+        missing = "; ".join(
+            f"{word}: {found.broken or found.missing}"
+            for word, found in (("reference", first), ("candidate", second))
+            if not found.values
+        )
         if not self.pair.paired:
             return list(first.values.values()), list(second.values.values()), missing
         both = [(a, b) for a, b in self.trials if a in first.values and b in second.values]

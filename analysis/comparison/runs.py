@@ -78,6 +78,13 @@ class Comparison:
         return tuple(one for one in self.contrasts if one.is_regression)
 
     @property
+    def is_decided(self) -> bool:
+        """Whether anything can be said: a series was tested, or not one value differs."""
+        tested = any(one.q is not None for one in self.contrasts)
+        valued = [one for one in self.contrasts if one.n]
+        return tested or (bool(valued) and all(one.identical for one in valued))
+
+    @property
     def compared(self) -> tuple[Contrast, ...]:
         """The series of which something can be said."""
         return tuple(one for one in self.contrasts if one.verdict != "not comparable")

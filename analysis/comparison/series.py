@@ -38,7 +38,7 @@ _COUNTERS = "MPTcpExt"
 
 
 def kind_of(metric: str | Measure) -> Kind:
-    """``rate`` for counts of events, which are compared as such; ``difference`` for a yes or no. Raises MeasureError."""
+    """``rate`` for counts of events, which are compared as such; ``difference`` for a yes or no."""
     measure = parse_measure(metric) if isinstance(metric, str) else metric
     match measure.source:
         case "counter" | "watched":

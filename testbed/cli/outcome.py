@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 
@@ -31,7 +32,7 @@ def reported() -> Iterator[None]:
         fail(f"{error}", INVALID)
 
 
-def fail(text: str, code: int) -> None:
+def fail(text: str, code: int) -> NoReturn:
     """Say why, and end."""
     print(f"testbed: {text}", file=sys.stderr)
     raise typer.Exit(code)

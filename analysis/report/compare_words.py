@@ -1,0 +1,192 @@
+"""A comparison in words: the answer, each change, what it was found with. Never a p without n and the interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.comparison.contrast import Contrast
+from analysis.comparison.runs import Comparison
+from analysis.report.wording import NOT_MEASURED, THIN_SPACE, count, metric_name, quantity, significant
+from analysis.statistics import Interval
+
+Tone = Literal["met", "failed", "open"]
+
+SIGNS = {"faster": "▲", "slower": "▼", "more": "▲", "fewer": "▼", "no change found": "=", "not comparable": "–"}
+"""Beside the word of a verdict, so that colour is never alone."""
+_FLOW_FIRST = ("goodput_bit_s", "completion_time_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is said first."""
+
+    tone: Tone
+    line: str
+    numbers: str
+    """The strongest change, or what could have been found."""
+
+
+def answer(comparison: Comparison) -> Answer:
+    """What all series together say of the candidate."""
+    compared, changes, worse = comparison.compared, comparison.changes, comparison.regressions
+    of = f"of {count(len(compared), 'series', 'series')}"
+    if not comparison.is_decided:
+        reasons = list(dict.fromkeys(one.reason for one in comparison.contrasts if not one.identical))
+        return Answer("open", "Nothing can be said.", "; ".join(reasons[:2]) or "no series that both have")
+    if comparison.same_run and not comparison.of_variants and not changes:
+        return Answer("met", "This is the same run twice: nothing differs.", f"{len(compared)} series, all alike.")
+    who = "The candidate" if len(comparison.pairs) != 1 else comparison.pairs[0].name
+    if worse:
+        word = "slower" if any(one.verdict == "slower" for one in worse) else "worse"
+        rest = f"; {len(changes) - len(worse)} more changed otherwise" if len(changes) > len(worse) else ""
+        line = f"{who} is {word}: {len(worse)} {of} changed for the worse{rest}."
+        return Answer("failed", line, _strongest(worse))
+    better = tuple(one for one in changes if one.better is not None)
+    if better:
+        word = "faster" if any(one.verdict == "faster" for one in better) else "better"
+        return Answer("met", f"{who} is {word}: {len(better)} {of} changed for the better.", _strongest(better))
+    if changes:
+        line = f"{who} does some things more or less often: {len(changes)} {of}, none for better or worse."
+        return Answer("met", line, _strongest(changes))
+    return Answer("met", f"No change found in {count(len(compared), 'series', 'series')}.", _could_find(compared))
+
+
+def _strongest(changes: tuple[Contrast, ...]) -> str:
+    """The changes that are told at once: of goodput and completion time, else the largest."""
+    flows = [one for one in changes if one.metric in _FLOW_FIRST]
+    told = flows or sorted(changes, key=lambda one: -(one.magnitude or 0))
+    more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+    return "; ".join(f"{subject(one)}: {change(one)}" for one in told[:3]) + more + "."
+
+
+def _could_find(compared: tuple[Contrast, ...]) -> str:
+    flows = [one for one in compared if one.metric in _FLOW_FIRST and one.detectable is not None]
+    told = [f"{subject(one)}: a change of {size(one.detectable)} would have been found" for one in flows[:3]]
+    return "; ".join(told) + "." if told else ""
+
+
+def subject(one: Contrast) -> str:
+    """``"mptcp, goodput"``."""
+    return f"{one.variant}, {measured(one)}"
+
+
+def measured(one: Contrast) -> str:
+    """``"goodput"``; a flow that is not the only usual one is named."""
+    flow = f" of flow {one.flow}" if one.flow not in ("", "main") else ""
+    return f"{metric_name(one.metric)}{flow}"
+
+
+def change(one: Contrast) -> str:
+    """``"2.9 % less (95 % interval −3.2 to −2.4 %, 12 pairs)"``."""
+    n = count(one.n, "pair" if one.paired else "trial")
+    if one.ratio is not None:
+        return f"{_relative(one.ratio.estimate)} ({_bounds(one.ratio)}{n})"
+    if one.difference is not None:
+        word = "more" if one.difference.estimate > 0 else "less"
+        middle = f"{quantity(abs(one.difference.estimate), one.unit)} {word}"
+        was = f"{quantity(one.reference.estimate, one.unit)} in the mean before, {n}"
+        return f"{middle} ({was})"
+    return f"{quantity(one.candidate.estimate, one.unit)}, none before ({n})"
+
+
+def _bounds(ratio: Interval) -> str:
+    """``"95 % interval −3.2 to −2.4 %, "``; of large ratios the ratios."""
+    if ratio.low is None or ratio.high is None:
+        return ""
+    if ratio.low < 0.5 or ratio.high > 2:
+        return f"95{THIN_SPACE}% interval {times(ratio.low)} to {times(ratio.high)}, "
+    ends = [f"{100 * (end - 1):+.2g}".replace("-", "−") for end in (ratio.low, ratio.high)]
+    return f"95{THIN_SPACE}% interval {ends[0]} to {ends[1]}{THIN_SPACE}%, "
+
+
+def _relative(ratio: float) -> str:
+    """``0.971`` -> ``"2.9 % less"``, ``2.4`` -> ``"2.4 times as much"``."""
+    if 0.5 <= ratio <= 2:
+        return f"{size(abs(ratio - 1))} {'more' if ratio > 1 else 'less'}"
+    return f"{significant(ratio)} times as much"
+
+
+def size(relative: float | None) -> str:
+    """A relative change: ``0.0312`` -> ``"3.1 %"``, ``2.4`` -> ``"a factor of 3.4"``."""
+    if relative is None:
+        return NOT_MEASURED
+    if relative > 1:
+        return f"a factor of {significant(relative + 1, 2)}"
+    return f"{100 * relative:.2g}{THIN_SPACE}%"
+
+
+def times(ratio: float) -> str:
+    """``"0.971 ×"``: as many digits as tell it from 1, up to five."""
+    for digits in (3, 4, 5):
+        text = f"{ratio:.{digits}f}"
+        if ratio == 1 or float(text) != 1:
+            break
+    shown = text if 0.1 <= ratio < 10 else significant(ratio)
+    return f"{shown}{THIN_SPACE}×"
+
+
+def ratio_words(one: Contrast) -> str:
+    """``"0.971 × (0.968 – 0.976)"``, or the difference where there is no ratio."""
+    if one.ratio is not None:
+        middle = times(one.ratio.estimate)
+        if one.ratio.low is None or one.ratio.high is None:
+            return middle
+        ends = " – ".join(times(end).removesuffix(f"{THIN_SPACE}×") for end in (one.ratio.low, one.ratio.high))
+        return f"{middle} ({ends})"
+    if one.difference is not None and one.n:
+        sign = "+" if one.difference.estimate > 0 else ""
+        never = ", none before" if one.kind == "rate" and one.difference.estimate > 0 else ""
+        return sign + quantity(one.difference.estimate, one.unit) + never
+    return NOT_MEASURED
+
+
+def value(interval: Interval, unit: str) -> str:
+    """The median or mean of one side; a dash when it has no trial."""
+    return quantity(interval.estimate, unit) if interval.n else NOT_MEASURED
+
+
+def evidence(one: Contrast) -> str:
+    """``"q = 0.006, 12 pairs, signed rank, exact"``; empty when there was no test."""
+    if one.q is None or one.identical:
+        return count(one.n, "pair" if one.paired else "trial")
+    n = count(one.n, "pair" if one.paired else "trial")
+    return f"q {probability(one.q)}, {n}, {one.test}"
+
+
+def probability(p: float) -> str:
+    """``"= 0.006"``, ``"< 1e-6"``."""
+    return "< 1e-6" if p < 1e-6 else f"= {p:.2g}"
+
+
+def effect(one: Contrast) -> str:
+    """From −1.00 to +1.00."""
+    if not one.effect:
+        return NOT_MEASURED if one.effect is None else "0"
+    return f"{one.effect:+.2f}".replace("-", "−")
+
+
+def tone(one: Contrast) -> str:
+    """Of the word of a verdict: ``failed``, ``met`` (a change for the better), ``soft`` or ``open``."""
+    if one.is_regression:
+        return "failed"
+    if one.is_change and one.better is not None:
+        return "met"
+    return "open" if one.is_change or one.verdict == "not comparable" else "soft"
+
+
+def in_order(comparison: Comparison) -> list[Contrast]:
+    """Changes for the worse, for the better, others; then what did not change; then what cannot be compared."""
+    ranks = {"failed": 0, "met": 1}
+
+    def rank(one: Contrast) -> int:
+        if one.is_change:
+            return ranks.get(tone(one), 2)
+        return 4 if one.verdict == "not comparable" else 3
+
+    return sorted(comparison.contrasts, key=rank)
+
+
+def is_headline(one: Contrast) -> bool:
+    """Whether it is shown at first: every change, and what the applications of the flows got."""
+    return one.is_change or ":" not in one.metric
