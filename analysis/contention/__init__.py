@@ -9,7 +9,17 @@ up.
 """
 
 from analysis.contention.repacking import AREA_OCTETS, CLASSES
-from analysis.contention.run_rows import KINDS, REST, ContentionRow, WaitRow, contention, waits, what_if
+from analysis.contention.run_rows import (
+    KINDS,
+    REST,
+    ContentionRow,
+    PackedRow,
+    WaitRow,
+    contention,
+    waits,
+    waits_and_what_if,
+    what_if,
+)
 
 __all__ = [
     "AREA_OCTETS",
@@ -17,8 +27,10 @@ __all__ = [
     "KINDS",
     "REST",
     "ContentionRow",
+    "PackedRow",
     "WaitRow",
     "contention",
     "waits",
+    "waits_and_what_if",
     "what_if",
 ]

@@ -163,16 +163,23 @@ def _situation(row: Mapping[str, Any]) -> Situation:
     )
 
 
+_INT64_MAX = (1 << 63) - 1
+
+
 def _distinct(table: pa.Table, columns: Sequence[str]) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
     """(number of each row's combination, the combinations)."""
-    number = np.zeros(table.num_rows, dtype=np.int64)
+    number, span = np.zeros(table.num_rows, dtype=np.int64), 1
     for name in columns:
         column = table[name].combine_chunks()
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         codes = np.asarray(column.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
-        pairs = number * (len(column.dictionary) + 1) + codes
-        _, number = np.unique(pairs, return_inverse=True)
+        values = len(column.dictionary) + 1
+        if span * values > _INT64_MAX:  # ranked, the combinations so far take the least room
+            number = np.unique(number, return_inverse=True)[1].astype(np.int64)
+            span = int(number.max(initial=0)) + 1
+        number, span = number * values + codes, span * values
+    number = np.unique(number, return_inverse=True)[1]
     found, first = np.unique(number, return_index=True)
     rows = table.select(list(columns)).take(pa.array(first)).to_pylist()
     assert len(found) == len(rows)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from analysis.contention.measures import Measures
 from analysis.contention.recorded import recorded
-from analysis.contention.repacking import AREA_OCTETS, CLASSES
+from analysis.contention.repacking import AREA_OCTETS, CLASSES, Outcome
 from analysis.contention.run_captures import captured_segments
 from analysis.contention.sums import GROUPS
 from analysis.contention.what_if import policies
@@ -26,7 +26,7 @@ REST = "opening and closing"
 
 _ADD_ADDR = re.compile(r"\badd_addr:(16|18|28|30)\b")
 """Octets of one that announces (RFC 8684 section 3.4.1); an echo has fewer."""
-_SUMS = (
+SUMS = (
     "payload",
     "option_octets",
     "padding_octets",
@@ -113,7 +113,7 @@ class WaitRow:
 def contention(run: Run) -> list[ContentionRow]:
     """All rows, in the order of variants, flows, sides and kinds; empty when there is neither ledger nor capture."""
     rows: list[ContentionRow] = []
-    for part in _parts(run):
+    for part in parts(run):
         kinds = pc.cast(part.table["segment"], pa.string())
         for kind in (*KINDS.values(), REST):
             if kind == REST:
@@ -126,29 +126,39 @@ def contention(run: Run) -> list[ContentionRow]:
     return rows
 
 
+PackedRow = tuple[str, str, str, str, str, int, int]
+"""(variant, flow, side, source, policy, SACK blocks wanted, displaced under it)."""
+
+
 def waits(run: Run) -> list[WaitRow]:
     """One row for each variant, flow, side and source."""
-    received = _received(run)
-    return [_wait(part, received) for part in _parts(run)]
+    return waits_and_what_if(run, ())[0]
 
 
-def what_if(run: Run, texts: Sequence[str]) -> list[tuple[str, str, str, str, str, int, int]]:
-    """(variant, flow, side, source, policy, SACK blocks wanted, displaced under it). Raises PolicyError."""
-    found = []
-    for part in _parts(run):
-        chosen = policies(texts)
-        rhythms = sorted({each.map_every for each in chosen if each.map_every is not None})
-        segments, outcomes, subflows, _ = recorded(part.table, rhythms)
+def what_if(run: Run, texts: Sequence[str]) -> list[PackedRow]:
+    """The same segments packed under each policy. Raises PolicyError."""
+    return waits_and_what_if(run, texts)[1]
+
+
+def waits_and_what_if(run: Run, texts: Sequence[str]) -> tuple[list[WaitRow], list[PackedRow]]:
+    """Both, from one look at the segments. Raises PolicyError."""
+    chosen, received = policies(texts), _received(run)
+    rhythms = sorted({each.map_every for each in chosen if each.map_every is not None})
+    waited: list[WaitRow] = []
+    packed: list[PackedRow] = []
+    for part in parts(run):
+        segments, outcomes, subflows, whose = recorded(part.table, rhythms)
         measures = Measures(part.source, subflows, outcomes, chosen)
         measures.take(segments)
+        waited.append(_wait(part, received, measures, outcomes, len(whose)))
         for each in chosen:
             wanted, displaced = measures.sums.what_if(measures.sums.groups, outcomes, each)
-            found.append((part.variant, part.flow, part.side, part.source, each.text, wanted, displaced))
-    return found
+            packed.append((part.variant, part.flow, part.side, part.source, each.text, wanted, displaced))
+    return waited, packed
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """The rows of one side of one flow in the valid trials of a variant, from one source."""
 
     variant: str
@@ -158,18 +168,18 @@ class _Part:
     table: pa.Table
 
 
-_OF_RUN: WeakKeyDictionary[Run, list[_Part]] = WeakKeyDictionary()
+_OF_RUN: WeakKeyDictionary[Run, list[Part]] = WeakKeyDictionary()
 """Captures are read once for all tables of a report."""
 
 
-def _parts(run: Run) -> list[_Part]:
-    """In the order of variants, flows, sides and sources."""
+def parts(run: Run) -> list[Part]:
+    """What there is of segments, in the order of variants, flows, sides and sources."""
     if run not in _OF_RUN:
         _OF_RUN[run] = list(_read_parts(run))
     return _OF_RUN[run]
 
 
-def _read_parts(run: Run) -> Iterator[_Part]:
+def _read_parts(run: Run) -> Iterator[Part]:
     trials = run.directory.read_table("trials").select(["trial", "variant", "verdict"]).to_pylist()
     valid: dict[str, list[int]] = {name: [] for name in run.variants}
     for row in trials:
@@ -191,20 +201,23 @@ def _read_parts(run: Run) -> Iterator[_Part]:
                 for source in _texts(chosen, "source"):
                     part = _where(chosen, flow=flow, side=side, source=source)
                     if part.num_rows:
-                        yield _Part(variant, flow, side, source, part)
+                        yield Part(variant, flow, side, source, part)
 
 
-def _wait(part: _Part, received: Mapping[tuple[int, str, str], int]) -> WaitRow:
-    segments, outcomes, subflows, whose = recorded(part.table)
-    measures = Measures(part.source, subflows, outcomes, ())
-    measures.take(segments)
+def _wait(
+    part: Part,
+    received: Mapping[tuple[int, str, str], int],
+    measures: Measures,
+    outcomes: Sequence[Outcome],
+    subflows: int,
+) -> WaitRow:
     information, never = Distribution(), 0
     for delay in measures.information.values():
         delay.finish()
         information.update(delay.delays)
         never += delay.never
     side = 0 if part.side == "client" else 1
-    maps = [each for each in (measures.maps.of(number, side) for number in range(len(whose))) if each is not None]
+    maps = [each for each in (measures.maps.of(number, side) for number in range(subflows)) if each is not None]
     whole = measures.sums.of(measures.sums.groups, outcomes)
     trials = set(part.table["trial"].to_pylist())
     useful = sum(
@@ -277,7 +290,7 @@ def _row(variant: str, flow: str, side: str, source: str, kind: str, table: pa.T
         kind=kind,
         segments=table.num_rows,
         contended=pc.sum(pc.greater(table["wanted_octets"], AREA_OCTETS)).as_py() or 0,
-        sums={name: pc.sum(table[name]).as_py() or 0 for name in _SUMS},
+        sums={name: pc.sum(table[name]).as_py() or 0 for name in SUMS},
         blame=_counted(table, "sack_blame", lambda text: [" or ".join(text.split())]),
         omitted=_counted(table, "omitted", str.split),
     )

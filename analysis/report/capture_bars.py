@@ -18,6 +18,8 @@ from analysis.report.scale import Axis
 ROW = 40
 """Height of one bar and its label, pixels."""
 _BAR = 19
+_MOST_LETTERS = 42
+"""Of a label on a telephone."""
 _LETTER_SHARE = 0.0125
 """Width of a letter as a share of a narrow plot: names that might not fit are left out."""
 
@@ -53,9 +55,8 @@ def bars(title: str, description: str, lines: Sequence[Bar], axis: Axis) -> Mark
 
 
 def _bar(line: Bar, axis: Axis, top: int) -> Markup:
-    label = svg.element("text", line.label, x=0, y=top + 13, class_="bar-label")
-    note = svg.element("text", line.note, x="100%", y=top + 13, text_anchor="end", class_="tick")
-    shapes, start = [label, note], 0.0
+    note = svg.element("text", line.note, x="100%", y=top + 13, text_anchor="end", class_="tick bar-note")
+    shapes, start = [*_label(line.label, top), note], 0.0
     for part in line.parts:
         left, right = axis.share(start), axis.share(start + part.value)
         start += part.value
@@ -68,6 +69,17 @@ def _bar(line: Bar, axis: Axis, top: int) -> Markup:
             text = svg.element("text", part.name, x=middle, y=top + 32, text_anchor="middle", class_=f"on-{part.css}")
             shapes.append(text)
     return svg.element("g", *shapes)
+
+
+def _label(label: str, top: int) -> list[Markup]:
+    """On a telephone a long one is shortened; the table beside the figure has it whole."""
+    if len(label) <= _MOST_LETTERS:
+        return [svg.element("text", label, x=0, y=top + 13, class_="bar-label")]
+    short = f"{label[: _MOST_LETTERS - 1].rstrip()}…"
+    return [
+        svg.element("text", label, x=0, y=top + 13, class_="bar-label not-narrow"),
+        svg.element("text", short, x=0, y=top + 13, class_="bar-label only-narrow"),
+    ]
 
 
 def _grid(axis: Axis, height: int) -> Markup:

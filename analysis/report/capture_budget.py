@@ -26,6 +26,7 @@ WORDS = {
     "other": "other",
     "padding": "padding",
     "free": "free",
+    "options": "options",
 }
 SEGMENTS = {"data": "data", "ack": "ACKs"}
 """Kinds of segments that the figure shows, and their words, in the order of the figure."""
@@ -44,11 +45,11 @@ class BudgetRow:
         return self.octets[part] / self.segments if self.segments else 0.0
 
     def texts(self) -> tuple[str, ...]:
-        """Cells of the table."""
+        """Cells of the table: number of segments, the parts in the order of ``octets``, what is used of the area."""
         used = AREA - self.mean("free")
         return (
             f"{self.segments:,}".replace(",", "\u202f"),
-            *(_octets(self.mean(part)) for part in PARTS),
+            *(_octets(self.mean(part)) for part in self.octets),
             share(used / AREA),
         )
 
@@ -103,26 +104,27 @@ def budget_rows(groups: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[Budge
             for part, octets in parts_of(row).items():
                 sums[part] += octets * row["segments"]
         if segments:
-            rows.append(BudgetRow(label, segments, dict(sums)))
+            rows.append(BudgetRow(label, segments, {part: sums[part] for part in PARTS}))
     return rows
 
 
 def budget_figure(rows: Sequence[BudgetRow]) -> BudgetFigure:
-    """Mean octets of a segment, stacked to 40."""
+    """Mean octets of a segment, stacked to 40. All rows have the same parts."""
+    parts = tuple(rows[0].octets)
     axis = Axis(0.0, float(AREA), (0.0, 10.0, 20.0, 30.0, 40.0), Unit("octets", 1), "octets")
     lines = [
         Bar(
             row.label,
             f"{row.segments:,} segments".replace(",", "\u202f"),
-            tuple(Part(WORDS[part], row.mean(part), f"p-{part}") for part in PARTS),
+            tuple(Part(WORDS[part], row.mean(part), f"p-{part}") for part in parts),
         )
         for row in rows
     ]
     described = "; ".join(
-        f"{row.label}: " + ", ".join(f"{WORDS[part]} {_octets(row.mean(part))}" for part in PARTS) for row in rows
+        f"{row.label}: " + ", ".join(f"{WORDS[part]} {_octets(row.mean(part))}" for part in parts) for row in rows
     )
     drawing = bars("Mean octets of the option area of a segment", described, lines, axis)
-    return BudgetFigure(drawing, tuple((f"p-{part}", WORDS[part]) for part in PARTS), tuple(rows))
+    return BudgetFigure(drawing, tuple((f"p-{part}", WORDS[part]) for part in parts), tuple(rows))
 
 
 def grouped(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.contention import ContentionRow, WaitRow, contention, waits
+from analysis.contention import ContentionRow, WaitRow, contention
+from analysis.report.capture_contention import grouped
 from analysis.report.wording import NOT_MEASURED, quantity, share
 from analysis.runs import Run
 
@@ -56,9 +57,8 @@ class WaitLine:
     source: str
 
 
-def wait_lines(run: Run) -> list[WaitLine]:
+def wait_lines(rows: Sequence[WaitRow]) -> list[WaitLine]:
     """One for each variant, flow, side and source."""
-    rows = waits(run)
     several = {
         row.variant for row in rows if any(other.flow != row.flow for other in rows if other.variant == row.variant)
     }
@@ -77,8 +77,8 @@ def _wait_line(row: WaitRow, several_flows: bool) -> WaitLine:
     return WaitLine(
         variant=row.variant,
         side=f"{row.flow}.{row.side}" if several_flows else row.side,
-        ranges=str(row.ranges),
-        never=f"{row.never} ({share(row.never / row.ranges)})" if row.ranges else NOT_MEASURED,
+        ranges=grouped(row.ranges),
+        never=f"{grouped(row.never)} ({share(row.never / row.ranges)})" if row.ranges else NOT_MEASURED,
         information=information,
         mapping=mapping,
         address=address,
@@ -91,7 +91,11 @@ def _wait_line(row: WaitRow, several_flows: bool) -> WaitLine:
 
 def contention_lines(run: Run) -> list[ContentionLine]:
     """Rows of data segments and pure ACKs always, of opening and closing ones when something was left out."""
-    rows = contention(run)
+    return lines_of(contention(run))
+
+
+def lines_of(rows: Sequence[ContentionRow]) -> list[ContentionLine]:
+    """The same, of rows that are known."""
     several = {
         row.variant for row in rows if any(other.flow != row.flow for other in rows if other.variant == row.variant)
     }
@@ -99,16 +103,19 @@ def contention_lines(run: Run) -> list[ContentionLine]:
 
 
 def _line(row: ContentionRow, several_flows: bool) -> ContentionLine:
+    displaced = (
+        f"{grouped(row.displaced)} ({share(row.displacement_rate)})" if row.sums["sack_wanted"] else NOT_MEASURED
+    )
     return ContentionLine(
         variant=row.variant,
         side=f"{row.flow}.{row.side}" if several_flows else row.side,
         kind=row.kind,
-        segments=str(row.segments),
+        segments=grouped(row.segments),
         contended=share(row.contended / row.segments),
-        wanted=str(row.sums["sack_wanted"]),
-        sent=str(row.sums["sack_sent"]),
-        displaced=f"{row.displaced} ({share(row.displacement_rate)})" if row.sums["sack_wanted"] else NOT_MEASURED,
-        classes=", ".join(f"{word} {number}" for word, number in row.classes().items()) or NOT_MEASURED,
+        wanted=grouped(row.sums["sack_wanted"]),
+        sent=grouped(row.sums["sack_sent"]),
+        displaced=displaced,
+        classes=", ".join(f"{word} {grouped(number)}" for word, number in row.classes().items()) or NOT_MEASURED,
         blame=_words(row.blame),
         omitted=_words(row.omitted),
         header_tax=share(row.header_tax) if row.header_tax is not None else NOT_MEASURED,
@@ -118,5 +125,5 @@ def _line(row: ContentionRow, several_flows: bool) -> ContentionLine:
 
 
 def _words(counts: Sequence[tuple[str, int]]) -> str:
-    named = ", ".join(f"{word} ({number})" for word, number in counts[:MOST_WORDS])
+    named = ", ".join(f"{word} ({grouped(number)})" for word, number in counts[:MOST_WORDS])
     return named + (" …" if len(counts) > MOST_WORDS else "") if named else NOT_MEASURED

@@ -6,7 +6,6 @@ below the grid, with what it takes to look at it again: its seed, its captures a
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from analysis.fate import Cell, Fate, cells
 from analysis.report.answer import SIGNS, Tone
+from analysis.report.trial_rows import trial_command
 from analysis.report.wording import count, significant
 from analysis.runs import Run
 from analysis.verdict import FATES, bound_in_words
@@ -154,12 +154,7 @@ def _trial_summary(run: Run, cell: Cell, fate: Fate) -> Mapping[str, Any]:
 
 def replay_command(run: Run, cell: Cell, fate: Fate) -> str:
     """The command that carries out this trial again (and those of the same variant before it), with captures."""
-    words = ["testbed", "run", run.experiment["name"], "--backend", run.document["backend"]]
-    words += ["--variant", cell.expected["variant"], "--seed", str(run.document["seed"])]
-    words += ["--repeat", str(fate.repetition + 1), "--pcap"]
-    for key, value in (run.document.get("overrides") or {}).items():
-        words += ["--set", f"{key}={value}"]
-    return shlex.join(words)
+    return trial_command(run, cell.expected["variant"], fate.repetition)
 
 
 def _captures(run: Run, fate: Fate) -> Sequence[str]:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from analysis.matrix import matrix_of
-from analysis.report import dot_plot, tables
+from analysis.report import tables
 from analysis.report.answer import Finding, Tone, distinct, headline, medians, sentence_of, trial_line
 from analysis.report.carried import CarriedTable, carried_tables
 from analysis.report.claim_lines import ClaimLine, claim_lines
-from analysis.report.contention_table import ContentionLine, WaitLine, contention_lines, wait_lines
+from analysis.report.contention_section import ContentionSection, contention_section
 from analysis.report.distribution_figures import DistributionFigure, distribution_figures
-from analysis.report.findings import MOST_VARIANTS, Metric, VariantFinding
+from analysis.report.dot_plots import MetricPlot, metric_plots
+from analysis.report.drawings import Drawing, drawings
+from analysis.report.findings import MOST_VARIANTS, VariantFinding
+from analysis.report.first_screen import FirstFigure, answers, first_figure
 from analysis.report.grid_table import GridTable, grid_table
 from analysis.report.matrix_section import MatrixSection, matrix_section
 from analysis.report.outage_table import OutageRow, outage_rows
-from analysis.report.scale import linear_axis
+from analysis.report.sequence_section import SequencePlot, sequence_plots
 from analysis.report.subflow_goodput import subflow_goodputs
 from analysis.report.sweep_figure import SweepFigure, sweep_figure
 from analysis.report.time_figures import (
@@ -34,71 +33,15 @@ from analysis.report.time_figures import (
     figure_of,
     subflows_of,
 )
-from analysis.report.wording import NOT_MEASURED, interval, metric_name, quantity, share, significant
+from analysis.report.trial_rows import TrialRow, command_line, specified, trial_command, trial_rows
 from analysis.runs import Run
 from analysis.statistics import SMALLEST_BOOTSTRAP
 from analysis.verdict import Verdict, exit_code
-from testbed.record import TABLES, drawing_stem
 
-MOST_PLOTS = 4
-"""Metrics that get a plot of their own: goodput and those of the expectations."""
 MOST_DRAWINGS = 4
 """Networks drawn in the page; a sweep has one per point, and they differ in a number only."""
-PLOTTED_UNITS = ("bit/s", "ns", "bytes", "segments")
-"""What is counted in ones and twos, such as subflows, needs no plot."""
 MOST_OTHER_TRIALS = 120
 """With more trials than this the page draws only the representative one of each variant."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlotRow:
-    """One variant in a dot plot, with its numbers."""
-
-    variant: str
-    summary: str
-    drawing: Markup
-    median: str
-    spread: str
-    method: str
-    n: int
-    extra: tuple[str, ...]
-    fallback: str
-
-
-@dataclass(frozen=True, slots=True)
-class MetricPlot:
-    """One metric of all variants."""
-
-    name: str
-    unit: str
-    rows: tuple[PlotRow, ...]
-    scale: Markup
-    extra_heads: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """One network: its name, the variants on it, its SVG and its text (empty: none stored)."""
-
-    name: str
-    variants: tuple[str, ...]
-    svg: Markup
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrialRow:
-    """One trial as a row of text."""
-
-    trial: int
-    variant: str
-    repetition: int
-    seed: str
-    verdict: str
-    reason: str
-    goodput: str
-    duration: str
-    setup: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +54,8 @@ class Page:
     headline: str
     claims: tuple[ClaimLine, ...]
     findings: tuple[Finding, ...]
+    answers: tuple[str, ...]
+    first: FirstFigure | None
     medians: tuple[str, ...]
     trial_line: str
     state: str
@@ -129,6 +74,7 @@ class Page:
     """Whether the matrix stands alone."""
     sweep: SweepFigure | None
     plots: tuple[MetricPlot, ...]
+    """Without the one on the first screen."""
     benefit_against: Mapping[str, tuple[str, ...]]
     outages: tuple[OutageRow, ...]
     carried: tuple[CarriedTable, ...]
@@ -138,8 +84,8 @@ class Page:
     distributions: tuple[DistributionFigure, ...]
     subflows: Mapping[str, tuple[str, ...]]
     """Variant -> goodput of each subflow in words, of variants that have several."""
-    contention: tuple[ContentionLine, ...]
-    waits: tuple[WaitLine, ...]
+    contention: ContentionSection | None
+    sequences: tuple[SequencePlot, ...]
     links: tuple[tables.LinkGroup, ...]
     middleboxes: tuple[tables.MiddleboxRow, ...]
     middlebox_counts: tuple[str, ...]
@@ -150,9 +96,19 @@ class Page:
     environment: tuple[tuple[str, str], ...]
     sysctls: tuple[tuple[str, str, str], ...]
     command: str
+    specified: bool
+    """The experiment came as JSON."""
+    one_trial: tuple[TrialRow, str] | None
+    """A trial, and the command that runs it alone."""
     commit: str | None
     dirty: bool
     small_n: bool
+
+    @property
+    def all_plots(self) -> tuple[MetricPlot, ...]:
+        """With the one on the first screen."""
+        first = self.first.plot if self.first is not None and not self.first.note else None
+        return (*([first] if first is not None else []), *self.plots)
 
     @property
     def uncounted(self) -> list[tuple[str, str, str, str]]:
@@ -167,7 +123,7 @@ class Page:
 def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verdict]) -> Page:
     """The content of the report of ``run``."""
     tone, line = headline(run, verdicts)
-    drawings = _drawings(run)
+    networks = drawings(run)
     valid = tables.valid_trials(run)
     events: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for event in run.directory.read_table("events").to_pylist():
@@ -184,12 +140,21 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
     curves = _curves(run, valid, series)
     figures, others = _time_figures(run, valid, representative, events, curves)
     source = run.document["source"]
+    section = None if matrix is None else matrix_section(matrix)
+    sweep = sweep_figure(run.variants, findings) if single else None
+    plots = metric_plots(findings, verdicts) if single else []
+    claims = claim_lines(run, verdicts)
+    first = first_figure(run, findings, verdicts, plots, matrix=section, sweep=sweep)
+    trials = trial_rows(run)
+    shown = first.plot.metric if first is not None and first.plot is not None and not first.note else None
     return Page(
         experiment=run.experiment["name"],
         question=run.experiment["question"],
         tone=tone,
         headline=line,
-        claims=tuple(claim_lines(run, verdicts)),
+        claims=tuple(claims),
+        answers=tuple(answers(run, verdicts, matrix=section, claims=claims, grid=grid, sweep=sweep)),
+        first=first,
         findings=tuple(
             sentence_of(verdict, run.experiment.get("repetitions", 2))
             for verdict in distinct(verdicts)
@@ -202,14 +167,14 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         backend=run.document["backend"],
         kernel=str(run.document["kernel"].get("release", "unknown kernel")),
         notes=tuple(run.document.get("notes", ())),
-        drawings=tuple(drawings[:MOST_DRAWINGS]),
-        drawings_left_out=max(0, len(drawings) - MOST_DRAWINGS),
+        drawings=tuple(networks[:MOST_DRAWINGS]),
+        drawings_left_out=max(0, len(networks) - MOST_DRAWINGS),
         variants=() if crowded else tuple(findings),
         grid=grid,
-        matrix=None if matrix is None else matrix_section(matrix),
+        matrix=section,
         crowded=crowded,
-        sweep=sweep_figure(run.variants, findings) if single else None,
-        plots=tuple(_plots(findings, verdicts)) if single else (),
+        sweep=sweep if first is None or first.sweep is None else None,
+        plots=tuple(plot for plot in plots if plot.metric != shown),
         benefit_against={finding.name: finding.alone for finding in findings if finding.alone},
         outages=tuple(outage_rows(run, findings, events, series)),
         carried=tuple(
@@ -231,21 +196,38 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
             for variant, subflows in (subflow_goodputs(run) if single else {}).items()
             if len(subflows) > 1
         },
-        contention=() if crowded else tuple(contention_lines(run)),
-        waits=() if crowded else tuple(wait_lines(run)),
+        contention=None if crowded else contention_section(run),
+        sequences=() if crowded else tuple(sequence_plots(run, representative, _asked_first(findings, verdicts))),
         links=() if crowded else tuple(tables.link_groups(run)),
         middleboxes=() if crowded else tuple(tables.middlebox_rows(run)),
         middlebox_counts=tables.MIDDLEBOX_COUNTS,
         counters=tables.counter_table(run) if single else tables.CounterTable((), ()),
-        trials=tuple(_trial_rows(run)),
+        trials=tuple(trials),
         warnings=tuple(_warnings(events)),
         environment=tuple(tables.environment(run)),
         sysctls=tuple(tables.sysctls(run)),
-        command=tables.command_line(run),
+        command=command_line(run),
+        specified=specified(run),
+        one_trial=_one_trial(run, trials, representative),
         commit=source.get("commit"),
         dirty=bool(source.get("dirty")),
         small_n=single and any(len(trials) < SMALLEST_BOOTSTRAP for trials in valid.values()),
     )
+
+
+def _asked_first(findings: Sequence[VariantFinding], verdicts: Sequence[Verdict]) -> list[str]:
+    """Variants, those that something was expected of before the others."""
+    asked = dict.fromkeys(verdict.expectation["variant"] for verdict in verdicts)
+    return [*asked, *(finding.name for finding in findings if finding.name not in asked)]
+
+
+def _one_trial(
+    run: Run, trials: Sequence[TrialRow], representative: Mapping[str, int | None]
+) -> tuple[TrialRow, str] | None:
+    """The last variant's representative trial: experiments begin with what they compare with."""
+    last = next((trial for trial in reversed(list(representative.values())) if trial is not None), None)
+    row = next((row for row in trials if row.trial == last), trials[0] if trials else None)
+    return None if row is None else (row, trial_command(run, row.variant, row.repetition))
 
 
 def _warnings(events: Mapping[int, Sequence[Mapping[str, Any]]]) -> list[tuple[int, str, str]]:
@@ -266,60 +248,6 @@ def _representative(finding: VariantFinding, trials: Sequence[int]) -> int | Non
         return trials[0] if trials else None
     ordered = sorted(zip(goodput.values, goodput.trials, strict=True))
     return ordered[(len(ordered) - 1) // 2][1]
-
-
-def _plots(findings: Sequence[VariantFinding], verdicts: Sequence[Verdict]) -> list[MetricPlot]:
-    names = dict.fromkeys(["goodput_bit_s", *(verdict.expectation["metric"] for verdict in verdicts)])
-    units = {column.name: column.unit for column in TABLES["flows"].columns}
-    plots = []
-    for name in names:
-        values = [value for finding in findings if (metric := finding.metric(name)) for value in metric.values]
-        if values and units.get(name) in PLOTTED_UNITS:
-            plots.append(_plot(name, units[name], values, findings))
-    return plots[:MOST_PLOTS]
-
-
-def _plot(name: str, unit: str, values: Sequence[float], findings: Sequence[VariantFinding]) -> MetricPlot:
-    axis = linear_axis(values, unit)
-    derived = ("aggregation_benefit", "fill_rate", "jain_index") if name == "goodput_bit_s" else ()
-    shown = [key for key in derived if any(key in finding.derived for finding in findings)]
-    heads = {"aggregation_benefit": "aggregation benefit", "fill_rate": "fill rate", "jain_index": "Jain’s index"}
-    rows = []
-    for finding in findings:
-        metric = finding.metric(name)
-        title = f"{metric_name(name)} of {finding.name}"
-        drawing = dot_plot.row(metric.values if metric else (), metric.interval if metric else None, axis, title)
-        extra = tuple(_derived_text(key, finding.derived.get(key)) for key in shown)
-        rows.append(_plot_row(finding, metric, drawing, extra))
-    return MetricPlot(
-        metric_name(name), axis.unit.name, tuple(rows), dot_plot.scale_row(axis), tuple(heads[key] for key in shown)
-    )
-
-
-def _plot_row(finding: VariantFinding, metric: Metric | None, drawing: Markup, extra: tuple[str, ...]) -> PlotRow:
-    if metric is None:
-        return PlotRow(
-            finding.name, finding.summary, drawing, NOT_MEASURED, NOT_MEASURED, "no valid trial", 0, extra, ""
-        )
-    found = metric.interval
-    return PlotRow(
-        finding.name,
-        finding.summary,
-        drawing,
-        quantity(found.estimate, metric.unit),
-        interval(found.low, found.high, metric.unit),
-        found.in_words(),
-        found.n,
-        extra,
-        finding.fallback_text,
-    )
-
-
-def _derived_text(key: str, metric: Metric | None) -> str:
-    if metric is None:
-        return NOT_MEASURED
-    estimate = metric.interval.estimate
-    return share(estimate) if key == "fill_rate" else significant(estimate)
 
 
 def _curves(run: Run, valid: Mapping[str, Sequence[int]], series: AllSeries) -> dict[int, TrialCurves]:
@@ -355,52 +283,3 @@ def _time_figures(
                 figure = figure_of(curves[trial], variant, repetition[trial], events.get(trial, ()), peak, brief=brief)
                 (others if brief else main).append(figure)
     return main, others
-
-
-def _trial_rows(run: Run) -> list[TrialRow]:
-    return [
-        TrialRow(
-            row["trial"],
-            row["variant"],
-            row["repetition"],
-            str(row["seed"]),
-            row["verdict"],
-            row["reason"],
-            quantity(row["goodput_bit_s"], "bit/s"),
-            quantity(row["duration_ns"], "ns"),
-            quantity(row["setup_ns"], "ns"),
-        )
-        for row in run.directory.read_table("trials").sort_by("trial").to_pylist()
-    ]
-
-
-def _drawings(run: Run) -> list[Drawing]:
-    """One per distinct network, as stored: ``drawings/<variant>`` of its first variant, or ``drawings/<topology>``."""
-    folder = run.path / "drawings"
-    networks: dict[str, list[str]] = defaultdict(list)
-    for name, variant in run.variants.items():
-        networks[json.dumps(variant["topology"], sort_keys=True)].append(name)
-    drawings = []
-    for number, variants in enumerate(networks.values()):
-        topology = run.variants[variants[0]]["topology"]["name"]
-        names = (drawing_stem(variants[0]).removeprefix("drawings/"), topology)
-        stems = [stem for stem in names if (folder / f"{stem}.svg").is_file()]
-        image = _inline((folder / f"{stems[0]}.svg").read_text(), number) if stems else Markup("")
-        text = folder / f"{stems[0] if stems else topology}.txt"
-        drawings.append(Drawing(topology, tuple(variants), image, text.read_text() if text.is_file() else ""))
-    return drawings
-
-
-_ID = re.compile(r'\bid="([^"]+)"')
-_ACTIVE = re.compile(r"<script\b.*?</script>|\son\w+=(\"[^\"]*\"|'[^']*')|<\?.*?\?>|<!.*?>", re.DOTALL | re.IGNORECASE)
-
-
-def _inline(text: str, number: int) -> Markup:
-    """A stored SVG made fit to stand in a page: nothing active, ids that are unique in the page."""
-    text = _ACTIVE.sub("", text).replace("@media (prefers-color-scheme", "@media screen and (prefers-color-scheme")
-    for name in set(_ID.findall(text)):
-        unique = f"drawing{number}-{name}"
-        text = text.replace(f'id="{name}"', f'id="{unique}"').replace(f"#{name})", f"#{unique})")
-        text = text.replace(f'href="#{name}"', f'href="#{unique}"').replace(f'="{name}"', f'="{unique}"')
-        text = re.sub(rf'(aria-\w+="(?:[^"]* )?){re.escape(name)}(?=[ "])', rf"\g<1>{unique}", text)
-    return Markup(text[text.index("<svg") :] if "<svg" in text else "")

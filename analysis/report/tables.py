@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -195,11 +194,6 @@ def sysctls(run: Run) -> list[tuple[str, str, str]]:
         for where, values in run.document["sysctls"].items()
         for name, value in sorted(values.items())
     ]
-
-
-def command_line(run: Run) -> str:
-    """The command that made the run, quoted for a shell."""
-    return shlex.join(run.document["command"])
 
 
 def _joined(values: Mapping[str, Any]) -> str:

@@ -32,7 +32,9 @@ def _browser() -> Iterator[None]:
 
 @pytest.mark.parametrize(("name", "build"), [pytest.param(*page, id=page[0]) for page in _pages()])
 def test_a_reader_finds_nothing_wrong_with_the_page(name: str, build: Builder, tmp_path: Path) -> None:
-    assert browser.problems(build(tmp_path)) == []
+    found = browser.problems(build(tmp_path))
+
+    assert not found, "\n".join(found)
 
 
 def test_a_good_page_has_no_problems(tmp_path: Path) -> None:
