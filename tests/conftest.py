@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,10 @@ IPPROTO_MPTCP = 262
 
 # Who is started in the background ignores SIGINT, and so would every program that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests run side by side, and their emulated trials ask for no number that another one could spoil: no turns here.
+os.environ["TESTBED_LOCK_DIRECTORY"] = tempfile.mkdtemp(prefix="testbed-locks-")
+atexit.register(shutil.rmtree, os.environ["TESTBED_LOCK_DIRECTORY"], ignore_errors=True)
 
 
 def pytest_collection_finish() -> None:

@@ -1,7 +1,7 @@
 """A whole run: the run directory, who carries out the trials, and what is said meanwhile.
 
 In virtual time (backend ``sim``) that is this process and a few of its like (``sim_runner.py``). On real kernels
-(``mininet``) it is an isolated worker.
+(``mininet``) it is an isolated worker, and one trial at a time on the machine, whoever's (``machine_lock.py``).
 
 The worker (``isolation.py``) stores each trial as soon as it has ended, so whatever kills whom, what is done is kept
 and ``resume`` goes on with the rest. The parent only listens. Nothing of the analysis is known here.
@@ -10,6 +10,7 @@ and ``resume`` goes on with the rest. The parent only listens. Nothing of the an
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from testbed.orchestrator import environment, features, overrides, sim_runner, s
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.errors import Interrupted, Unsupported
 from testbed.orchestrator.isolation import Messages, run_isolated
+from testbed.orchestrator.machine_lock import Machine
 from testbed.orchestrator.netem import QdiscFeatures
 from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.run_identity import new_run_id
@@ -113,10 +115,14 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         elif remaining:
             run_id = new_run_id()
             qdiscs = features.qdiscs()
+            machine = Machine(os.getpid(), str(directory.path.absolute()))
 
             def work(messages: Messages) -> None:
                 for trial in remaining:
-                    _carry_out(request.experiment, trial, directory, run_id, qdiscs, messages)
+                    with machine.to_itself(
+                        lambda text: messages.send("note", text=text), lambda: messages.send("tick")
+                    ):
+                        _carry_out(request.experiment, trial, directory, run_id, qdiscs, messages)
 
             run_isolated(work, run_id=run_id, on_message=on_message)
         if directory.remaining_trials():

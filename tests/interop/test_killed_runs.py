@@ -15,6 +15,7 @@ import pytest
 
 from testbed.orchestrator import rtnetlink
 from testbed.orchestrator.leftovers import find_leftovers
+from testbed.orchestrator.machine_lock import VARIABLE
 from testbed.orchestrator.netlink import Netlink
 from testbed.orchestrator.readiness import wait_until
 from testbed.orchestrator.run_identity import ORCHESTRATOR_VARIABLE, Orchestrator, pid_namespace, start_ticks
@@ -27,12 +28,12 @@ DONE = (0, 1, 3)
 """Met, missed or INVALID: what a second on a busy machine gives is not what is tested here."""
 
 
-def start_run(parent: Path, duration: str, *words: str) -> subprocess.Popen[str]:
+def start_run(parent: Path, duration: str, *words: str, locks: Path | None = None) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "testbed", "run", "quickstart", "--set", f"duration={duration}", "--repeat", "1"]
     argv += ["--backend", "mininet", "--variant", "tcp", "--variant", "linux/linux"]
     return subprocess.Popen(
         [*argv, "--out", str(parent), *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **({VARIABLE: str(locks)} if locks is not None else {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -150,7 +151,8 @@ def taken_for_left_over(pids: set[int]) -> list[str]:
 
 def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     before = interfaces()
-    runs = [start_run(tmp_path, "2s", "--json") for _ in range(2)]
+    # without the lock that would let one wait for the other: runs in containers do not see each other's either
+    runs = [start_run(tmp_path / "runs", "2s", "--json", locks=tmp_path / f"locks{number}") for number in range(2)]
     pids = {run.pid for run in runs}
     wait_until(
         lambda: all(len(descendants(pid)) >= 5 for pid in pids) or any(run.poll() is not None for run in runs),
