@@ -51,6 +51,9 @@ _Interface = Annotated[
 _Timeout = Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0.1)]
 _Four = Annotated[bool, typer.Option("-4", help="IPv4 only.")]
 _Six = Annotated[bool, typer.Option("-6", help="IPv6 only.")]
+_StatusFd = Annotated[
+    int | None, typer.Option(help="Say LISTENING, READY and CONNECTED, a line each, on this open descriptor.", min=1)
+]
 _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
 _Port = Annotated[int, typer.Argument(help="TCP port.", min=1, max=65535, show_default=False)]
 
@@ -73,6 +76,7 @@ def listen(
     six: _Six = False,
     timeout: _Timeout = None,
     pcap: _Pcap = None,
+    status_fd: _StatusFd = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
 ) -> None:
@@ -82,7 +86,10 @@ def listen(
     """
     parameters = _parameters(profile, scheduler, cc, path_manager, tcp, checksum, timestamps)
     _run(
-        {"role": "listen", "port": port, "parameters": parameters, "offloads": offloads, "pcap": pcap},
+        {
+            "role": "listen", "port": port, "parameters": parameters,
+            "offloads": offloads, "pcap": pcap, "status_fd": status_fd,
+        },
         file, output, interface, four, six, timeout, as_json, quiet,
     )  # fmt: skip
 
@@ -94,6 +101,9 @@ def connect(
     file: _File = None,
     output: _Output = None,
     local: Annotated[str | None, typer.Option(help="Address of this host for the first subflow.")] = None,
+    control_fd: Annotated[
+        int | None, typer.Option(help="When ready, wait for a line on this open descriptor, then connect.", min=1)
+    ] = None,
     profile: _Profile = "linux",
     scheduler: _Scheduler = None,
     cc: _Control = None,
@@ -107,6 +117,7 @@ def connect(
     six: _Six = False,
     timeout: _Timeout = None,
     pcap: _Pcap = None,
+    status_fd: _StatusFd = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
 ) -> None:
@@ -118,7 +129,7 @@ def connect(
     _run(
         {
             "role": "connect", "remote": host, "local": local, "port": port, "parameters": parameters,
-            "offloads": offloads, "pcap": pcap,
+            "offloads": offloads, "pcap": pcap, "status_fd": status_fd, "control_fd": control_fd,
         },
         file, output, interface, four, six, timeout, as_json, quiet,
     )  # fmt: skip
@@ -185,6 +196,9 @@ def _run(
     for given, descriptor, name in ((file, STDIN, "input"), (output, STDOUT, "output")):
         if given is None and not _is_open(descriptor):  # before anything else gets its number
             outcome.fail(f"standard {name} is closed", outcome.USAGE)
+    for option, descriptor in (("--status-fd", made.status_fd), ("--control-fd", made.control_fd)):
+        if descriptor is not None and not _is_open(descriptor):
+            outcome.fail(f"{option} {descriptor}: that descriptor is not open", outcome.USAGE)
     try:
         source = os.open(file, os.O_RDONLY) if file is not None else STDIN
         sink = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) if output is not None else STDOUT

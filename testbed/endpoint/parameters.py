@@ -76,6 +76,8 @@ class Endpoint:
     """Adapter: ``NAME=VALUE``, beside those of the contract."""
     waits_for_start: bool = False
     """Adapter: as a client it says READY and connects when told to, so that no time of a flow goes into its start."""
+    tcp_only: bool = False
+    """Adapter: it never asks for MPTCP."""
 
     def __post_init__(self) -> None:
         if self.implementation not in get_args(Implementation):
@@ -113,7 +115,7 @@ class Endpoint:
     @property
     def is_plain_tcp(self) -> bool:
         """Whether this end never asks for MPTCP."""
-        return self.implementation in PLAIN_TCP
+        return self.implementation in PLAIN_TCP or self.tcp_only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,9 +299,9 @@ APPLICATION_KINDS: Mapping[str, type[Any]] = {
 def check_adapter(endpoint: Endpoint) -> None:
     """Whether what is for adapters is there exactly for those. Raises ParameterError."""
     if not endpoint.is_adapter:
-        if endpoint.adapter is not None or endpoint.command or endpoint.environment or endpoint.waits_for_start:
+        if any((endpoint.adapter, endpoint.command, endpoint.environment, endpoint.waits_for_start, endpoint.tcp_only)):
             raise ParameterError(
-                "adapter, command, environment and waits_for_start are for implementation adapter, "
+                "adapter, command, environment, waits_for_start and tcp_only are for implementation adapter, "
                 f"not for {endpoint.implementation}"
             )
         return

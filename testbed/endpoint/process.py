@@ -106,6 +106,8 @@ def main() -> int:
         emit(Failure(kind="configuration", message=str(error)))
         emit.flush()
         return EXIT_CONFIGURATION
+    if configuration.endpoint.is_adapter:
+        return _run_adapter(configuration, loop, emit, reader, waiting[1:])
     if configuration.endpoint.is_userspace:
         return _run_userspace(configuration, loop, emit, reader, waiting[1:])
     session = Session(configuration, loop, KernelTransport(configuration, loop), emit)
@@ -151,6 +153,41 @@ def _run_userspace(
         host.close()
     emit.flush()
     return code
+
+
+def _run_adapter(
+    configuration: Configuration, loop: Loop, emit: EventWriter, reader: LineReader, early: list[bytes]
+) -> int:
+    """The same over a program that another wrote; what it tells at its end belongs to the result."""
+    from testbed.endpoint.adapter.facts import Facts, with_facts
+    from testbed.endpoint.adapter.transport import AdapterError, AdapterTransport, log_directory
+
+    with log_directory(configuration) as directory:
+        transport = AdapterTransport(configuration, loop, lambda kind, text: session.fail(kind, text), directory)
+        session = Session(configuration, loop, transport, emit)
+        application: FlowApplication | None = None
+        facts = Facts()
+        try:
+            transport.prepare()
+            application = make_application(session)
+            _serve(session, loop, application, reader, early, emit)
+        except Unsupported as error:
+            session.fail("unsupported", str(error))
+        except AdapterError as error:
+            session.fail(error.kind, str(error))
+        result = session.result(application)
+        if application is not None:
+            application.close()
+        try:
+            facts = transport.finish(orderly=result.complete)
+        except AdapterError as error:
+            if result.error is None:
+                result = dataclasses.replace(result, error=str(error), error_kind=error.kind)
+        emit(dataclasses.replace(with_facts(result, facts), cpu_ns=loop.cpu_ns()))
+    emit.flush()
+    if result.error_kind == "unsupported":
+        return EXIT_UNSUPPORTED
+    return EXIT_FAILED if result.error else EXIT_OK
 
 
 def _own_host(configuration: Configuration, loop: Loop) -> FlowHost | ScriptFlowHost:

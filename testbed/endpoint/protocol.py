@@ -161,10 +161,11 @@ class Connected:
 
     time_ns: int
     implementation_in_force: InForce
-    local_address: str
-    local_port: int
-    remote_address: str
-    remote_port: int
+    local_address: str | None
+    local_port: int | None
+    remote_address: str | None
+    remote_port: int | None
+    """None: an adapter, whose connection no kernel knows."""
     connect_time_ns: int | None
     """Client: from connect(2) to established. None at a server."""
     event: Literal["connected"] = "connected"
@@ -223,8 +224,9 @@ class SubflowResult:
     remote_address: str
     remote_port: int
     backup: bool | None
-    first_seen_ns: int
-    last_seen_ns: int
+    first_seen_ns: int | None
+    last_seen_ns: int | None
+    """None: an adapter told of it at the end."""
     tcp_info: Mapping[str, int | None]
     """As last seen; fields and units: testbed/endpoint/tcp_info.py. The userspace stack fills those that it has."""
 
@@ -257,8 +259,8 @@ class FlowResult:
     """What was asked for."""
     implementation_in_force: InForce | None
     """What the connection was at its end; None: there was no connection."""
-    fallback: bool
-    """An MPTCP socket's connection was plain TCP at some time."""
+    fallback: bool | None
+    """An MPTCP socket's connection was plain TCP at some time; None: an adapter that does not tell."""
     complete: bool
     """Everything that was to be moved was moved, and orderly ended."""
     stopped: bool
@@ -296,8 +298,8 @@ class FlowResult:
     """Exchanges, blocks or short flows that were completed at this end."""
     transfers_failed: int = 0
     """Exchanges and short flows that were begun, and blocks that were due, but were not complete at the end."""
-    subflows_seen: int = 0
-    """Distinct subflows that this end has had established (subflows.py says when); for TCP 1."""
+    subflows_seen: int | None = 0
+    """Distinct subflows that this end has had established (subflows.py says when); for TCP 1. None: as above."""
     subflows: tuple[SubflowResult, ...] = ()
     retransmits: int | None = None
     """Sum of tcpi_total_retrans (segments) over all subflows, as last seen."""
@@ -306,7 +308,7 @@ class FlowResult:
     mptcp_info: Mapping[str, int | None] | None = None
     """As last seen; fields and units: testbed/endpoint/tcp_info.py. The userspace stack fills those that it has."""
     counters: Mapping[str, int] | None = None
-    """Of a userspace stack, under the names that ``nstat`` gives the kernel's."""
+    """Of a userspace stack or an adapter, under the names that ``nstat`` gives the kernel's."""
     in_force: Mapping[str, str | int | bool | None] = field(default_factory=dict)
     """Parameters as read back: docs/endpoints.md lists them."""
     program: Mapping[str, Any] | None = None

@@ -117,7 +117,8 @@ class Session:
 
     def announce(self, handle: Handle, connect_time_ns: int | None) -> None:
         """The (first) connection stands: tell, and read back its options."""
-        local_address, local_port, remote_address, remote_port = self.transport.endpoints(handle)
+        ends = self.transport.endpoints(handle) or (None, None, None, None)
+        local_address, local_port, remote_address, remote_port = ends
         self.in_force.update(self.transport.options_in_force(handle))
         self.emit(
             Connected(

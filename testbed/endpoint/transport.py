@@ -119,8 +119,8 @@ class Transport(ABC):
         """MPTCP_SUBFLOW_FLAG_* of the subflow with these addresses; None when not told."""
 
     @abstractmethod
-    def endpoints(self, handle: Handle) -> Endpoints:
-        """Addresses and ports of the (first subflow of the) connection."""
+    def endpoints(self, handle: Handle) -> Endpoints | None:
+        """Addresses and ports of the (first subflow of the) connection; None: not known."""
 
     @abstractmethod
     def implementation_in_force(self, handle: Handle) -> InForce:

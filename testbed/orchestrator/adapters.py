@@ -1,6 +1,8 @@
 """Implementations that others bring: read from ``NAME.toml`` or ``NAME=COMMAND``.
 
-docs/howto/add-an-implementation.md is the contract; ``testbed/endpoint/adapter`` starts and drives the program.
+docs/howto/add-an-implementation.md is the contract; ``testbed/endpoint/adapter`` starts and drives the program. Here it
+is only asked, before anything is built, for a test that nobody has: a program that does not refuse that one would also
+pass tests that it does not know.
 """
 
 from __future__ import annotations
@@ -8,13 +10,22 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
+import time
 import tomllib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, get_args
 
-from testbed.endpoint.parameters import Endpoint, ParameterError
+from testbed.endpoint.adapter.contract import NO_SUCH_TEST, UNSUPPORTED, surroundings, variables
+from testbed.endpoint.parameters import Bulk, Endpoint, ParameterError
+from testbed.endpoint.protocol import Configuration, Role
+from testbed.orchestrator import process
+from testbed.orchestrator.errors import NotReady, TestbedError, Unsupported
+from testbed.orchestrator.namespaces import close_all, make_namespaces
 from testbed.orchestrator.spec import SpecificationError
 
 if TYPE_CHECKING:
@@ -31,6 +42,10 @@ _FIXES = {
     "dict_type": "write a table of texts: [environment]",
 }
 """Of pydantic's types of errors: what to do."""
+PROBE_S = 10.0
+"""To the answer to a test that does not exist: an interpreter that starts on a busy machine takes a second."""
+NOWHERE = "192.0.2.1"
+"""RFC 5737: an address of no network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +63,8 @@ class Adapter:
     environment: tuple[str, ...] = ()
     """``NAME=VALUE``."""
     waits_for_start: bool = False
-    """As :class:`testbed.endpoint.parameters.Endpoint`."""
+    tcp_only: bool = False
+    """Both as :class:`testbed.endpoint.parameters.Endpoint`."""
 
     def endpoint(self, **wishes: Any) -> Endpoint:
         """An end that it carries out; ``wishes`` are other fields of an Endpoint. Raises ParameterError."""
@@ -58,8 +74,104 @@ class Adapter:
             command=self.command,
             environment=self.environment,
             waits_for_start=self.waits_for_start,
+            tcp_only=self.tcp_only,
             **wishes,
         )
+
+
+def refusal(endpoint: Endpoint) -> str | None:
+    """Why an adapter must not be used: it does not tell what it cannot do, or cannot be started; None: it may be.
+
+    Asked once in the life of this process, in a network namespace without any interface where that can be made.
+    """
+    return _refusal(endpoint.adapter or "", endpoint.command, endpoint.environment)
+
+
+@lru_cache(maxsize=64)
+def _refusal(name: str, command: tuple[str, ...], own: tuple[str, ...]) -> str | None:
+    asked = Endpoint(implementation="adapter", adapter=name, command=command, environment=own)
+    for role in get_args(Role):
+        answer = ask(asked, role, NO_SUCH_TEST)
+        if not answer.started:
+            return f"adapter {name} {answer}"
+        if answer.exit_code != UNSUPPORTED:
+            return (
+                f"adapter {name} does not tell what it cannot do: asked as {role} for a test that does not exist, "
+                f"it {answer}, and has to exit with {UNSUPPORTED}"
+            )
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How an adapter answered a question without a network."""
+
+    exit_code: int | None
+    """None: it could not be started, or went on until it was killed."""
+    started: bool = True
+    trouble: str = ""
+    said: str = ""
+    """The last line on its standard error."""
+    took_s: float = 0.0
+
+    def __str__(self) -> str:
+        if self.trouble:
+            return self.trouble
+        code = self.exit_code or 0
+        how = f"is killed by signal {-code}" if code < 0 else f"exits with {code}"
+        return f"{how} ({self.said})" if self.said else how
+
+
+def ask(endpoint: Endpoint, role: Role, test: str) -> Answer:
+    """Start an adapter for a test, without a network and without input, and wait for its exit."""
+    begun_s = time.monotonic()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="testbed-adapter-")))
+        configuration = Configuration(
+            role=role,
+            flow="probe",
+            remote_address=NOWHERE,
+            endpoint=endpoint,
+            application=Bulk(),
+            duration_ns=1,
+            test=test,
+        )
+        environment = surroundings(endpoint, variables(configuration, directory))
+        try:
+            namespaces = make_namespaces(1)
+        except (Unsupported, OSError):
+            namespaces = []
+        stack.callback(close_all, list(namespaces))
+        where = namespaces[0] if namespaces else None
+        try:
+            program = process.start(endpoint.command, namespace_fd=where, environment=environment)
+        except (Unsupported, OSError) as error:
+            why = error.strerror if isinstance(error, OSError) else f"{endpoint.command[0]} is not there"
+            return Answer(exit_code=None, started=False, trouble=f"cannot be started: {why}")
+        with program:
+            try:
+                code = program.wait(PROBE_S)
+            except NotReady:
+                program.kill()
+                return Answer(
+                    exit_code=None, trouble=f"still runs after {PROBE_S:g} s", said=_last_line(program.stderr)
+                )
+            return Answer(exit_code=code, said=_last_line(program.stderr), took_s=time.monotonic() - begun_s)
+
+
+def version(adapter: Adapter) -> str | None:
+    """What its version command prints first; None: it has none, or that failed."""
+    if not adapter.version:
+        return None
+    try:
+        printed = process.run(adapter.version, deadline_s=PROBE_S)
+    except (TestbedError, OSError):
+        return None
+    return next((line.strip()[:120] for line in printed.splitlines() if line.strip()), None)
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip()[:300] for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def load_adapter(text: str) -> Adapter:
@@ -104,6 +216,7 @@ def read_adapter(path: Path) -> Adapter:
             summary=document.summary,
             environment=tuple(f"{name}={value}" for name, value in document.environment.items()),
             waits_for_start=document.waits_for_start,
+            tcp_only=document.tcp_only,
         ),
         str(path),
     )
@@ -142,6 +255,7 @@ def _model() -> type[BaseModel]:
         "summary": (str | None, None),
         "environment": (dict[str, str], {}),
         "waits_for_start": (bool, False),
+        "tcp_only": (bool, False),
     }
     return create_model(
         "AdapterFile", __config__=ConfigDict(extra="forbid", strict=False, str_strip_whitespace=True), **fields

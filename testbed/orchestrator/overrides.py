@@ -37,7 +37,7 @@ UNITS: Mapping[str, Callable[[str], Any]] = {
 
 _USERSPACE = ("profile", "receiver", "policies")
 """Fields that only a userspace endpoint has a use for."""
-_ADAPTER = ("command", "environment", "waits_for_start")
+_ADAPTER = ("command", "environment", "waits_for_start", "tcp_only")
 """Fields that only an adapter has a use for; ``adapter`` sets them and the implementation."""
 
 

@@ -35,8 +35,8 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
     row: Row = {
         "trial": trial,
         "flow": flow.name,
-        "implementation": flow.client.implementation,
-        "server_implementation": flow.server.implementation,
+        "implementation": flow.client.adapter or flow.client.implementation,
+        "server_implementation": flow.server.adapter or flow.server.implementation,
         "application": flow.application.kind,
         "direction": direction if direction in ("upload", "download", "both") else None,
         "client_host": flow.client_host or topology.client.name,
@@ -61,8 +61,8 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
         "completion_time_ns": _completion_ns(receivers),
         "longest_stall_ns": stall.longest_stall_ns,
         "longest_stall_start_ns": stall.longest_stall_start_ns,
-        "subflows": told.subflows_seen,
-        "fallback": client.fallback or server.fallback,
+        "subflows": next((side.subflows_seen for side in (told, client, server) if side.subflows_seen is not None), None),
+        "fallback": _either([client.fallback, server.fallback]),
         "retransmits": _total([side.retransmits for side in ends]),
         "bytes_retransmitted": _total([side.bytes_retrans for side in ends]),
         **_operations(flow, client, server),
@@ -373,6 +373,12 @@ def _total(values: Sequence[int | None]) -> int | None:
     """Null when one is not known: a part of a sum is no sum."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
+
+
+def _either(values: Sequence[bool | None]) -> bool | None:
+    """Whether it was so at an end that tells; null when neither does."""
+    known = [value for value in values if value is not None]
+    return any(known) if known else None
 
 
 def _text(value: object) -> str | None:

@@ -42,7 +42,8 @@ class UnmodifiedProgram(FlowApplication):
     counts_source = "kernel"
 
     def __init__(self, session: Session, parameters: Program) -> None:
-        if not isinstance(session.clock, Loop) or session.configuration.endpoint.is_userspace:
+        endpoint = session.configuration.endpoint
+        if not isinstance(session.clock, Loop) or endpoint.is_userspace or endpoint.is_adapter:
             raise Unsupported("unmodified programs use the kernel's sockets: take implementation linux or linux-tcp")
         self.session = session
         self._loop = session.clock

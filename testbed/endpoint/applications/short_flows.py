@@ -96,6 +96,7 @@ class ManyShortFlows(FlowApplication):
         self._completed = 0
         self._ending = False
         self._stood = False
+        self._announced = False
         self._last_end_ns: int | None = None
         self._connect_time_ns: int | None = None
 
@@ -169,7 +170,8 @@ class ManyShortFlows(FlowApplication):
         self._stood = True
         self.receiving = transfer.incoming_bytes > 0
         self.session.observer.look(handle, self.session.now_ns(), transfer)
-        if self.session.in_force.get("congestion_control") is None:
+        if not self._announced:
+            self._announced = True
             self._connect_time_ns = connect_time_ns
             self.session.announce(handle, connect_time_ns)
 

@@ -83,6 +83,7 @@ class Output:
         self.error: OSError | None = None
         """It cannot be written any more; BrokenPipeError: nobody reads it."""
         self._pending = bytearray()
+        self._ended = False
         self._descriptor = descriptor
         self._loop = loop
         self._changed = changed
@@ -115,6 +116,15 @@ class Output:
         if not self._pending:
             self._loop.watch(self._descriptor, None, self._writable)
         self._pending += data
+
+    def end(self) -> None:
+        """Everything is written: whoever reads it hears of the end, as the peer's half-close, while we go on."""
+        if not self._ended:
+            self._ended = True
+            self.close()
+            nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            os.dup2(nowhere, self._descriptor)  # the number stays taken
+            os.close(nowhere)
 
     def close(self) -> None:
         """Do not write any more."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import ipaddress
+import os
 import random
 import socket
 from dataclasses import dataclass, field
@@ -57,6 +58,10 @@ class Order:
     pcap: Path | None = None
     give_up_ns: int | None = None
     """How long to wait for the connection, or for the end; None: for ever."""
+    status_fd: int | None = None
+    """Where LISTENING, READY and CONNECTED are said, a line each, as adapters do; None: nowhere."""
+    control_fd: int | None = None
+    """Where a line is awaited before it connects; None: it connects at once."""
 
 
 @dataclass(slots=True)
@@ -165,8 +170,12 @@ class Tool:
     def _open(self, remotes: list[bytes]) -> None:
         if not remotes:
             self._listener = self._stack.listen(self._order.port)
+            self._say("LISTENING")
             return
         local, remote = self._ends(remotes)
+        if self._order.control_fd is not None:
+            self._say("READY")
+            os.read(self._order.control_fd, 4096)
         self._connection = self._stack.connect(SocketAddress(remote, self._order.port), self._loop.now_ns(), local)
 
     def _ends(self, remotes: list[bytes]) -> tuple[SocketAddress | None, bytes]:
@@ -213,6 +222,8 @@ class Tool:
         self._send(connection, now)
         self._look_at_streams()
         is_sent = self._shut and not connection.unacknowledged_octets
+        if self._peer_closed and self._output.is_empty:
+            self._output.end()
         if self._error is not None or (is_sent and self._peer_closed and self._output.is_empty):
             self._end(now)
 
@@ -220,6 +231,7 @@ class Tool:
         if event == Event.ESTABLISHED:
             if self._connected_ns is None:
                 self._connected_ns = now
+                self._say("CONNECTED")
         elif event == Event.PEER_CLOSED:
             self._peer_closed = True
         elif event == Event.RESET:
@@ -257,6 +269,11 @@ class Tool:
             self._fail(f"cannot write the output: {self._output.error.strerror}")
         elif self._input.error is not None:
             self._fail(f"cannot read the input: {self._input.error.strerror}")
+
+    def _say(self, word: str) -> None:
+        if self._order.status_fd is not None:
+            with contextlib.suppress(OSError):  # whoever asked has gone, and will not miss it
+                os.write(self._order.status_fd, f"{word}\n".encode())
 
     def _fail(self, text: str) -> None:
         self._error = self._error or text
