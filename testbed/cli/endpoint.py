@@ -196,9 +196,9 @@ def _run(
     for given, descriptor, name in ((file, STDIN, "input"), (output, STDOUT, "output")):
         if given is None and not _is_open(descriptor):  # before anything else gets its number
             outcome.fail(f"standard {name} is closed", outcome.USAGE)
-    for option, descriptor in (("--status-fd", made.status_fd), ("--control-fd", made.control_fd)):
-        if descriptor is not None and not _is_open(descriptor):
-            outcome.fail(f"{option} {descriptor}: that descriptor is not open", outcome.USAGE)
+    for option, wanted in (("--status-fd", made.status_fd), ("--control-fd", made.control_fd)):
+        if wanted is not None and not _is_open(wanted):
+            outcome.fail(f"{option} {wanted}: that descriptor is not open", outcome.USAGE)
     try:
         source = os.open(file, os.O_RDONLY) if file is not None else STDIN
         sink = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) if output is not None else STDOUT

@@ -61,7 +61,7 @@ def flow_row(trial: int, topology: Topology, flow: Flow, client: FlowResult, ser
         "completion_time_ns": _completion_ns(receivers),
         "longest_stall_ns": stall.longest_stall_ns,
         "longest_stall_start_ns": stall.longest_stall_start_ns,
-        "subflows": next((side.subflows_seen for side in (told, client, server) if side.subflows_seen is not None), None),
+        "subflows": _first_known([told.subflows_seen, client.subflows_seen, server.subflows_seen]),
         "fallback": _either([client.fallback, server.fallback]),
         "retransmits": _total([side.retransmits for side in ends]),
         "bytes_retransmitted": _total([side.bytes_retrans for side in ends]),
@@ -373,6 +373,10 @@ def _total(values: Sequence[int | None]) -> int | None:
     """Null when one is not known: a part of a sum is no sum."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
+
+
+def _first_known(values: Sequence[int | None]) -> int | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _either(values: Sequence[bool | None]) -> bool | None:
