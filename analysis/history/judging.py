@@ -260,10 +260,10 @@ def _watched(one: SeriesNights, newest: Contrast, campaign: _Campaign) -> Contro
     suspect = ""
     if newest.is_change:
         change = newest.ratio if newest.ratio is not None else newest.difference
-        size = saying.change_in_words(change.estimate, one.kind) if change is not None else ""
+        size = saying.change_in_words(change.estimate, one.kind, one.unit) if change is not None else ""
         suspect = f"tonight the reference differs from itself by {size}"
     elif _excludes(trend, none) and _relative(one, trend.estimate) >= campaign.smallest:
-        size = saying.change_in_words(trend.estimate, one.kind)
+        size = saying.change_in_words(trend.estimate, one.kind, one.unit)
         suspect = f"over {len(ratios)} nights the reference differs from itself by {size}"
     return Control(newest if newest.n else None, trend, suspect)
 

@@ -16,7 +16,8 @@ def sentence(state: SeriesState, told: Event | None) -> str:
             return f"{_moved(state, state.alarm)}. {_confirmed(told)}"
         case "improved" | "changed":
             step = state.steps[-1]
-            return f"{change_in_words(step.change.estimate, state.kind)} since the night of {day(step.began_utc)}."
+            moved = change_in_words(step.change.estimate, state.kind, state.unit)
+            return f"{moved} since the night of {day(step.began_utc)}."
         case "not measured":
             return _missing(state)
         case "new":
@@ -26,12 +27,19 @@ def sentence(state: SeriesState, told: Event | None) -> str:
             return _found(state, told)
 
 
-def change_in_words(change: float, kind: Kind) -> str:
-    """``0.949`` -> ``"−5.1 %"``; differences as numbers."""
+def change_in_words(change: float, kind: Kind, unit: str = "") -> str:
+    """``0.949`` -> ``"−5.1 %"``, ``12.3`` -> ``"12.3-fold"``; differences with their unit."""
     if kind == "difference":
-        return f"{change:+.3g}".replace("-", "−")
+        factor, name = _LARGER.get(unit, (1, unit))
+        return f"{change / factor:+.3g} {name}".rstrip().replace("-", "−")
     percent = 100 * (change - 1)
-    return f"{percent:+.2g} %".replace("-", "−") if abs(percent) < 10 else f"{percent:+.0f} %".replace("-", "−")
+    if percent >= _MOST_PERCENT:
+        return f"{change:.3g}-fold"
+    return (f"{percent:+.2g} %" if abs(percent) < 10 else f"{percent:+.0f} %").replace("-", "−")
+
+
+_LARGER = {"ns": (1e6, "ms"), "bit/s": (1e6, "Mbit/s"), "bytes": (1e3, "kB")}
+_MOST_PERCENT = 300
 
 
 def day(utc: str) -> str:
@@ -40,10 +48,10 @@ def day(utc: str) -> str:
 
 
 def _moved(state: SeriesState, alarm: Alarm) -> str:
-    text = f"{change_in_words(alarm.change.estimate, state.kind)} since the night of {day(alarm.since_utc)}"
+    text = f"{change_in_words(alarm.change.estimate, state.kind, state.unit)} since the night of {day(alarm.since_utc)}"
     if alarm.change.low is None or alarm.change.high is None:
         return text
-    low, high = (change_in_words(end, state.kind) for end in (alarm.change.low, alarm.change.high))
+    low, high = (change_in_words(end, state.kind, state.unit) for end in (alarm.change.low, alarm.change.high))
     return f"{text} (from {low} to {high})"
 
 
