@@ -5,6 +5,7 @@ The numbers are those of a deterministic stack: the same seed and build give the
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -75,9 +76,10 @@ class Stack:
             return state, None, reason
         if self.shelf is None:
             return "measured", self._run(step, build.commit, folder), ""
-        kept = self.shelf / f"{step.seed} {build.commit} {step.repeat} {' '.join(step.variants)}"
+        speed = self.speed.get(build.commit, 1.0)
+        kept = self.shelf / f"{step.seed} {speed} {step.repeat} {' '.join(step.variants)}"
         path = next(kept.glob("*/*"), None) or self._run(step, build.commit, kept)
-        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        shutil.copytree(kept, folder, copy_function=os.link, dirs_exist_ok=True)  # runs never change
         return "measured", folder / path.relative_to(kept), ""
 
     def _run(self, step: Step, commit: str, folder: Path) -> Path:

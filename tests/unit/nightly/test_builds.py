@@ -153,7 +153,7 @@ def test_what_did_not_measure_says_why(tmp_path: Path, body: str, state: str, sa
 
 def test_a_full_disk_ends_the_night_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = write_program(tmp_path, "print('testbed: no space left for trial 3', file=sys.stderr); sys.exit(3)")
-    with pytest.raises(RecordError, match="no space left .* is kept; make room and call testbed nightly again"):
+    with pytest.raises(RecordError, match=r"no space left .* is kept; make room and call testbed nightly again"):
         carry_out(full, tmp_path / "run")
 
     other = write_program(tmp_path, "sys.exit(1)")
