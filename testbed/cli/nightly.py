@@ -106,7 +106,7 @@ def _accept(request: Request, series: str, why: str, *, quiet: bool) -> None:
     found = campaign.load(campaign.path_of(request.campaign))
     history = History(request.history)
     accepted = accept(history, found, machine_of(request), series, why)
-    write_site(history, request.site)
+    write_site(history, request.site, found)
     if not quiet:
         what = accepted.series or f"every series of {found.name}"
         build = f"; later nights are compared with {accepted.commit[:12]}" if accepted.commit else ""

@@ -6,7 +6,6 @@ added to, and takes a night and an event once.
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from analysis.history.judging import judge
 from analysis.history.states import SeriesState
 from testbed.nightly import builds, telling
 from testbed.nightly.builds import Build
+from testbed.nightly.campaign import Campaign
 from testbed.nightly.confirmation import Finding, Suspicion, findings, reruns
 from testbed.nightly.measuring import Machinery, Results, durations_s, measure, results_of, run_path
 from testbed.nightly.night import Lock, Night, forget_old, unfinished
@@ -66,7 +66,7 @@ def _carry_out(prepared: Prepared, tell: Tell) -> Outcome:
     if note:
         tell({"kind": "note", "text": note})
     if (result := night.read("result")) is not None:
-        write_site(history, request.site)
+        write_site(history, request.site, prepared.campaign)
         return Outcome(result["code"], _judged(prepared, history), (), (), night.folder, request.site, again=True)
     machinery = Machinery(prepared, night, tell)
     measured = measure(prepared, night, machinery, tell)
@@ -87,7 +87,7 @@ def _carry_out(prepared: Prepared, tell: Tell) -> Outcome:
         history.note(event["kind"], **event["facts"])
     states = _judged(prepared, history)
     tell({"kind": "phase", "phase": "writing the site"})
-    write_site(history, request.site)
+    write_site(history, request.site, prepared.campaign)
     code = _code(states, confirmed, rows)
     night.write("result", {"code": code, "states": {state.series: state.state for state in states}})
     forget_old(prepared.folder.parent, prepared.campaign.keep_nights)
@@ -269,9 +269,12 @@ def _build_before(prepared: Prepared, history: History, night_utc: str | None, t
     return None
 
 
-def write_site(history: History, site: Path) -> None:
+def write_site(history: History, site: Path, campaign: Campaign) -> None:
     """The pages of the whole history."""
-    importlib.import_module("analysis.report.site").write_site(history, site)
+    from analysis.report.site import write_site as write
+
+    thresholds = campaign.thresholds
+    write(history, site, fdr=thresholds.false_discovery_rate, smallest=thresholds.smallest_share)
 
 
 def _code(states: Sequence[SeriesState], confirmed: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int:

@@ -42,7 +42,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, shelf: Path) -> Stack:
     made = Stack(speed={NEW: 0.9}, shelf=shelf)
     made_nights.install(monkeypatch, made)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # what is safe after a power cut is the record's own test
-    monkeypatch.setattr(conduct, "write_site", lambda history, site: None)  # has its own tests
+    monkeypatch.setattr(conduct, "write_site", lambda history, site, campaign: None)  # has its own tests
     return made
 
 
