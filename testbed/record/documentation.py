@@ -27,15 +27,15 @@ While a run is under way its rows stand in `trials/<trial>/<table>.parquet`, one
 `testbed.record.RunDirectory.read_table` joins them. `trials/.<trial>.partial` is a trial that has not ended.
 
 Conventions: times are integers of nanoseconds, rates bit/s, sizes bytes, chances in [0, 1]. What could not be measured,
-or does not exist on that kernel, is null and never 0. Integers are exact (no float64 on the way): with pandas use
-`table.to_pandas(types_mapper=pandas.ArrowDtype)`. An older schema version is migrated when it is read.
+or does not exist on that kernel, is null and never 0. Integers are exact (no float64 on the way). An older schema
+version is migrated when it is read.
 
 ```python
-from pathlib import Path
-from testbed.record import RunDirectory
+import analysis
 
-run = RunDirectory.open(Path("runs/aggregation/20260101T120000Z-0123abcd"))
-flows = run.read_table("flows")  # a pyarrow.Table
+run = analysis.load("runs/aggregation/20260101T120000Z-0123abcd")
+run.flows  # a DataFrame with the columns below; so are run.trials, run.samples ... howto/analyse-with-pandas.md
+run.directory.read_table("flows")  # the same as a pyarrow.Table
 ```
 """
 
