@@ -28,18 +28,20 @@ def sentence(state: SeriesState, told: Event | None) -> str:
 
 
 def change_in_words(change: float, kind: Kind, unit: str = "") -> str:
-    """``0.949`` -> ``"−5.1 %"``, ``12.3`` -> ``"12.3-fold"``; differences with their unit."""
+    """``0.949`` -> ``"−5.1 %"``, ``12.3`` -> ``"12.3-fold"``; differences with their unit. The space does not break."""
     if kind == "difference":
         factor, name = _LARGER.get(unit, (1, unit))
-        return f"{change / factor:+.3g} {name}".rstrip().replace("-", "−")
+        return f"{change / factor:+.3g}{_NARROW_SPACE}{name}".rstrip().replace("-", "−")
     percent = 100 * (change - 1)
     if percent >= _MOST_PERCENT:
         return f"{change:.3g}-fold"
-    return (f"{percent:+.2g} %" if abs(percent) < 10 else f"{percent:+.0f} %").replace("-", "−")
+    digits = 0 if abs(percent) >= 10 else 1 if abs(percent) >= 1 else 2
+    return f"{percent:+.{digits}f}{_NARROW_SPACE}%".replace("-", "−")
 
 
 _LARGER = {"ns": (1e6, "ms"), "bit/s": (1e6, "Mbit/s"), "bytes": (1e3, "kB")}
 _MOST_PERCENT = 300
+_NARROW_SPACE = "\u202f"
 
 
 def day(utc: str) -> str:
@@ -76,7 +78,11 @@ def _missing(state: SeriesState) -> str:
 
 def _found(state: SeriesState, told: Event | None) -> str:
     found = state.newest.detectable if state.newest is not None and not state.newest.is_change else None
-    text = "No change found" + (f"; tonight one of {100 * found:.2g} % would have been" if found else "") + "."
+    text = (
+        "No change found"
+        + (f"; tonight one of {100 * found:.2g}{_NARROW_SPACE}% would have been" if found else "")
+        + "."
+    )
     if told is not None:
         text += f" An alarm was not borne out by the re-run in the night of {day(told.night_utc)}."
     return text

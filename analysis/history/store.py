@@ -91,7 +91,10 @@ class History:
 
     def has(self, key: Mapping[str, Any]) -> bool:
         """Whether the night of that night_utc, campaign and machine is there."""
-        return layout.identity(key) in {night for file in self.files() for night in file.nights}
+        night = layout.identity(key)
+        if (self.path / "nights" / f"{night}.parquet").exists():
+            return True
+        return any(night in night_files.opened(path).nights for path in self._paths("compacted"))
 
     def frame(
         self, series: str | None = None, *, campaign: str | None = None, machine: str | None = None
@@ -192,8 +195,11 @@ class History:
                 yield file, fresh
 
     def _files(self) -> list[NightFile]:
-        paths = [path for folder in ("nights", "compacted") for path in (self.path / folder).glob("[!.]*.parquet")]
+        paths = [*self._paths("nights"), *self._paths("compacted")]
         return sorted(map(night_files.opened, paths), key=lambda file: (-len(file.nights), file.path.name))
+
+    def _paths(self, folder: str) -> list[Path]:
+        return list((self.path / folder).glob("[!.]*.parquet"))
 
     def _rows(self, equal: Mapping[str, str]) -> pa.Table:
         import pyarrow.compute as pc

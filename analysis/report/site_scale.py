@@ -13,6 +13,7 @@ from analysis.report.scale import Axis, linear_axis
 from analysis.report.wording import Unit
 
 _DAY = 86_400
+_YEAR = 366 * _DAY
 _MOST_DATES = 5
 _EDGE_DAYS = 0.6
 _NO_UNIT = Unit("", 1)
@@ -23,10 +24,9 @@ class DateAxis(Axis):
     """Seconds since 1970, with dates at the ticks."""
 
     def label(self, tick: float) -> str:
-        """``"3 Oct"``; with the year at the first tick of each year."""
+        """``"3 Oct"``; of more than a year ``"Oct 2026"``."""
         date = datetime.fromtimestamp(tick, UTC)
-        first = next(each for each in self.ticks if datetime.fromtimestamp(each, UTC).year == date.year)
-        return f"{date.day} {date:%b %Y}" if tick == first and len(self.ticks) > 1 else f"{date.day} {date:%b}"
+        return f"{date:%b %Y}" if self.high - self.low > _YEAR else f"{date.day} {date:%b}"
 
 
 def seconds(utc: str) -> float:

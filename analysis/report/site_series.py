@@ -25,7 +25,6 @@ from analysis.report.site_words import (
     control_in_words,
     ends_in_words,
     expected_in_words,
-    flakes_in_words,
     ratio_in_words,
     title_of,
     tonight_of,
@@ -34,6 +33,8 @@ from analysis.report.wording import NOT_MEASURED, count, quantity, share
 
 SHOWN_NIGHTS = 90
 """Rows of the table of nights; all are in the CSV beside it."""
+_BOXES = {"steady": "met", "new": "open"}
+"""Class of the answer's box where it is not that of the word."""
 _CSV_COLUMNS = (
     *("night_utc", "ratio", "low", "high", "candidate", "reference", "control"),
     *("pairs", "trials", "invalid", "unsupported", "retries"),
@@ -89,7 +90,7 @@ class SeriesPage:
     machine: str
     state: str
     sign: str
-    tone: str
+    box: str
     words: str
     facts: tuple[tuple[str, str], ...]
     trend: Markup
@@ -133,11 +134,11 @@ def series_page(
         machine=state.machine,
         state=state.state,
         sign=SIGNS[state.state],
-        tone=TONES[state.state],
+        box=_BOXES.get(state.state, TONES[state.state]),
         words=state.words,
         facts=tuple(_facts(state, nights)),
         trend=ratio_figure(state, nights, happenings),
-        control_trend=control_figure(state, nights),
+        control_trend=control_figure(state, nights, happenings),
         control=control_in_words(state.control),
         control_words=_control_words(state),
         absolute=absolute,
@@ -219,9 +220,11 @@ def _facts(state: SeriesState, nights: Nights) -> list[tuple[str, str]]:
     rows = [("Newest night", f"{day(nights.utc[-1])}: {ratio_in_words(tonight, state)}{pairs}")]
     rows.append(("Expected", expected_in_words(state)))
     if state.newest is not None and state.newest.q is not None:
-        rows.append(("Its pairs say", f"{state.newest.verdict}, {state.newest.reason} (q = {state.newest.q:.2g})"))
+        rows.append(("Its pairs say", f"{state.newest.verdict} ({state.newest.reason}; q = {state.newest.q:.2g})"))
     flakes = state.flakes
-    rows.append(("Flake rate", f"{share(flakes.rate)} of the trials of the last nights ({flakes_in_words(flakes)})"))
+    rows.append(
+        ("Flake rate", f"{share(flakes.rate)} of {flakes.trials + flakes.retries} trials INVALID or done again")
+    )
     if flakes.alarms:
         rows.append(("Alarms run again", f"{flakes.alarms}, of which {flakes.refuted} not borne out"))
     better = {"largest": "more is better", "smallest": "less is better", None: "neither way is better"}[state.better]

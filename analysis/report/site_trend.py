@@ -77,8 +77,8 @@ def ratio_figure(state: SeriesState, nights: Nights, happenings: Sequence[Happen
     return panel(title, _in_words(state, measured), [], nights.axis, axis, _HEIGHT, marks, overlay=parts)
 
 
-def control_figure(state: SeriesState, nights: Nights) -> Markup:
-    """The reference against itself, on the scale of :func:`ratio_figure`."""
+def control_figure(state: SeriesState, nights: Nights, happenings: Sequence[Happening]) -> Markup:
+    """The reference against itself, on the scale of :func:`ratio_figure` and with its marks: they stand level."""
     measured = [night for night in state.nights if night.ratio is not None]
     again = [night for night in state.nights if night.control is not None]
     axis = _ratio_axis(state, measured)
@@ -92,7 +92,8 @@ def control_figure(state: SeriesState, nights: Nights) -> Markup:
     parts.append(svg.stretched(_HEIGHT, _points(again, "control", nights, y)))
     title = f"{state.series}: the reference against itself, night by night"
     words = f"{count(len(again), 'night')}; {state.control.suspect or 'no difference found'}."
-    return panel(title, words, [], nights.axis, axis, _HEIGHT, overlay=parts)
+    marks = [Mark(seconds(each.night_utc), each.number, "") for each in happenings]
+    return panel(title, words, [], nights.axis, axis, _HEIGHT, marks, overlay=parts)
 
 
 def absolute_figure(state: SeriesState, nights: Nights) -> tuple[Markup, Axis]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from analysis.history import STATES, SeriesState
 from analysis.history.saying import change_in_words, day
 from analysis.history.states import Control, Flakes, Night, State
-from analysis.report.wording import NOT_MEASURED, count, metric_name, significant
+from analysis.report.wording import NOT_MEASURED, THIN_SPACE, count, metric_name, significant
 
 SIGNS: Mapping[State, str] = {
     "alarm": "!",
@@ -34,8 +34,8 @@ TONES: Mapping[State, str] = {
 
 
 def title_of(state: SeriesState) -> str:
-    """``"goodput of two-paths"``."""
-    return f"{metric_name(state.metric)} of {state.variant}"
+    """``"goodput of two-paths in aggregation"``."""
+    return f"{metric_name(state.metric)} of {state.variant} in {state.experiment}"
 
 
 def slug(state: SeriesState) -> str:
@@ -63,7 +63,7 @@ def ends_in_words(low: float | None, high: float | None, state: SeriesState) -> 
     if low is None or high is None:
         return ""
     first, last = (change_in_words(end, state.kind, state.unit) for end in (low, high))
-    return f" ({first.removesuffix(' %') if last.endswith(' %') else first} to {last})"
+    return f" ({first.removesuffix(_PERCENT) if last.endswith(_PERCENT) else first} to {last})"
 
 
 def expected_in_words(state: SeriesState) -> str:
@@ -108,6 +108,7 @@ def headline(states: Sequence[SeriesState]) -> str:
     return f"Of {total}, {', '.join(bad)}"
 
 
+_PERCENT = f"{THIN_SPACE}%"
 _HEADLINE: Mapping[State, str] = {
     "regressed": "regressed",
     "alarm": "in alarm",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from unittest import mock
 
 import synthetic_nights as synthetic
 
@@ -17,7 +19,7 @@ def ratio_of(series: str, night: int) -> float | None:
     """Ratio of candidate to reference of a series in a night."""
     match series.split()[0]:
         case "regressed":
-            return 1.0 if night < 44 else 0.95
+            return None if night == 30 else 1.0 if night < 44 else 0.95
         case "alarm":
             return 1.0 if night < NIGHTS - 1 else 1.07
         case "improved":
@@ -31,7 +33,12 @@ def ratio_of(series: str, night: int) -> float | None:
 
 
 def write(path: Path) -> History:
-    """Write the history below ``path``, with a run directory beside it for the newest nights."""
+    """Write the history below ``path``, with run directories beside it for the newest nights."""
+    with mock.patch.object(os, "fsync"):  # nobody takes the power away
+        return _written(path)
+
+
+def _written(path: Path) -> History:
     history = History(path / "history")
     for night in synthetic.nights(NIGHTS, but=MISSED):
         rows = []

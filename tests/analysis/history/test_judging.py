@@ -133,7 +133,7 @@ def test_an_improvement_is_news_for_a_fortnight_and_raises_no_alarm() -> None:
         campaign.night(night, {"a": 1.06, "b": 1.0})
     a = campaign.judged()["a"]
     assert (a.state, a.since_utc, a.alarm) == ("improved", synthetic.utc(12), None)
-    assert re.fullmatch(r"\+(5\.\d|6|6\.\d) % since the night of 2026-10-02\.", a.words)
+    assert re.fullmatch(r"\+[56]\.\d\u202f% since the night of 2026-10-02\.", a.words)
     for night in range(16, 30):
         campaign.night(night, {"a": 1.06, "b": 1.0})
     assert campaign.judged()["a"].state == "steady"
