@@ -70,7 +70,7 @@ class Transmission:
             if not self._send_new(subflow, window, now):
                 if self._is_nagled(subflow):
                     return
-                subflows = [other for other in subflows if other is not subflow]
+                subflows = asked_next(subflows, subflow)
 
     def _is_nagled(self, subflow: Subflow) -> bool:
         """Nagle's rule at this level: less than a packet waits while data is outstanding, on whichever subflow, so that
@@ -294,6 +294,8 @@ class Transmission:
         subflow = self._subflow_for(head, now)
         if subflow is None or head.carriers >> subflow.number & 1:
             return
+        if subflow.backup and any(other.usable() and not other.backup for other in connection.subflows):
+            return  # one that works is busy: no reason to wake the reserve (§3.3.8)
         self.send_again(head, subflow, now)
         if connection.parameters.penalisation:
             self._penalise(head, subflow, now)
@@ -326,3 +328,8 @@ class Transmission:
             subflow.untaken.pop(0)
         if self.connection.fallen_back:
             self.connection.fallback.data_given(now)
+
+
+def asked_next(subflows: Sequence[Subflow], subflow: Subflow) -> list[Subflow]:
+    """Who may take new data that this subflow cannot take now: no backup while it is a regular one (§3.3.8)."""
+    return [other for other in subflows if other is not subflow and (subflow.backup or not other.backup)]
