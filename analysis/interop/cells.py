@@ -79,8 +79,8 @@ class CellResult:
 
     @property
     def shown(self) -> TrialResult | None:
-        """The trial to look at: the first that is as the cell is."""
-        return next((trial for trial in self.trials if trial.result == self.result), None)
+        """The trial to look at: the first that is as the cell is, or else the first."""
+        return next((trial for trial in self.trials if trial.result == self.result), next(iter(self.trials), None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,5 +244,6 @@ def _broken(value: float, unit: str, expectation: Row) -> str:
     """``"0 packets instead of at least 1 (watched:told@path1): RFC 8684 section 3.4.1: the server sends ADD_ADDR"``."""
     low, high = expectation["at_least"], expectation["at_most"]
     wanted = f"at least {low:g}" if low is not None else f"at most {high:g}"
-    number = f"{value:g}{f' {unit}' if unit else ''}"
+    noun = unit.removesuffix("s") if value == 1 else unit
+    number = f"{value:g}{f' {noun}' if noun else ''}"
     return f"{number} instead of {wanted} ({expectation['metric']}): {expectation['because']}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.interop.experiment import DEFAULT_IMPLEMENTATIONS, NothingToAskError, build, interop, tests_named
+from experiments.interop.experiment import DEFAULT_IMPLEMENTATIONS, NothingToAskError, build, interop, chosen_tests
 from experiments.interop.implementations import Implementation, implementation
 from experiments.interop.measurements import MEASUREMENTS
 from experiments.interop.tests import TESTS
@@ -16,5 +16,5 @@ __all__ = [
     "build",
     "implementation",
     "interop",
-    "tests_named",
+    "chosen_tests",
 ]

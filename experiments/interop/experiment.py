@@ -24,6 +24,8 @@ class NothingToAskError(SpecificationError):
     """Not one cell of the matrix can be asked; the message has the reasons."""
 
 
+RETRIES = 3
+"""Of a trial that the testbed itself disturbed: with one trial to a cell, each that is lost is a hole in the grid."""
 QUESTION = "Which implementations of MPTCP understand each other, test by test?"
 
 
@@ -32,7 +34,7 @@ def interop() -> Experiment:
     return build([implementation(name) for name in DEFAULT_IMPLEMENTATIONS])
 
 
-def tests_named(words: Sequence[str]) -> tuple[Test, ...]:
+def chosen_tests(words: Sequence[str]) -> tuple[Test, ...]:
     """The tests of these names or abbreviations, ``tests`` for all that answer yes or no, ``measurements`` for the
     others. Raises SpecificationError that lists near names."""
     groups = {"tests": TESTS, "measurements": MEASUREMENTS}
@@ -92,6 +94,7 @@ def build(
         question=QUESTION,
         variants=tuple(variants),
         repetitions=repetitions,
+        retries=RETRIES,
         duration_ns=12 * SECOND,
         seed=seed,
         capture=capture,

@@ -140,7 +140,7 @@ def _experiment(
         return interop.build(
             [known[name] for name in dict.fromkeys(rows or usual)],
             [known[name] for name in dict.fromkeys(columns or usual)],
-            interop.tests_named(tests or ["tests", "measurements"]),
+            interop.chosen_tests(tests or ["tests", "measurements"]),
             repetitions=repeat,
             seed=seed,
             capture=capture,

@@ -12,7 +12,7 @@ MOST_LINES = 40
 
 
 def print_matrix(run: Run, matrix: MatrixResult) -> None:
-    """Client by server, the letters of the tests behind their result; numbers; what does not pass; where the page is."""
+    """Client by server, the letters of the tests behind their result; numbers; failures; where the page is."""
     page = gather(run, matrix)
     output = console()
     if any(cells for _, cells in page.grid) and page.legend:

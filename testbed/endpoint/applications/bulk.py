@@ -19,7 +19,6 @@ from testbed.endpoint.protocol import ErrorKind
 from testbed.endpoint.session import Session
 from testbed.endpoint.transport import Connection
 
-
 UNREAD_NS = 100_000_000
 """From the last look at the stream to leaving it: what was on its way then has come, and lies unread."""
 
