@@ -54,14 +54,17 @@ def machine_fingerprint(document: Mapping[str, Any]) -> str:
 
 
 def specification_differences(reference: Run, candidate: Run, variant: str, other: str) -> tuple[str, ...]:
-    """What a variant of the reference and one of the candidate ask for differently: ``"topology.links.path1...."``."""
+    """What a variant of the reference and one of the candidate ask for differently.
+
+    ``"topology.links.path1.forward.rate_bit_s: 10000000 -> 9500000"``, the reference's value first.
+    """
     fields = _OF_THE_RUN[:1] if _simulated(reference.document) and _simulated(candidate.document) else _OF_THE_RUN
-    found = [*_differing("", reference.experiment, candidate.experiment, fields)]
-    found += (
-        _sentence(where, first, second)
-        for where, first, second in _differences(reference.variants[variant], candidate.variants[other], "")
-    )
-    return tuple(found)
+    ours, theirs = ({name: run.experiment.get(name) for name in fields} for run in (reference, candidate))
+    found = [
+        *_differences(ours, theirs, ""),
+        *_differences(reference.variants[variant], candidate.variants[other], ""),
+    ]
+    return tuple(f"{where}: {_text(first)} -> {_text(second)}" for where, first, second in found)
 
 
 def same_run(reference: Run, candidate: Run) -> bool:

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 MOST_TOLD = 5
-"""Variants that an error names with the reasons; the rest can be seen in the specifications."""
+"""Variants and differences that a sentence names; of more the number is told."""
 
 
 class NothingToCompare(Exception):
@@ -179,22 +179,33 @@ def _checked(
 
 def _alike(reference: Run, candidate: Run) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
     """Variants of the same name and specification; why each other one is left out."""
-    chosen, left_out = [], []
+    chosen: list[tuple[str, str]] = []
+    left_out: list[str] = []
+    different: dict[tuple[str, ...], list[str]] = {}
     for name in dict.fromkeys((*reference.variants, *candidate.variants)):
         if name not in candidate.variants or name not in reference.variants:
             where = "reference" if name in reference.variants else "candidate"
             left_out.append(f"{name} is only in the {where}")
         elif differences := specification_differences(reference, candidate, name, name):
-            more = f", and {len(differences) - 2} more" if len(differences) > 2 else ""
-            left_out.append(f"{name} is specified differently: {'; '.join(differences[:2])}{more}")
+            different.setdefault(differences, []).append(name)
         else:
             chosen.append((name, name))
+    left_out += (different_in_words(names, differences) for differences, names in different.items())
     if not chosen:
         told = "; ".join(left_out[:MOST_TOLD])
         both = [name for name in reference.variants if name in candidate.variants]
         hint = f". Compared all the same when named: --variants {','.join(both)}" if both else ""
         raise NothingToCompare(f"the two runs have no variant in common that is specified alike: {told}{hint}")
     return chosen, tuple(left_out)
+
+
+def different_in_words(names: Sequence[str], differences: Sequence[str]) -> str:
+    """``"tcp and mptcp are specified differently: duration_ns: 4000000000 -> 5000000000"``."""
+    few = f"{', '.join(names[:MOST_TOLD])} and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
+    said = few or " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    more = f"; and {len(differences) - MOST_TOLD} more" if len(differences) > MOST_TOLD else ""
+    verb = "is" if len(names) == 1 else "are"
+    return f"{said} {verb} specified differently: {'; '.join(differences[:MOST_TOLD])}{more}"
 
 
 def _compared(

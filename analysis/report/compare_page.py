@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from analysis.comparison.contrast import Contrast
 from analysis.comparison.likeness import machine_fingerprint
-from analysis.comparison.runs import Comparison, VariantPair
+from analysis.comparison.runs import Comparison, VariantPair, different_in_words
 from analysis.report import compare_words as words
 from analysis.report.compare_figure import ratio_axis, ratio_row
 from analysis.report.dot_plot import scale_row
@@ -128,9 +128,11 @@ def notes(comparison: Comparison) -> list[str]:
             "The runs have no seed in common, or were not to be paired: their trials are compared as groups, which "
             "takes several times as many trials as pairs of one seed do."
         )
+    different: dict[tuple[str, ...], list[str]] = {}
     for pair in comparison.pairs:
         if pair.differences and not comparison.of_variants:
-            told.append(f"{pair.name} is specified differently: {'; '.join(pair.differences)}.")
+            different.setdefault(pair.differences, []).append(pair.name)
+    told += [f"{different_in_words(names, differences)}." for differences, names in different.items()]
     for run, word in ((comparison.reference, "reference"), (comparison.candidate, "candidate")):
         if not run.is_complete and not (comparison.of_variants and word == "candidate"):
             told.append(f"The {'run' if comparison.of_variants else word} is not complete.")

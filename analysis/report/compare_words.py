@@ -37,27 +37,31 @@ def answer(comparison: Comparison) -> Answer:
     if comparison.same_run and not comparison.of_variants and not changes:
         return Answer("met", "This is the same run twice: nothing differs.", f"{len(compared)} series, all alike.")
     who = "The candidate" if len(comparison.pairs) != 1 else comparison.pairs[0].name
+    better = tuple(one for one in changes if one.better is not None and not one.is_regression)
+    rest = len(changes) - len(worse) - len(better)
+    more = f"; {rest} more changed, neither way" if rest else ""
+    down = "slower" if any(one.verdict == "slower" for one in worse) else "worse"
+    up = "faster" if any(one.verdict == "faster" for one in better) else "better"
+    if worse and better:
+        line = f"{who} is {down} in some and {up} in other series: "
+        line += f"{len(worse)} {of} changed for the worse, {len(better)} for the better{more}."
+        return Answer("failed", line, f"{_strongest(worse, 2)} For the better: {_strongest(better, 2)}")
     if worse:
-        word = "slower" if any(one.verdict == "slower" for one in worse) else "worse"
-        rest = f"; {len(changes) - len(worse)} more changed otherwise" if len(changes) > len(worse) else ""
-        line = f"{who} is {word}: {len(worse)} {of} changed for the worse{rest}."
-        return Answer("failed", line, _strongest(worse))
-    better = tuple(one for one in changes if one.better is not None)
+        return Answer("failed", f"{who} is {down}: {len(worse)} {of} changed for the worse{more}.", _strongest(worse))
     if better:
-        word = "faster" if any(one.verdict == "faster" for one in better) else "better"
-        return Answer("met", f"{who} is {word}: {len(better)} {of} changed for the better.", _strongest(better))
+        return Answer("met", f"{who} is {up}: {len(better)} {of} changed for the better{more}.", _strongest(better))
     if changes:
         line = f"{who} does some things more or less often: {len(changes)} {of}, none for better or worse."
         return Answer("met", line, _strongest(changes))
     return Answer("met", f"No change found in {count(len(compared), 'series', 'series')}.", _could_find(compared))
 
 
-def _strongest(changes: tuple[Contrast, ...]) -> str:
+def _strongest(changes: tuple[Contrast, ...], most: int = 3) -> str:
     """The changes that are told at once: of goodput and completion time, else the largest."""
     flows = [one for one in changes if one.metric in _FLOW_FIRST]
     told = flows or sorted(changes, key=lambda one: -(one.magnitude or 0))
-    more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
-    return "; ".join(f"{subject(one)}: {change(one)}" for one in told[:3]) + more + "."
+    more = f"; and {len(told) - most} more" if len(told) > most else ""
+    return "; ".join(f"{subject(one)}: {change(one)}" for one in told[:most]) + more + "."
 
 
 def _could_find(compared: tuple[Contrast, ...]) -> str:
@@ -84,7 +88,7 @@ def change(one: Contrast) -> str:
         return f"{_relative(one.ratio.estimate)} ({_bounds(one.ratio)}{n})"
     if one.difference is not None:
         word = "more" if one.difference.estimate > 0 else "less"
-        middle = f"{quantity(abs(one.difference.estimate), one.unit)} {word}"
+        middle = f"{_amount(abs(one.difference.estimate), one.unit)} {word}"
         was = f"{quantity(one.reference.estimate, one.unit)} in the mean before, {n}"
         return f"{middle} ({was})"
     return f"{quantity(one.candidate.estimate, one.unit)}, none before ({n})"
@@ -116,13 +120,17 @@ def size(relative: float | None) -> str:
     return f"{100 * relative:.2g}{THIN_SPACE}%"
 
 
+def _amount(difference: float, unit: str) -> str:
+    """A difference: of shares in percentage points, for 31.6 % more of 9.4 % would be another thing."""
+    if unit in ("share", "probability"):
+        return f"{significant(100 * difference)}{THIN_SPACE}points"
+    return quantity(difference, unit)
+
+
 def times(ratio: float) -> str:
-    """``"0.971 ×"``: as many digits as tell it from 1, up to five."""
-    for digits in (3, 4, 5):
-        text = f"{ratio:.{digits}f}"
-        if ratio == 1 or float(text) != 1:
-            break
-    shown = text if 0.1 <= ratio < 10 else significant(ratio)
+    """``"0.971 ×"``: three decimals, up to five where it takes them to tell it from 1."""
+    digits = next((digits for digits in (3, 4, 5) if round(ratio, digits) != 1), 3)
+    shown = f"{ratio:.{digits}f}" if 0.1 <= ratio < 10 else significant(ratio)
     return f"{shown}{THIN_SPACE}×"
 
 
@@ -137,7 +145,7 @@ def ratio_words(one: Contrast) -> str:
     if one.difference is not None and one.n:
         sign = "+" if one.difference.estimate > 0 else ""
         never = ", none before" if one.kind == "rate" and one.difference.estimate > 0 else ""
-        return sign + quantity(one.difference.estimate, one.unit) + never
+        return sign + _amount(one.difference.estimate, one.unit) + never
     return NOT_MEASURED
 
 

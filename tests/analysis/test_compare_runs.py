@@ -29,6 +29,7 @@ from analysis.comparison.runs import (
 )
 from analysis.report.compare_figure import ratio_axis
 from analysis.report.compare_page import gather, notes
+from analysis.report.compare_words import times
 from analysis.report.compare_write import COMPARE_FILES, render
 from analysis.runs import Run, load
 
@@ -132,7 +133,7 @@ def test_values_that_are_all_the_same_need_no_test(tmp_path: Path) -> None:
 
 
 def test_other_specifications_are_told_and_compared_only_by_name(runs: Mapping[str, Run]) -> None:
-    with pytest.raises(NothingToCompare, match=r"duration_ns: 10000000000 in the reference.*--variants mptcp"):
+    with pytest.raises(NothingToCompare, match=r"duration_ns: 10000000000 -> 5000000000.*--variants mptcp"):
         compare_runs(runs["old"], runs["longer"])
     found = compare_runs(runs["old"], runs["longer"], variants=["mptcp"])
     assert any("specified differently: duration_ns" in note for note in notes(found))
@@ -146,6 +147,7 @@ def test_variants_of_one_run_are_pairs_too(paths: Mapping[str, Path], runs: Mapp
     found = compare_variants(runs["old"], "tcp", "mptcp")
     assert found.pairs[0].paired
     assert set(verdicts(found).values()) == {"no change found"}
+    assert {found.contrasts[0].paired, found.same_run, found.of_variants} == {True}
     by_name = compared(paths["old"], "--variants", "tcp,mptcp")
     by_reference = compared(paths["old"], "--reference", "tcp")
     assert by_name.stdout == by_reference.stdout
@@ -177,6 +179,25 @@ def test_the_fingerprint_is_of_the_machine_and_of_nothing_else(runs: Mapping[str
     assert machine_fingerprint({**document, "kernel": {**KERNEL, "release": "7.0"}}) != ours
     simulated = [{**document, "backend": "sim", "machine": {"cores": cores}} for cores in (1, 2)]
     assert machine_fingerprint(simulated[0]) == machine_fingerprint(simulated[1])
+
+
+def test_what_is_faster_here_and_worse_there_is_said_to_be_both(tmp_path: Path) -> None:
+    asked = experiment(("mptcp",), 8)
+    first = make(tmp_path / "a", carried(latency_p50_ns=5_000_000), asked)
+    second = make(tmp_path / "b", carried(1.2, noise=1, latency_p50_ns=9_000_000), asked)
+    said = compared(first, second)
+    assert said.returncode == 1
+    assert (
+        "slower in some and faster in other series: 1 of 4 series changed for the worse, 2 for the better"
+        in said.stdout
+    )
+    assert "mptcp, latency, median: 80" in said.stdout
+    assert "For the better: mptcp, goodput: 2" in said.stdout
+
+
+def test_ratios_near_one_have_as_many_decimals_as_tell_them_from_it() -> None:
+    shown = [times(ratio).replace("\u202f", " ") for ratio in (0.971, 1.00034, 1.0000001, 2.5, 123.4, 1.0)]
+    assert shown == ["0.971 ×", "1.0003 ×", "1.000 ×", "2.500 ×", "123 ×", "1.000 ×"]
 
 
 def test_counters_are_rates_and_what_never_happened_is_left_out(runs: Mapping[str, Run]) -> None:
@@ -296,14 +317,14 @@ def test_the_axis_holds_every_estimate_and_has_one_in_its_middle(runs: Mapping[s
 
 def test_a_link_that_is_five_percent_slower_is_found_in_the_simulator(tmp_path: Path) -> None:
     wishes = ["--variant", "userspace-tcp", "--repeat", "6", "--jobs", "1", "--messages", "--set", "path1.loss=0.3%"]
-    wishes += ["--set", "duration=500ms", "--set", "capture=false", "--set", "ledger=false"]
+    wishes += ["--set", "traffic.size=300kB", "--set", "capture=false", "--set", "ledger=false"]
     made = {}
     for name, rate in (("old", "10mbit"), ("new", "9.5mbit")):
         command_line.testbed("run", "quickstart", *wishes, "--set", f"path1.rate={rate}", "--out", str(tmp_path / name))
         made[name] = next((tmp_path / name).glob("quickstart/*"))
     refused = compared(made["old"], made["new"])
     assert refused.returncode == 3
-    assert "topology.links.path1.forward.rate_bit_s: 10000000" in refused.stderr
+    assert "topology.links.path1.forward.rate_bit_s: 10000000 -> 9500000" in refused.stderr
     found = compared(
         made["old"], made["new"], "--variants", "userspace-tcp", "--metric", "goodput_bit_s", "--metric", "fate:tcp"
     )
