@@ -1,9 +1,10 @@
 """How long a report takes and how large its page is: ``python -m benchmarks.report [--profile] [RUN...]``.
 
 Without runs it makes one of the shape that the target names, 60 variants with 5 repetitions each (tests/support,
-invented numbers in the tables of a real run: time series, counters, links, a ledger as sums), and writes its reports
-several times, each in a process of its own, as ``testbed report`` does. The median of the seconds, imports left out and
-counted, and the bytes of the page are printed beside the targets; exit 1 when one is missed.
+invented numbers in the tables of a real run: time series, counters, links, a ledger as sums), and renders its reports
+several times, each in a process of its own, as ``testbed report`` does. Medians of the seconds are printed beside the
+targets, by the clock and of the processor (the same on a quiet machine, and the second is what is judged), with the
+bytes of the page; exit 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
@@ -27,12 +29,12 @@ ROUNDS = 3
 _ONE = """
 import json, sys, time
 from pathlib import Path
-begun = time.perf_counter()
-from analysis.report.write import render, write_report
-imported = time.perf_counter()
+begun = time.process_time()
+from analysis.report.write import render
+imported, at = time.process_time(), time.perf_counter()
 texts = render(Path(sys.argv[1]))
-done = time.perf_counter()
-print(json.dumps([imported - begun, done - imported, len(texts["report.html"].encode())]))
+done = time.process_time()
+print(json.dumps([imported - begun, done - imported, time.perf_counter() - at, len(texts["report.html"].encode())]))
 """
 
 
@@ -40,22 +42,56 @@ def run_of_the_target(parent: Path) -> Path:
     """A run of 60 variants with 5 repetitions."""
     import synthetic_run
 
-    return synthetic_run.make_run(parent, synthetic_run.loss_sweep(points=VARIANTS // 3, repetitions=REPETITIONS))
+    experiment = synthetic_run.loss_sweep(points=VARIANTS // 3, repetitions=REPETITIONS)
+    return synthetic_run.make_run(parent, experiment, alter=with_ledger)
 
 
-def measured(path: Path) -> tuple[float, float, int]:
-    """(seconds of imports, seconds of the report, bytes of the page), the median of several processes."""
+def with_ledger(trial: int, tables: dict[str, list[dict[str, Any]]]) -> None:
+    """Both sides, data and pure ACKs, of which some lost blocks to each class."""
+    kinds = ("data", "ack", "all")
+    tables["ledger_sums"] = [
+        {
+            **dict.fromkeys(_COUNTS, 0),
+            "trial": trial,
+            "flow": "main",
+            "side": side,
+            "source": "ledger",
+            "kind": kind,
+            "segments": 9000,
+            "contended": 400,
+            "payload": 12_000_000 * (kind == "data"),
+            "option_octets": 300_000,
+            "padding_octets": 24_000,
+            "option_octets_max": 40,
+            "sack_wanted": 900 + trial,
+            "sack_sent": 500,
+            "sack_padding": 100 + trial,
+            "sack_width": 200,
+            "sack_policy": 60,
+            "sack_hard": 40,
+        }
+        for side in ("client", "server")
+        for kind in kinds
+    ]
+
+
+_COUNTS = (
+    "retransmissions", "sack_blocks_max", "mappings", "mappings_repeated", "omitted_dss", "omitted_mapping",
+    "omitted_add_addr",
+)  # fmt: skip
+
+
+def measured(path: Path) -> tuple[float, float, float, int]:
+    """Seconds of the processor for imports and for the report, seconds by the clock, bytes of the page: medians of
+    several processes."""
     found = []
     for _ in range(ROUNDS):
         done = subprocess.run(
             [sys.executable, "-c", _ONE, str(path)], check=True, capture_output=True, text=True, timeout=120
         )
         found.append(json.loads(done.stdout))
-    return (
-        statistics.median(each[0] for each in found),
-        statistics.median(each[1] for each in found),
-        int(found[0][2]),
-    )
+    imports, report, clock = (statistics.median(each[column] for each in found) for column in range(3))
+    return imports, report, clock, int(found[0][3])
 
 
 def main() -> int:
@@ -72,12 +108,13 @@ def main() -> int:
                 profile(lambda path=path: render(path))
             return 0
         missed = False
-        print(f"{'run':50} {'import s':>9} {'report s':>9} {'page bytes':>11}")
+        print(f"{'run':42} {'imports CPU s':>13} {'report CPU s':>12} {'by the clock':>12} {'page bytes':>11}")
         for path in runs:
-            imports, seconds, octets = measured(path)
+            imports, seconds, clock, octets = measured(path)
             missed = missed or seconds > TARGET_SECONDS or octets > TARGET_BYTES
-            print(f"{f'{path.parent.name}/{path.name}'[-50:]:50} {imports:9.2f} {seconds:9.2f} {octets:11,}")
-        print(f"{'target, 60 variants x 5 repetitions':50} {'':9} {TARGET_SECONDS:9.2f} {TARGET_BYTES:11,}")
+            name = f"{path.parent.name}/{path.name}"[-42:]
+            print(f"{name:42} {imports:13.2f} {seconds:12.2f} {clock:12.2f} {octets:11,}")
+        print(f"{'target, 60 variants x 5 repetitions':42} {'':13} {TARGET_SECONDS:12.2f} {'':12} {TARGET_BYTES:11,}")
     return int(missed)
 
 

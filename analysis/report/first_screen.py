@@ -24,7 +24,7 @@ from analysis.report.matrix_section import MatrixSection
 from analysis.report.says import sentence
 from analysis.report.scale import linear_axis
 from analysis.report.sweep_figure import SweepFigure
-from analysis.report.wording import count, quantity
+from analysis.report.wording import count, metric_name, quantity
 from analysis.runs import Run
 from analysis.verdict import FATES, Verdict
 
@@ -69,7 +69,7 @@ def answers(
         found = [f"{word[:1].upper()}{word[1:]}: {'; '.join(named)}." for word, named in groups.items()]
         return _limited([*found, *failed])
     if grid is not None:
-        return _limited([f"{', '.join(grid.totals)}.", *failed])
+        return _limited([_fates_in_words(run), *failed])
     found = list(sweep.ends) if sweep is not None else []
     others = [_told(verdict, repetitions) for verdict in distinct(verdicts) if verdict.outcome != "FAILED"]
     return _limited([*failed, *found, *others])
@@ -91,7 +91,9 @@ def _told(verdict: Verdict, repetitions: int) -> str:
     finding = sentence_of(verdict, repetitions)
     if verdict.value is None:
         return f"{finding.subject}: {finding.measured}."
-    found = f"{finding.subject.partition(',')[0]} {quantity(verdict.value, verdict.unit)}"
+    flow = expectation.get("flow", "main")
+    what = metric_name(expectation["metric"]) + ("" if flow == "main" else f" of flow {flow}")
+    found = f"{expectation['variant']}: {what} {quantity(verdict.value, verdict.unit)}"
     if verdict.reference is not None and verdict.absolute is not None:
         pair = [quantity(each, verdict.base_unit) for each in (verdict.absolute, verdict.reference)]
         found += f" that of {verdict.reference_variant} ({pair[0]} against {pair[1]})"
@@ -216,8 +218,9 @@ def _fates(run: Run) -> FirstFigure | None:
         f"{line.label}: " + ", ".join(f"{part.name} {part.value:.0f}" for part in line.parts if part.value)
         for line in lines
     )
-    heading = run.experiment["grid"]["heading"]
-    title = f"What became of the connection, over all rows of the grid ({heading})"
+    title = (
+        f"What became of the connection, by who talks to whom: rows of the grid ({run.experiment['grid']['heading']})"
+    )
     return FirstFigure(
         title,
         "",
@@ -225,6 +228,17 @@ def _fates(run: Run) -> FirstFigure | None:
         heads=("client/server, who sends", *(words[css] for css in used)),
         rows=tuple((name, *(str(counts[css]) for css in used)) for name, counts in counted.items()),
     )
+
+
+def _fates_in_words(run: Run) -> str:
+    """``"As expected in 124 of 126 cells: MPTCP in 90, fell back to TCP in 34; bytes lost or wrong in 2."``"""
+    shown = [cell for cell in cells(run) if cell.worst is not None and cell.outcome != "not evaluated"]
+    expected = sum(not cell.bad for cell in shown)
+    counts = Counter(cell.worst.fate for cell in shown if cell.worst is not None)
+    found = ", ".join(f"{FATES[name]} in {counts[name]}" for name in FATES if counts[name])
+    wrong = sum(any(fate.wrong for fate in cell.fates) for cell in shown)
+    damage = f"; bytes lost or wrong in {wrong}" if wrong else ""
+    return f"As expected in {expected} of {count(len(shown), 'cell')}: {found or 'nothing was measured'}{damage}."
 
 
 def _fate_css(cell: Any) -> str:

@@ -95,7 +95,8 @@ def _radius(index: int, count: int) -> float:
 
 def legend(steps: Sequence[str]) -> tuple[tuple[Markup, str], ...]:
     """(sign, step), in the order in which they lie in each row from the top."""
-    return tuple(
-        (svg.element("svg", _mark(8.0, 6, step, index, steps), width=16, height=12, class_="plot"), step)
-        for index, step in enumerate(steps)
-    )
+    found = []
+    for index, step in enumerate(steps):
+        mark = _mark(8.0, 6, step, index, steps)
+        found.append((svg.element("svg", mark, width=16, height=12, class_="plot", aria_hidden="true"), step))
+    return tuple(found)

@@ -146,6 +146,9 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
     claims = claim_lines(run, verdicts)
     first = first_figure(run, findings, verdicts, plots, matrix=section, sweep=sweep)
     trials = trial_rows(run)
+    told = answers(run, verdicts, matrix=section, claims=claims, grid=grid, sweep=sweep)
+    if told and not verdicts:
+        line = "The experiment states no expectation; this was measured:"
     shown = first.plot.metric if first is not None and first.plot is not None and not first.note else None
     return Page(
         experiment=run.experiment["name"],
@@ -153,7 +156,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         tone=tone,
         headline=line,
         claims=tuple(claims),
-        answers=tuple(answers(run, verdicts, matrix=section, claims=claims, grid=grid, sweep=sweep)),
+        answers=tuple(told),
         first=first,
         findings=tuple(
             sentence_of(verdict, run.experiment.get("repetitions", 2))

@@ -69,6 +69,10 @@ BAD: dict[str, tuple[str, str]] = {
         _SVG.format(90, "", "<rect width='90' height='20' fill='#555'/><text x='4' y='14' fill='#333'>20</text>"),
         "contrast: {}> svg > text",
     ),
+    "below-the-fold": (
+        "<p style='height:1500px'>long</p><figure data-first-screen id='plot'>20 Mbit/s</figure>",
+        "first screen: figure#plot begins",
+    ),
     "white-on-paper": ("<p style='background:#000;color:#fff'>goodput</p>", "1.00:1, needs 4.5:1 [print, light]"),
     "wide-on-paper": (
         "<style>.box { overflow-x: auto } @media print { .box { overflow: visible } }</style>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hand_made_analysis
@@ -11,6 +11,12 @@ import synthetic_run
 
 from analysis.report import write_report
 from analysis.report.capture_write import write_capture_report
+from experiments.middleboxes import middleboxes
+from experiments.option_contention import option_contention
+from experiments.quickstart import quickstart
+from experiments.thin_mappings import thin_mappings
+from testbed.orchestrator import overrides, runner
+from testbed.orchestrator.spec import Experiment
 
 INVALID = {4: ("INVALID", "path1: calibrated 18.1 Mbit/s, expected 20 Mbit/s within 2 %")}
 
@@ -38,6 +44,37 @@ def _interrupted(folder: Path) -> Path:
     return _report(synthetic_run.make_run(folder, synthetic_run.aggregation(), stop_after=4))
 
 
+def _simulated(folder: Path) -> Path:
+    """With ledger and captures: byte budget, displacement, what-if, sequence."""
+    return _simulate(folder, quickstart(), [], "duration=400ms", "repetitions=1", "capture=true")
+
+
+def _matrix(folder: Path) -> Path:
+    experiment = option_contention("quick")
+    names = [variant.name for variant in experiment.variants if variant.name.endswith("-2w-ts-loss2-v4")]
+    chosen = [name for name in names if name.split("/")[0] in ("linux", "dense-32", "thin-maps", "late-map")]
+    return _simulate(folder, experiment, chosen, "duration=100ms", "sample_interval=100ms", "repetitions=1")
+
+
+def _grid(folder: Path) -> Path:
+    experiment = middleboxes()
+    names = [variant.name for variant in experiment.variants]
+    chosen = [name for name in names if name.startswith("drop-mptcp/") and "linux" not in name]
+    return _simulate(folder, experiment, chosen, "repetitions=1")
+
+
+def _claims(folder: Path) -> Path:
+    experiment = thin_mappings()
+    chosen = [variant.name for variant in experiment.variants if variant.name.endswith("two-way/loss")][:4]
+    return _simulate(folder, experiment, chosen, "repetitions=1", "duration=200ms")
+
+
+def _simulate(folder: Path, experiment: Experiment, variants: Sequence[str], *changes: str) -> Path:
+    chosen = overrides.only_variants(experiment, variants) if variants else experiment
+    request = runner.RunRequest(experiment=overrides.apply(chosen, list(changes)), parent=folder, backend="sim")
+    return _report(runner.run(request, lambda _: None).path)
+
+
 def _capture(folder: Path) -> Path:
     return write_capture_report(hand_made_analysis.make(folder / "made.analysis", warnings=["made.pcap: damaged"]))
 
@@ -52,5 +89,9 @@ PAGES: list[tuple[str, Callable[[Path], Path]]] = [
     ("report of a sweep", _sweep),
     ("report of nothing", _nothing),
     ("report of an interrupted run", _interrupted),
+    ("report with a ledger", _simulated),
+    ("report of a matrix", _matrix),
+    ("report of a grid", _grid),
+    ("report of claims", _claims),
     ("capture", _capture),
 ]

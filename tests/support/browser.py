@@ -28,6 +28,10 @@ from selenium.webdriver.chrome.service import Service
 WIDTHS = (360, 820, 1440)
 """A phone, a tablet, a desk."""
 HEIGHT = 900
+FIRST_SCREENS = ((1440, 900), (390, 844))
+"""A laptop and a telephone, without what the browser itself takes of them."""
+BEGINNING = 60
+"""Pixels of an element that has to be on the first screen (``data-first-screen``) that are to be seen there."""
 PAPER_WIDTH = 956
 """Chromium lays a page out for A4 (8.27 in less two margins of 0.4 in, 96 px/in) with at least a third more room."""
 PAGE_LOAD_S = 20
@@ -112,6 +116,7 @@ class Browser:
                 self._width(width)
                 checks = ["layout", "content", "contrast"] if width == widths[0] else ["layout"]
                 found += [f"{problem} [{width} px]" for problem in self._audit(checks)]
+            found += self._below_the_fold()
             self._media("screen", "dark")
             found += [f"{problem} [dark]" for problem in self._audit(["contrast"])]
             self._width(PAPER_WIDTH)
@@ -123,17 +128,17 @@ class Browser:
             self._command("Emulation.setScriptExecutionDisabled", value=False)
         return _told_once(found)
 
-    def first_screen(self, path: Path, width: int, height: int, selector: str) -> tuple[float, float] | None:
-        """(top, bottom) in px of the first element of ``selector`` on a screen of this size; None: not there."""
-        self._media("screen", "light")
-        self._width(width, height)
-        self._driver.get(path.resolve().as_uri())
+    def _below_the_fold(self) -> Iterator[str]:
+        """What the page promises to show without scrolling, and does not."""
         script = (
-            "const one = document.querySelector(arguments[0]); if (!one) return null;"
-            "const box = one.getBoundingClientRect(); return [box.top, box.bottom]"
+            "return [...document.querySelectorAll('[data-first-screen]')]"
+            ".map((one) => [one.localName + '#' + one.id, one.getBoundingClientRect().top])"
         )
-        found = self._driver.execute_script(script, selector)
-        return None if found is None else (found[0], found[1])
+        for width, height in FIRST_SCREENS:
+            self._width(width, height)
+            for element, top in self._run(script):
+                if top + BEGINNING > height:
+                    yield f"first screen: {element} begins {top:.0f} px down, of {height} [{width} px]"
 
     def _audit(self, checks: Sequence[str]) -> list[str]:
         return [str(problem) for problem in self._driver.execute_script(AUDIT, list(checks))]
