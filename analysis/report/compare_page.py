@@ -79,7 +79,7 @@ def gather(comparison: Comparison, command: Sequence[str]) -> ComparePage:
 
     def line(one: Contrast, *, drawn: bool = False) -> Line:
         return Line(
-            words.subject(one),
+            words.name_in(comparison, one),
             words.measured(one),
             one.metric,
             words.value(one.reference, one.unit),
@@ -99,7 +99,7 @@ def gather(comparison: Comparison, command: Sequence[str]) -> ComparePage:
         for pair in comparison.pairs
     )
     return ComparePage(
-        _title(comparison),
+        title(comparison),
         _question(comparison),
         words.answer(comparison),
         tuple(line(one, drawn=True) for one in rows),
@@ -139,7 +139,8 @@ def notes(comparison: Comparison) -> list[str]:
     return told
 
 
-def _title(comparison: Comparison) -> str:
+def title(comparison: Comparison) -> str:
+    """What is compared with what."""
     if comparison.of_variants:
         others = ", ".join(pair.candidate for pair in comparison.pairs)
         return f"{others} against {comparison.pairs[0].reference}"

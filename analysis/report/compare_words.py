@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from analysis.comparison.contrast import Contrast
@@ -42,32 +43,44 @@ def answer(comparison: Comparison) -> Answer:
     more = f"; {rest} more changed, neither way" if rest else ""
     down = "slower" if any(one.verdict == "slower" for one in worse) else "worse"
     up = "faster" if any(one.verdict == "faster" for one in better) else "better"
+    strongest = partial(_strongest, comparison)
     if worse and better:
         line = f"{who} is {down} in some and {up} in other series: "
         line += f"{len(worse)} {of} changed for the worse, {len(better)} for the better{more}."
-        return Answer("failed", line, f"{_strongest(worse, 2)} For the better: {_strongest(better, 2)}")
+        return Answer(
+            "failed", line, f"{_strongest(comparison, worse, 2)} For the better: {_strongest(comparison, better, 2)}"
+        )
     if worse:
-        return Answer("failed", f"{who} is {down}: {len(worse)} {of} changed for the worse{more}.", _strongest(worse))
+        return Answer("failed", f"{who} is {down}: {len(worse)} {of} changed for the worse{more}.", strongest(worse))
     if better:
-        return Answer("met", f"{who} is {up}: {len(better)} {of} changed for the better{more}.", _strongest(better))
+        return Answer("met", f"{who} is {up}: {len(better)} {of} changed for the better{more}.", strongest(better))
     if changes:
         line = f"{who} does some things more or less often: {len(changes)} {of}, none for better or worse."
-        return Answer("met", line, _strongest(changes))
-    return Answer("met", f"No change found in {count(len(compared), 'series', 'series')}.", _could_find(compared))
+        return Answer("met", line, strongest(changes))
+    return Answer("met", f"No change found in {count(len(compared), 'series', 'series')}.", _could_find(comparison))
 
 
-def _strongest(changes: tuple[Contrast, ...], most: int = 3) -> str:
-    """The changes that are told at once: of goodput and completion time, else the largest."""
-    flows = [one for one in changes if one.metric in _FLOW_FIRST]
-    told = flows or sorted(changes, key=lambda one: -(one.magnitude or 0))
+def _strongest(comparison: Comparison, changes: tuple[Contrast, ...], most: int = 3) -> str:
+    """The changes that are told at once: of goodput and completion time, what else the flows got, then the largest."""
+    told = sorted(changes, key=lambda one: (_rank(one), -(one.magnitude or 0)))
     more = f"; and {len(told) - most} more" if len(told) > most else ""
-    return "; ".join(f"{subject(one)}: {change(one)}" for one in told[:most]) + more + "."
+    return "; ".join(f"{name_in(comparison, one)}: {change(one)}" for one in told[:most]) + more + "."
 
 
-def _could_find(compared: tuple[Contrast, ...]) -> str:
-    flows = [one for one in compared if one.metric in _FLOW_FIRST and one.detectable is not None]
-    told = [f"{subject(one)}: a change of {size(one.detectable)} would have been found" for one in flows[:3]]
+def _rank(one: Contrast) -> int:
+    return 0 if one.metric in _FLOW_FIRST else 2 if ":" in one.metric else 1
+
+
+def _could_find(comparison: Comparison) -> str:
+    flows = [one for one in comparison.compared if one.metric in _FLOW_FIRST and one.detectable is not None]
+    found = "a change of {} would have been found"
+    told = [f"{name_in(comparison, one)}: {found.format(size(one.detectable))}" for one in flows[:3]]
     return "; ".join(told) + "." if told else ""
+
+
+def name_in(comparison: Comparison, one: Contrast) -> str:
+    """The series; without its variants where the comparison is of one pair of them alone."""
+    return measured(one) if len(comparison.pairs) == 1 else subject(one)
 
 
 def subject(one: Contrast) -> str:
@@ -184,13 +197,16 @@ def tone(one: Contrast) -> str:
 
 
 def in_order(comparison: Comparison) -> list[Contrast]:
-    """Changes for the worse, for the better, others; then what did not change; then what cannot be compared."""
+    """Changes for the worse, for the better, others; then what did not change; then what cannot be compared.
+
+    In each what the flows got comes before what their hosts and segments tell.
+    """
     ranks = {"failed": 0, "met": 1}
 
-    def rank(one: Contrast) -> int:
+    def rank(one: Contrast) -> tuple[int, int]:
         if one.is_change:
-            return ranks.get(tone(one), 2)
-        return 4 if one.verdict == "not comparable" else 3
+            return ranks.get(tone(one), 2), _rank(one)
+        return (4 if one.verdict == "not comparable" else 3), min(1, _rank(one))
 
     return sorted(comparison.contrasts, key=rank)
 

@@ -195,15 +195,16 @@ def _command(
 def _print(comparison: Comparison, written: list[Path], *, every: bool) -> None:
     """The answer last, as everywhere: what stands above the prompt is what was asked for."""
     from analysis.report import compare_words as words
-    from analysis.report.compare_page import notes
+    from analysis.report.compare_page import notes, title
     from testbed.cli.console import console, table
 
     output = console()
+    output.print(f"\n{title(comparison)}", markup=False, soft_wrap=True)
     ordered = words.in_order(comparison)
     shown = [one for one in ordered if every or words.is_headline(one)]
     rows = [
         [
-            words.subject(one),
+            words.name_in(comparison, one),
             words.value(one.reference, one.unit),
             words.value(one.candidate, one.unit),
             words.ratio_words(one),

@@ -191,8 +191,8 @@ def test_what_is_faster_here_and_worse_there_is_said_to_be_both(tmp_path: Path) 
         "slower in some and faster in other series: 1 of 4 series changed for the worse, 2 for the better"
         in said.stdout
     )
-    assert "mptcp, latency, median: 80" in said.stdout
-    assert "For the better: mptcp, goodput: 2" in said.stdout
+    assert "latency, median: 80" in said.stdout
+    assert "For the better: goodput: 2" in said.stdout
 
 
 def test_ratios_near_one_have_as_many_decimals_as_tell_them_from_it() -> None:
