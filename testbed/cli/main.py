@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+from testbed.cli.adapter import adapter
 from testbed.cli.analyze import analyze
 from testbed.cli.build import build
 from testbed.cli.claims import claims
@@ -47,6 +48,7 @@ app.command("doctor")(doctor)
 app.command("clean")(clean)
 app.command("build")(build)
 app.add_typer(endpoint, name="endpoint")
+app.add_typer(adapter, name="adapter")
 
 
 def main() -> None:
