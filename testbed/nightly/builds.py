@@ -29,6 +29,8 @@ from testbed.record.files import space_needed_for
 CHECKOUT: Final = Path(testbed.__file__).parents[1]
 MEASURING: Final = ("testbed", "topologies", "experiments")
 """Rooms whose sources decide what is measured."""
+NEEDED: Final = (*MEASURING, "analysis", "pyproject.toml", "tb", "LICENSE")
+"""What a run needs of a commit; its tests, documents and captures stay in git."""
 COMPILATION_S: Final = 1800.0
 UNUSED_DAYS: Final = 60
 """An exported commit that no night used for so long is removed."""
@@ -157,7 +159,10 @@ def _export(repository: Path, commit: str, target: Path) -> None:
     try:
         staging.mkdir()
         archive = staging / "archive.tar"
-        process.run([*_command(repository), "archive", "--format=tar", f"--output={archive}", commit], deadline_s=120.0)
+        git = _command(repository)
+        there = process.run([*git, "ls-tree", "--name-only", commit], deadline_s=30.0).splitlines()
+        wanted = [name for name in there if name in NEEDED or name.startswith("requirements")]
+        process.run([*git, "archive", f"--output={archive}", commit, "--", *wanted], deadline_s=120.0)
         with tarfile.open(archive) as packed:
             packed.extractall(staging / "tree", filter="data")
         (staging / "tree" / ".shipped.json").write_text(json.dumps({"commit": commit, "dirty": False}))
