@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.interop.experiment import DEFAULT_IMPLEMENTATIONS, NothingToAskError, build, interop, chosen_tests
+from experiments.interop.experiment import DEFAULT_IMPLEMENTATIONS, NothingToAskError, build, chosen_tests, interop
 from experiments.interop.implementations import Implementation, implementation
 from experiments.interop.measurements import MEASUREMENTS
 from experiments.interop.tests import TESTS
@@ -14,7 +14,7 @@ __all__ = [
     "Implementation",
     "NothingToAskError",
     "build",
+    "chosen_tests",
     "implementation",
     "interop",
-    "chosen_tests",
 ]

@@ -14,6 +14,7 @@ KINDS = (
     "claims",
     "topologies",
     "implementations",
+    "tests",
     "policies",
     "middleboxes",
     "matches",
@@ -26,7 +27,8 @@ def list_names(
     kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS)}; default: all.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List experiments, claims, topologies, stacks, option policies, middleboxes, what they match, queues, traces.
+    """List experiments, claims, topologies, stacks, tests of the matrix, option policies, middleboxes, what they match,
+    queues, traces.
 
     Example: testbed list experiments
     """
@@ -47,12 +49,10 @@ def list_names(
 def _entries(kind: str) -> list[dict[str, str]]:
     if kind == "experiments":
         from experiments.catalog import EXPERIMENTS, build
+        from testbed.orchestrator.plan import trials
 
         built = [build(name) for name in EXPERIMENTS]
-        return [
-            {"name": item.name, "question": item.question, "trials": str(len(item.variants) * item.repetitions)}
-            for item in built
-        ]
+        return [{"name": item.name, "question": item.question, "trials": str(len(trials(item)))} for item in built]
     if kind == "claims":
         from experiments.claims import CLAIMS
 
@@ -64,6 +64,13 @@ def _entries(kind: str) -> list[dict[str, str]]:
         from topologies.catalog import CATALOG
 
         return [{"name": name, "summary": entry.summary} for name, entry in CATALOG.items()]
+    if kind == "tests":
+        from experiments.interop import MEASUREMENTS, TESTS
+
+        return [
+            {"letters": test.abbreviation, "name": test.name, "asks": test.summary, "source": test.source}
+            for test in (*TESTS, *MEASUREMENTS)
+        ]
     if kind == "policies":
         from testbed.mptcp.profiles import RECEIVER_SUMMARIES, SENDERS
 

@@ -39,7 +39,7 @@ def test_list_names_every_experiment_and_topology_for_people_and_machines() -> N
     text, data = _testbed("list").stdout, json.loads(_testbed("list", "--json").stdout)
 
     kinds = {"experiments", "claims", "topologies", "implementations", "policies", "middleboxes", "matches"}
-    kinds |= {"queues", "traces"}
+    kinds |= {"queues", "tests", "traces"}
     assert kinds == set(data)
     for kind in kinds:
         assert data[kind]

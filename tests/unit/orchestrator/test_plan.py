@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_every_experiment_is_a_value_with_a_plan_and_survives_json(name: str) ->
     assert spec.from_json(spec.to_json(experiment)) == experiment
     assert experiment.name == name
     assert experiment.question.endswith("?")
-    assert len(trials) == len(experiment.variants) * experiment.repetitions
+    assert len(trials) == sum(plan.repetitions_of(experiment, variant) for variant in experiment.variants)
     assert all(plan.network_settings(experiment, variant) for variant in experiment.variants)
 
 
@@ -35,6 +36,18 @@ def test_each_repetition_runs_every_variant_once_and_begins_with_another() -> No
     rounds = [[trial.variant for trial in trials if trial.repetition == number] for number in range(3)]
     assert all(sorted(each) == sorted(names) for each in rounds)
     assert [each[0] for each in rounds] == names[:3]
+
+
+def test_a_variant_may_have_more_repetitions_than_the_others() -> None:
+    experiment = build("aggregation")
+    first, *others = experiment.variants
+    more = dataclasses.replace(first, repetitions=5)
+
+    trials = plan.trials(dataclasses.replace(experiment, variants=(more, *others), repetitions=2))
+
+    counts = Counter(trial.variant for trial in trials)
+    assert counts == {first.name: 5} | {each.name: 2 for each in others}
+    assert [trial.number for trial in trials] == list(range(len(trials)))
 
 
 def test_variants_of_a_repetition_share_a_seed_and_repetitions_do_not() -> None:
