@@ -12,8 +12,10 @@ import threading
 from pathlib import Path
 
 TESTS = {
-    *("handshake", "transfer", "two_way", "half_close", "zero_window", "fastclose", "checksum", "fallback", "ipv6"),
-    *("loss", "reorder", "failover", "join", "add_addr", "remove_addr", "backup", "goodput", "contention"),
+    *("handshake", "transfer", "two_way", "half_close", "zero_window", "fastclose", "checksum", "ipv6", "loss"),
+    *("reorder", "failover", "join", "add_addr", "remove_addr", "backup", "goodput", "contention"),
+    *("fallback_syn", "fallback_syn_ack", "fallback_third_ack", "fallback_data", "fallback_late"),
+    *("fallback_payload", "fallback_payload_two"),
 }
 IPPROTO_MPTCP = 262
 STATUS, CONTROL = 3, 4
