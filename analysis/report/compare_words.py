@@ -167,12 +167,12 @@ def value(interval: Interval, unit: str) -> str:
     return quantity(interval.estimate, unit) if interval.n else NOT_MEASURED
 
 
-def evidence(one: Contrast) -> str:
+def evidence(one: Contrast, *, with_test: bool = True) -> str:
     """``"q = 0.006, 12 pairs, signed rank, exact"``; empty when there was no test."""
     if one.q is None or one.identical:
         return count(one.n, "pair" if one.paired else "trial")
     n = count(one.n, "pair" if one.paired else "trial")
-    return f"q {probability(one.q)}, {n}, {one.test}"
+    return f"q {probability(one.q)}, {n}{f', {one.test}' if with_test else ''}"
 
 
 def probability(p: float) -> str:

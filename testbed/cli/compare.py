@@ -208,15 +208,14 @@ def _print(comparison: Comparison, written: list[Path], *, every: bool) -> None:
             words.value(one.reference, one.unit),
             words.value(one.candidate, one.unit),
             words.ratio_words(one),
-            str(one.n),
             f"{words.SIGNS[one.verdict]} {one.verdict}",
-            words.evidence(one) if one.is_change else one.reason,
+            words.evidence(one, with_test=False) if one.is_change else one.reason,
         ]
         for one in shown
     ]
-    heads = ["series", "reference", "candidate", "ratio (95 %)", "n", "verdict", "found with"]
+    heads = ["series", "reference", "candidate", "ratio (95 %)", "verdict", "found with"]
     if rows:
-        output.print(table(heads, rows, right=heads[1:5]))
+        output.print(table(heads, rows, right=heads[1:4]))
     if len(ordered) > len(shown):
         output.print(f"{len(ordered) - len(shown)} more series without a change: --all shows them", markup=False)
     for pair in comparison.pairs:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -32,6 +33,7 @@ from analysis.report.compare_page import gather, notes
 from analysis.report.compare_words import times
 from analysis.report.compare_write import COMPARE_FILES, render
 from analysis.runs import Run, load
+from testbed.record.measure import parse_measure
 
 MACHINE = {"architecture": "x86_64", "processor": "AMD EPYC", "cores": 2, "virtualised": True, "clock_source": "tsc"}
 KERNEL = {"release": "6.18.44", "version": "#1 SMP"}
@@ -330,3 +332,15 @@ def test_a_link_that_is_five_percent_slower_is_found_in_the_simulator(tmp_path: 
     )
     assert found.returncode == 1, found.stdout
     assert "userspace-tcp is slower" in found.stdout
+
+
+def test_the_howto_names_only_what_there_is() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "howto" / "compare-two-runs.md").read_text()
+    help_text = compared("--help").stdout + command_line.testbed("run", "--help").stdout
+    options = set(re.findall(r"(?<![\w-])--[a-z]+", text))
+    assert options
+    assert [option for option in sorted(options) if option not in help_text] == []
+    for metric in re.findall(r"--metric ([a-z][\w:@/]+)", text):
+        parse_measure(metric)
+    for name in COMPARE_FILES:
+        assert name in text
