@@ -21,8 +21,9 @@ from testbed.orchestrator.spec import Experiment
 INVALID = {4: ("INVALID", "path1: calibrated 18.1 Mbit/s, expected 20 Mbit/s within 2 %")}
 
 
-def _aggregation(folder: Path) -> Path:
-    return _report(synthetic_run.make_run(folder, synthetic_run.aggregation(), verdicts=INVALID))
+def _interrupted(folder: Path) -> Path:
+    """Interrupted, too: trials that are missing, and one that could not be measured."""
+    return _report(synthetic_run.make_run(folder, synthetic_run.aggregation(), verdicts=INVALID, stop_after=7))
 
 
 def _failed(folder: Path) -> Path:
@@ -33,20 +34,16 @@ def _failed(folder: Path) -> Path:
 
 
 def _sweep(folder: Path) -> Path:
-    return _report(synthetic_run.make_run(folder, synthetic_run.loss_sweep(points=4, repetitions=2)))
+    return _report(synthetic_run.make_run(folder, synthetic_run.loss_sweep(points=3, repetitions=1)))
 
 
 def _nothing(folder: Path) -> Path:
     return _report(synthetic_run.make_run(folder, synthetic_run.aggregation(), stop_after=0))
 
 
-def _interrupted(folder: Path) -> Path:
-    return _report(synthetic_run.make_run(folder, synthetic_run.aggregation(), stop_after=4))
-
-
 def _simulated(folder: Path) -> Path:
     """With ledger and captures: byte budget, displacement, what-if, sequence."""
-    return _simulate(folder, quickstart(), [], "duration=400ms", "repetitions=1", "capture=true")
+    return _simulate(folder, quickstart(), [], "duration=200ms", "repetitions=1", "capture=true")
 
 
 def _matrix(folder: Path) -> Path:
@@ -65,8 +62,8 @@ def _grid(folder: Path) -> Path:
 
 def _claims(folder: Path) -> Path:
     experiment = thin_mappings()
-    chosen = [variant.name for variant in experiment.variants if variant.name.endswith("two-way/loss")][:4]
-    return _simulate(folder, experiment, chosen, "repetitions=1", "duration=200ms")
+    chosen = [variant.name for variant in experiment.variants if variant.name.endswith("two-way/loss")][:3]
+    return _simulate(folder, experiment, chosen, "repetitions=1", "duration=100ms")
 
 
 def _simulate(folder: Path, experiment: Experiment, variants: Sequence[str], *changes: str) -> Path:
@@ -84,11 +81,10 @@ def _report(run: Path) -> Path:
 
 
 PAGES: list[tuple[str, Callable[[Path], Path]]] = [
-    ("report", _aggregation),
+    ("report of an interrupted run", _interrupted),
     ("report of a failure", _failed),
     ("report of a sweep", _sweep),
     ("report of nothing", _nothing),
-    ("report of an interrupted run", _interrupted),
     ("report with a ledger", _simulated),
     ("report of a matrix", _matrix),
     ("report of a grid", _grid),
