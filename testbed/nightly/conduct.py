@@ -21,7 +21,7 @@ from testbed.nightly.campaign import Campaign
 from testbed.nightly.confirmation import Finding, Suspicion, findings, reruns
 from testbed.nightly.measuring import Machinery, Results, durations_s, measure, results_of, run_path
 from testbed.nightly.night import Lock, Night, forget_old, unfinished
-from testbed.nightly.preparation import Prepared, Tell
+from testbed.nightly.preparation import Prepared, Tell, newest_night
 from testbed.nightly.rows import Broken, as_broken, broken, rows_of
 from testbed.nightly.steps import Step
 from testbed.orchestrator.spec import SpecificationError
@@ -199,6 +199,16 @@ def _confirm(
     tell: Tell,
 ) -> list[Finding]:
     """Measure old against new for every alarm."""
+    if (newest := newest_night(history.manifests(), prepared.campaign.name, prepared.machine)) != night.facts[
+        "night_utc"
+    ]:
+        tell(
+            {
+                "kind": "note",
+                "text": f"the history has a later night ({newest}): no alarm of this one is measured again",
+            }
+        )
+        return []
     states = _judged(prepared, history)
     groups = reruns(_suspicions(prepared, history, states, broke, tell), prepared.candidate)
     if not groups:
@@ -208,16 +218,24 @@ def _confirm(
         (group, step, build) for group in groups for step, build in group.steps(campaign.name, prepared.date, pairs)
     ]
     count = sum(len(group.suspicions) for group in groups)
-    tell({"kind": "phase", "phase": f"{count} alarms: measuring old against new, {pairs} pairs"})
+    alarms = f"{count} alarm{'s' if count > 1 else ''}"
+    tell({"kind": "phase", "phase": f"{alarms}: measuring old against new, {pairs} pairs"})
     tell({"kind": "night", "total": len(steps), "done": 0, "path": str(night.folder)})
     done: dict[str, list[tuple[Step, Path | None]]] = {group.name: [] for group in groups}
     for number, (group, step, build) in enumerate(steps):
-        done[group.name].append((step, run_path(night, machinery.run(step, build, len(steps), number))))
+        ended = machinery.run(step, build, group.old, len(steps), number)
+        done[group.name].append((step, run_path(night, ended)))
     found = findings(done, groups, campaign)
-    for group in groups:
-        if any(one.confirmed and one.rerun is group for one in found):
-            for step, build in group.captures(campaign.name, prepared.date):
-                machinery.run(step, build, len(steps), len(steps))
+    captures = [
+        (group, step, build)
+        for group in groups
+        if any(one.confirmed and one.rerun is group for one in found)
+        for step, build in group.captures(campaign.name, prepared.date)
+    ]
+    if captures:
+        tell({"kind": "phase", "phase": "confirmed: capturing a pair"})
+    for number, (group, step, build) in enumerate(captures):
+        machinery.run(step, build, group.old, len(captures), number)
     return found
 
 

@@ -17,29 +17,28 @@ Results = Mapping[tuple[str, int, str], tuple[Step, Done]]
 
 
 class Machinery:
-    """How steps are run tonight: in which form, with which of the builds' words."""
+    """How steps are run tonight: in which form, and with which words that both builds know."""
 
     def __init__(self, prepared: Prepared, night: Night, tell: Tell) -> None:
         self._prepared, self._night, self._tell = prepared, night, tell
-        self._quick = knows_messages(prepared.candidate, prepared.reference)
-        self._compiled: bool | None = None
-        self._unsupported: dict[tuple[str, str], str] = {}
+        self._quick: dict[str, bool] = {}
+        self._compiled: dict[str, bool | None] = {}
+        self._unsupported: dict[tuple[str, str, str], str] = {}
 
-    def settle_form(self) -> Iterator[str]:
-        """Decide in which form both builds run, and tell what a reader has to know of it."""
+    def notes(self) -> Iterator[str]:
+        """What a reader has to know of how candidate and reference are run."""
         reference = self._prepared.reference
         if reference is None:
             return
         yield from unlike(self._prepared.candidate, reference)
-        if any(entry.backend != "sim" for entry in self._prepared.entries):
-            self._compiled = same_form(self._prepared.candidate, reference)
-            if self._compiled is False:
-                yield "both builds ran their sources, not compiled: the two could not have been in the same form"
+        if any(entry.backend != "sim" for entry in self._prepared.entries) and self._form(reference) is False:
+            yield "both builds ran their sources, not compiled: the two could not have been in the same form"
 
-    def run(self, step: Step, build: Build, total: int, number: int) -> Done:
-        """A step to its end, unless it has ended before."""
+    def run(self, step: Step, build: Build, against: Build | None, total: int, number: int) -> Done:
+        """A step to its end, unless it has ended before. ``against``: the build whose runs it is compared with, if that
+        is not the candidate."""
         before = self._night.done(step)
-        key = step.entry.name, step.role
+        key = step.entry.name, step.role, build.identity
         if before is not None:
             if before.state == "unsupported":
                 self._unsupported[key] = before.reason
@@ -55,8 +54,8 @@ class Machinery:
             step,
             build,
             self._night.runs(step),
-            compiled=self._compiled,
-            quick=self._quick,
+            compiled=None if step.entry.backend == "sim" else self._form(against),
+            quick=self._knows_messages(against),
             deadline_s=self._prepared.campaign.step_deadline_s,
         )
         path = str(run.relative_to(self._night.folder)) if run is not None else ""
@@ -68,6 +67,20 @@ class Machinery:
         self._tell({"kind": "ended", "number": number, "total": total, "state": state, "reason": reason, **identity})
         return done
 
+    def _form(self, against: Build | None) -> bool | None:
+        """In which form candidate and that build run; None: as they are."""
+        if against is None:
+            return None
+        if against.identity not in self._compiled:
+            self._compiled[against.identity] = same_form(self._prepared.candidate, against)
+        return self._compiled[against.identity]
+
+    def _knows_messages(self, against: Build | None) -> bool:
+        key = against.identity if against else ""
+        if key not in self._quick:
+            self._quick[key] = knows_messages(self._prepared.candidate, against)
+        return self._quick[key]
+
     def build_of(self, step: Step) -> Build:
         """Which build runs a step of the measuring."""
         reference = self._prepared.reference
@@ -78,14 +91,14 @@ def measure(prepared: Prepared, night: Night, machinery: Machinery, tell: Tell) 
     """Everything of the night that has not been measured yet; the facts of the phase ``measured``."""
     if (before := night.read("measured")) is not None:
         return before
-    notes = list(machinery.settle_form())
+    notes = list(machinery.notes())
     for text in notes:
         tell({"kind": "note", "text": text})
     reachable, lacking = reach(prepared, tell)
     steps = prepared.steps(reachable)
     tell({"kind": "night", "total": len(steps), "done": night.ended(), "path": str(night.folder)})
     for number, step in enumerate(steps):
-        machinery.run(step, machinery.build_of(step), len(steps), number)
+        machinery.run(step, machinery.build_of(step), prepared.reference, len(steps), number)
     facts = {
         "notes": notes,
         "reachable": {name: list(variants) for name, variants in reachable.items()},

@@ -214,7 +214,7 @@ def _date(request: Request, history: History, name: str, machine: str) -> tuple[
         return request.date, f"{request.date}T00:00:00Z"
     now = request.now()
     date, night_utc = now.strftime("%Y-%m-%d"), now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    newest = _newest(history.manifests(), name, machine)
+    newest = newest_night(history.manifests(), name, machine)
     if newest is not None and newest[:10] > date:
         raise InvalidTrial(
             f"nothing was measured: the clock says {date}, and {request.history} has a night of {newest[:10]}; set the "
@@ -223,6 +223,7 @@ def _date(request: Request, history: History, name: str, machine: str) -> tuple[
     return date, night_utc
 
 
-def _newest(manifests: Sequence[Mapping[str, Any]], name: str, machine: str) -> str | None:
+def newest_night(manifests: Sequence[Mapping[str, Any]], name: str, machine: str) -> str | None:
+    """``night_utc`` of the newest night of a campaign on a machine; None: there is none."""
     times = [str(each["night_utc"]) for each in manifests if (each["campaign"], each["machine"]) == (name, machine)]
     return max(times, default=None)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from testbed.nightly.confirmation import Finding
@@ -74,6 +76,8 @@ def alarm_document(prepared: Prepared, night: Night, found: Sequence[Finding]) -
         "regressions": [_told(prepared, night, one) for one in found if one.confirmed],
         "unconfirmed": [_told(prepared, night, one) for one in found if one.measured and not one.confirmed],
         "not_measured": [one.suspicion.number.name for one in found if not one.measured],
+        "campaign_file": prepared.request.campaign,
+        "history": str(prepared.request.history),
         "site": str(prepared.request.site),
     }
 
@@ -124,34 +128,33 @@ def _runs(night: Night, one: Finding) -> list[str]:
 
 
 def _captures(night: Night, one: Finding) -> list[str]:
-    return [str(path) for path in sorted((night.folder / "runs").glob(f"{one.rerun.name}-captures-*/**/captures/*/*"))]
+    """Directories with the packets of the variant, of old and new."""
+    found = []
+    for path in sorted((night.folder / "runs").glob(f"{one.rerun.name}-captures-*/*/*/run.json")):
+        plan = json.loads(path.read_text())["plan"]
+        numbers = [entry["trial"] for entry in plan if entry["variant"] == one.suspicion.number.variant]
+        folders = [path.parent / "captures" / f"{number:04d}" for number in numbers]
+        found += [str(folder) for folder in folders if folder.is_dir()]
+    return found
 
 
 def _commands(prepared: Prepared, one: Finding) -> list[str]:
     """What to type in a clone: the re-run of this series with both builds, and their comparison."""
-    pairs = prepared.campaign.confirmation_pairs
-    variants = (one.suspicion.number.variant,)
+    campaign, rerun, variant = prepared.campaign, one.rerun, one.suspicion.number.variant
+    pairs, name = campaign.confirmation_pairs, rerun.entry.experiment
     found = []
-    for step, build in one.rerun.steps(prepared.campaign.name, prepared.date, pairs):
+    for step, build in rerun.steps(campaign.name, prepared.date, pairs):
         if step.repetition:
             break
-        run = [word for name in (*variants, *step.variants[len(one.rerun.variants) :]) for word in ("--variant", name)]
-        words = ["run", step.entry.experiment, "--backend", step.entry.backend, "--repeat", str(pairs)]
-        words += ["--seed", str(step.seed), *run]
-        for assignment in step.entry.assignments:
-            words += ["--set", assignment]
-        words += ["--out", f"/tmp/{step.role}"]
-        if step.role == "old" and build.commit:
-            found.append(f"git worktree add /tmp/old-build {build.commit}")
-            found.append(f"(cd /tmp/old-build && ./tb {shlex.join(words)})")
+        others = () if rerun.old is not None else (campaign.reference.variant or "",)
+        single = replace(step, variants=(variant, *others), repeat=pairs)
+        words = shlex.join(["./tb", *single.words(Path("/tmp") / step.role, quick=False)])
+        if build.commit and build.dirty is False:
+            tree = f"/tmp/build-{build.commit[:12]}"
+            found += [f"git worktree add {tree} {build.commit}", f"(cd {tree} && {words})"]
         else:
-            found.append(
-                f"./tb {shlex.join(words)}"
-                if build is one.rerun.new
-                else f"(cd {build.root} && testbed {shlex.join(words)})"
-            )
-    name = one.rerun.entry.experiment
-    if one.rerun.old is not None:
+            found.append(f"(cd {build.root} && {words})")
+    if rerun.old is not None:
         found.append(f"./tb compare /tmp/old/{name}/* /tmp/new/{name}/*")
     return found
 
@@ -178,7 +181,7 @@ def alarm_text(document: dict[str, Any]) -> str:
         lines += [f"Between {one['rerun']['old']} (old) and {one['rerun']['new']} (new). To reproduce:", "", "```sh"]
         lines += [*one["reproduce"], "```"]
         if one["captures"]:
-            lines += ["", "Captures of one pair:", "", *(f"- `{path}`" for path in one["captures"])]
+            lines += ["", "Packets of one pair:", "", *(f"- `{path}`" for path in one["captures"])]
         if one["runs"]:
             lines += ["", "Runs behind the verdict:", "", *(f"- `{path}`" for path in _few(one["runs"]))]
     if document["unconfirmed"]:
@@ -191,7 +194,8 @@ def alarm_text(document: dict[str, Any]) -> str:
 
 def _accept(document: dict[str, Any]) -> str:
     first = document["regressions"][0]["series"]
-    return shlex.join(["./tb", "nightly", document["campaign"], "--accept", first, "--why", "..."])
+    places = ["--history", document["history"], "--site", document["site"]]
+    return shlex.join(["./tb", "nightly", document["campaign_file"], *places, "--accept", first, "--why", "..."])
 
 
 def _since(one: dict[str, Any]) -> str:

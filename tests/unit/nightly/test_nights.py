@@ -101,7 +101,9 @@ def test_a_slower_build_is_told_once_it_is_confirmed_and_stays_told_until_it_is_
     assert told["rerun"]["old_commit"] == OLD
     assert told["rerun"]["ratio"] == pytest.approx(0.9)
     assert told["rerun"]["low"] <= 0.9 <= told["rerun"]["high"] + 1e-9
-    assert f"git worktree add /tmp/old-build {OLD}" in told["reproduce"]
+    assert [line.split()[0] for line in told["reproduce"]] == ["git", "(cd", "git", "(cd", "./tb"]
+    assert told["reproduce"][0] == f"git worktree add /tmp/build-{OLD[:12]} {OLD}"
+    assert "./tb run aggregation --backend sim --repeat 20 --seed " in told["reproduce"][3]
     text = (outcome.folder / "alarm.md").read_text()
     assert "# 1 confirmed regression: tiny, 2026-11-04" in text
     assert SERIES in text
