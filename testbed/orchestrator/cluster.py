@@ -9,6 +9,7 @@ Source: distributed.dask.org, "Resilience" and "Scheduling policies". Imported o
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import re
@@ -72,16 +73,28 @@ def _client(scheduler: str) -> Iterator[Any]:
     connect: Any = distributed.Client  # has no types
     with _quiet():
         try:
+            asyncio.run(asyncio.wait_for(_asked(scheduler), CONNECT_S))
             client = connect(scheduler, timeout=CONNECT_S, set_as_default=False, name="testbed")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever is said by what listens there
+            why = "" if isinstance(error, TimeoutError) else f": {_first(error)}"
             raise Unsupported(
-                f"--scheduler {scheduler}: no Dask scheduler answers there within {CONNECT_S:g} s: {_first(error)}"
+                f"--scheduler {scheduler}: no Dask scheduler answers there within {CONNECT_S:g} s{why}"
             ) from None
         try:
             yield client
         finally:
             with suppress(Exception):  # it is perhaps gone
                 client.close(timeout=CONNECT_S)
+
+
+async def _asked(scheduler: str) -> None:
+    """Returns when it has answered. A client would wait for ever for who listens and says nothing."""
+    import distributed
+
+    untyped: Any = distributed
+    arguments = untyped.Security().get_connection_args("client")
+    async with untyped.rpc(scheduler, connection_args=arguments) as asked:
+        await asked.identity()
 
 
 @contextmanager

@@ -206,12 +206,15 @@ def test_a_trial_that_takes_its_worker_with_it_is_named_and_the_others_are_kept(
     assert RunDirectory.open(path).remaining_trials() == (deadly,)
 
 
-def test_a_scheduler_that_is_not_there_is_one_line_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("listening", [False, True], ids=["refused", "silent"])
+def test_a_scheduler_that_does_not_answer_is_one_line_and_leaves_nothing(
+    listening: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "CONNECT_S", 0.3)
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # not listening: nobody else gets the port, and whoever calls is refused
+        taken.bind(("127.0.0.1", 0))
+        if listening:  # and never says a word
+            taken.listen()
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         words = ("run", "quickstart", "--scheduler", address, "--out", str(tmp_path))
         begun_s = time.monotonic()
