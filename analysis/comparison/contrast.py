@@ -151,7 +151,8 @@ def contrast(
     reference, candidate : sequence of float
         A value for each valid trial; paired: in the same order, of the same trials. Empty: not comparable.
     kind : Kind
-        ``rate`` of counts of events. ``ratio`` becomes ``difference`` when a value is not above 0.
+        ``rate`` of counts of events. ``ratio`` becomes ``difference`` when a value is not above 0, and so does ``rate``
+        when one is below 0: a gauge is no count.
     paired : bool
         Whether the two have the same seeds behind them.
     seed : int
@@ -171,7 +172,8 @@ def contrast(
         )
     if paired and len(reference) != len(candidate):
         raise ValueError(f"{series}: pairs need as many values of the candidate as of the reference")
-    if kind == "ratio" and min(*reference, *candidate) <= 0:
+    least = min(*reference, *candidate)
+    if (kind == "ratio" and least <= 0) or (kind == "rate" and least < 0):
         kind = "difference"
     reduced = median_interval if kind == "ratio" else lambda values, seed: statistic_interval(values, "mean", seed)
     made = Contrast(

@@ -106,6 +106,8 @@ def _text(value: object) -> str:
 
 def _differences(first: Any, second: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
     """(place, value, other value) wherever two documents differ. A field that one lacks is as good as an empty one."""
+    if first == second:
+        return
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for name in dict.fromkeys((*first, *second)):
             if name not in _WORDS:
@@ -114,7 +116,7 @@ def _differences(first: Any, second: Any, where: str) -> Iterator[tuple[str, Any
         ours, theirs = ({row["name"]: row for row in rows} for rows in (first, second))
         for name in dict.fromkeys((*ours, *theirs)):
             yield from _differences(ours.get(name), theirs.get(name), f"{where}.{name}")
-    elif first != second and (first or second):
+    elif first or second:
         yield where, first, second
 
 

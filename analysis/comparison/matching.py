@@ -56,7 +56,7 @@ class Matching:
         lost = [
             reason
             for word, (side, variant) in zip(("reference", "candidate"), self.sides, strict=True)
-            for reason in _why_lost(side.run, variant, word)
+            for reason in _why_lost(side, variant, word)
         ]
         if paired and (alone := sum(len(each) for each in planned) - 2 * len(common)):
             lost.append(f"{alone} trials have a seed that the other one lacks")
@@ -103,15 +103,14 @@ def _seeds(run: Run, variant: str) -> dict[tuple[int, int], int]:
     return found
 
 
-def _why_lost(run: Run, variant: str, word: str) -> list[str]:
+def _why_lost(side: Side, variant: str, word: str) -> list[str]:
     """Why trials of the plan do not count, with the first reasons; of an unfinished run how many are missing."""
-    rows = run.directory.read_table("trials").select(["trial", "variant", "verdict", "reason"]).to_pylist()
-    stored = {row["trial"]: row for row in rows if row["variant"] == variant}
+    stored = side.stored.get(variant, {})
     bad = [row for row in stored.values() if row["verdict"] != "VALID"]
     told = [f"trial {row['trial']} of the {word} is {row['verdict']}: {row['reason']}" for row in bad[:MOST_LOST]]
     if len(bad) > MOST_LOST:
         told.append(f"{len(bad) - MOST_LOST} more of the {word} are {_words(bad[MOST_LOST:])}")
-    missing = sum(entry["variant"] == variant and entry["trial"] not in stored for entry in run.document["plan"])
+    missing = sum(entry["variant"] == variant and entry["trial"] not in stored for entry in side.run.document["plan"])
     if missing:
         told.append(f"{missing} of the {word} have not run: the run is not complete")
     return told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -73,6 +74,15 @@ class Side:
     def of(self, text: str, variant: str, flow: str) -> Measured:
         """The measure in the valid trials of a variant."""
         return self.measurements.of(text, variant, flow)
+
+    @cached_property
+    def stored(self) -> Mapping[str, Mapping[int, Mapping[str, Any]]]:
+        """Variant -> trial -> its row of ``trials``."""
+        found: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
+        columns = ["trial", "variant", "verdict", "reason"]
+        for row in self.run.directory.read_table("trials").select(columns).to_pylist():
+            found[row["variant"]][row["trial"]] = row
+        return found
 
     def hosts(self, variant: str) -> set[str]:
         """Those of its valid trials whose MPTCP counters were read."""

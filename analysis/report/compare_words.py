@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from analysis.comparison.contrast import Contrast
+from analysis.comparison.contrast import SMALLEST_PAIRS, Contrast
 from analysis.comparison.runs import Comparison
 from analysis.report.wording import NOT_MEASURED, THIN_SPACE, count, metric_name, quantity, significant
 from analysis.statistics import Interval
@@ -34,7 +34,10 @@ def answer(comparison: Comparison) -> Answer:
     of = f"of {count(len(compared), 'series', 'series')}"
     if not comparison.is_decided:
         reasons = list(dict.fromkeys(one.reason for one in comparison.contrasts if not one.identical))
-        return Answer("open", "Nothing can be said.", "; ".join(reasons[:2]) or "no series that both have")
+        few = any(0 < one.n < SMALLEST_PAIRS for one in comparison.contrasts)
+        fix = f" Run both with the same --seed and with --repeat {SMALLEST_PAIRS} or more." if few else ""
+        told = "; ".join(reasons[:2]) or "no series that both have"
+        return Answer("open", "Nothing can be said.", f"{told}.{fix}")
     if comparison.same_run and not comparison.of_variants and not changes:
         return Answer("met", "This is the same run twice: nothing differs.", f"{len(compared)} series, all alike.")
     who = "The candidate" if len(comparison.pairs) != 1 else comparison.pairs[0].name
@@ -119,6 +122,8 @@ def _bounds(ratio: Interval) -> str:
 
 def _relative(ratio: float) -> str:
     """``0.971`` -> ``"2.9 % less"``, ``2.4`` -> ``"2.4 times as much"``."""
+    if ratio == 0:
+        return "none any more"
     if 0.5 <= ratio <= 2:
         return f"{size(abs(ratio - 1))} {'more' if ratio > 1 else 'less'}"
     return f"{significant(ratio)} times as much"
@@ -154,7 +159,7 @@ def ratio_words(one: Contrast) -> str:
         if one.ratio.low is None or one.ratio.high is None:
             return middle
         ends = " – ".join(times(end).removesuffix(f"{THIN_SPACE}×") for end in (one.ratio.low, one.ratio.high))
-        return f"{middle} ({ends})"
+        return f"{middle} ({'range ' if one.ratio.method == 'range' else ''}{ends})"
     if one.difference is not None and one.n:
         sign = "+" if one.difference.estimate > 0 else ""
         never = ", none before" if one.kind == "rate" and one.difference.estimate > 0 else ""

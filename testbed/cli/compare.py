@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from analysis.runs import Run
 
 
+MOST_ROWS = 40
+"""Of the table on the terminal; of more series only those that changed are shown."""
+
+
 class FailOn(Enum):
     """What makes the command end with exit code 1."""
 
@@ -196,12 +200,15 @@ def _print(comparison: Comparison, written: list[Path], *, every: bool) -> None:
     """The answer last, as everywhere: what stands above the prompt is what was asked for."""
     from analysis.report import compare_words as words
     from analysis.report.compare_page import notes, title
+    from analysis.report.wording import count
     from testbed.cli.console import console, table
 
     output = console()
     output.print(f"\n{title(comparison)}", markup=False, soft_wrap=True)
     ordered = words.in_order(comparison)
     shown = [one for one in ordered if every or words.is_headline(one)]
+    if not every and len(shown) > MOST_ROWS:
+        shown = [one for one in ordered if one.is_change]
     rows = [
         [
             words.name_in(comparison, one),
@@ -217,7 +224,8 @@ def _print(comparison: Comparison, written: list[Path], *, every: bool) -> None:
     if rows:
         output.print(table(heads, rows, right=heads[1:4]))
     if len(ordered) > len(shown):
-        output.print(f"{len(ordered) - len(shown)} more series without a change: --all shows them", markup=False)
+        more = count(len(ordered) - len(shown), "more series", "more series")
+        output.print(f"{more} without a change: --all shows them", markup=False)
     for pair in comparison.pairs:
         for reason in pair.lost:
             output.print(f"! {pair.name}: {reason}", markup=False, soft_wrap=True)

@@ -121,6 +121,8 @@ def test_a_run_that_is_not_complete_is_compared_as_far_as_it_goes(paths: Mapping
     assert "6 of the candidate have not run" in found.stdout
     assert "The candidate is not complete" in found.stdout
     assert "2 pairs, and it takes 6" in found.stdout
+    assert "Run both with the same --seed and with --repeat 6 or more." in found.stdout
+    assert "range 0." in found.stdout
     assert "Nothing can be said" in found.stdout  # although 0 retransmits in two pairs are the same
 
 

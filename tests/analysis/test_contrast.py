@@ -114,6 +114,11 @@ def test_events_that_the_reference_never_had_are_more() -> None:
     assert judged(contrast("resets", [0.0] * 8, [0.0] * 7 + [1.0], kind="rate")).verdict == "no change found"
 
 
+def test_what_can_shrink_is_no_count_of_events() -> None:
+    found = judged(contrast("gauge", [-1.0, 0, 1, -1, 0, 1], [2.0, 3, 4, 2, 3, 4], kind="rate"))
+    assert found.kind == "difference"
+
+
 def test_a_yes_or_no_of_every_trial_can_change() -> None:
     found = judged(contrast("fate", [1.0] * 10, [0.0] * 9 + [1.0], kind="ratio"))
     assert (found.kind, found.verdict) == ("difference", "fewer")
