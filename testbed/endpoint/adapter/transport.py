@@ -108,10 +108,9 @@ class AdapterTransport(Transport):
     def connect(self, user: User, local_port: int = 0) -> AdapterConnection:
         """As Transport; ``local_port`` is the adapter's to choose."""
         program = self._standby.pop(0) if self._standby else self._launch()
-        if self._endpoint.waits_for_start:
-            program.tell(START)
-            if isinstance(self._configuration.application, ShortFlows):
-                self._standby.append(self._launch())
+        program.tell(START)  # one that waits although nobody said so hears it, too
+        if self._endpoint.waits_for_start and isinstance(self._configuration.application, ShortFlows):
+            self._standby.append(self._launch())
         connection = AdapterConnection(self._loop, self._handle(program), user, self, stands=False)
         connection.connect()
         return connection
