@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from endpoint_pair import RunningEndpoint, StartIn, endpoint, flow, loopback_namespace, start, start_in
+from userspace_lab import Scenario, carry_out
 
+from experiments.catalog import build
 from testbed.endpoint.child import descendants
 from testbed.endpoint.parameters import (
     Application,
@@ -24,13 +26,19 @@ from testbed.endpoint.parameters import (
     Stream,
 )
 from testbed.endpoint.protocol import EXIT_UNSUPPORTED, Configuration, FlowResult, Listening, Ready, Stop
+from testbed.orchestrator import overrides
 from testbed.orchestrator.adapters import load_adapter, refusal
+from testbed.orchestrator.netem import QdiscFeatures
+from testbed.orchestrator.plan import trials
 from testbed.orchestrator.readiness import wait_until
+from testbed.orchestrator.spec import PathManager, PathManagerMode
+from testbed.orchestrator.trial import run_trial
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_mptcp]
 
 ROOT = Path(__file__).parents[2]
 NETCAT = load_adapter(str(ROOT / "docs/examples/adapters/netcat.toml")).endpoint()
+OUTSIDER = load_adapter(str(ROOT / "docs/examples/adapters/userspace.toml")).endpoint()
 LINUX, TCP = Endpoint(), Endpoint(implementation="linux-tcp")
 BAD = ROOT / "tests/support/bad_adapters.py"
 KIB = 1024
@@ -251,6 +259,45 @@ def test_an_adapter_serves_one_connection_so_it_is_no_server_of_short_flows(here
         result = running.result()
     assert result.error_kind == "unsupported"
     assert "short flows need a server of many connections" in (result.error or "")
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "mode"),
+    [(NETCAT, OUTSIDER, "signal"), (OUTSIDER, NETCAT, "subflow")],
+    ids=["netcat-outsider", "outsider-netcat"],
+)
+def test_the_samples_of_the_howto_speak_mptcp_over_two_paths_in_both_roles(
+    client: Endpoint, server: Endpoint, mode: PathManagerMode
+) -> None:
+    manager = PathManager(mode=mode)
+    bulk = Bulk(direction="both", size_bytes=300 * KIB, settle_ns=S // 4)
+    report = carry_out(Scenario(client=client, server=server, path_manager=manager, application=bulk))
+
+    assert report.problems() == []
+    for end, result in ((client, report.client), (server, report.server)):
+        if end is OUTSIDER:
+            assert (result.subflows_seen, result.fallback) == (None, None), "nobody told"
+        else:
+            assert result.subflows_seen >= 2
+            assert result.fallback is False
+    kernel = "client" if client is NETCAT else "server"
+    joins = ("MPJoinSynTx", "MPJoinSynAckRx") if kernel == "client" else ("MPJoinSynRx", "MPJoinAckRx")
+    assert all(report.kernel[kernel][f"MPTcpExt{name}"] >= 1 for name in joins), "the kernel under the adapter says so"
+    facts = report.client if kernel == "client" else report.server
+    assert facts.in_force["congestion_control"], "told by the adapter, or seen"
+
+
+def test_an_adapter_that_would_pass_any_test_makes_its_trials_unsupported(tmp_path: Path) -> None:
+    experiment = overrides.apply(
+        build("aggregation"), [f"client.adapter=takes={sys.executable} -S {BAD} takes-any-test"]
+    )
+    (tmp_path / "logs").mkdir()
+    outcome = run_trial(
+        experiment, trials(experiment)[0], run_id="test-adapter", directory=tmp_path, qdiscs=QdiscFeatures(),
+        progress=lambda phase, expected_s: None,
+    )  # fmt: skip
+    assert outcome.verdict == "UNSUPPORTED"
+    assert outcome.reason.startswith("adapter takes does not tell what it cannot do: asked as client")
 
 
 def test_the_probe_takes_who_refuses_an_unknown_test_and_nobody_else() -> None:

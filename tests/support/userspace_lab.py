@@ -207,7 +207,7 @@ def kernel_counters(lab: MininetLab, host: str) -> dict[str, int]:
 
 def _path_manager(lab: MininetLab, scenario: Scenario, role: Literal["client", "server"]) -> PathManagerSettings | None:
     endpoint = scenario.client if role == "client" else scenario.server
-    if not endpoint.is_userspace:
+    if not endpoint.is_userspace and not endpoint.is_adapter:
         return None
     manager = scenario.path_manager
     links = [name.replace("path", "access") if role == "client" else name for name in manager.backup_paths]
