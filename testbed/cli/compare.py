@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 """Of the table on the terminal; of more series only those that changed are shown."""
 
+MOST_LOST = 8
+"""Lines about trials that do not count."""
+
 
 class FailOn(Enum):
     """What makes the command end with exit code 1."""
@@ -226,9 +229,11 @@ def _print(comparison: Comparison, written: list[Path], *, every: bool) -> None:
     if len(ordered) > len(shown):
         more = count(len(ordered) - len(shown), "more series", "more series")
         output.print(f"{more} without a change: --all shows them", markup=False)
-    for pair in comparison.pairs:
-        for reason in pair.lost:
-            output.print(f"! {pair.name}: {reason}", markup=False, soft_wrap=True)
+    lost = [f"! {pair.name}: {reason}" for pair in comparison.pairs for reason in pair.lost]
+    for line in lost[:MOST_LOST]:
+        output.print(line, markup=False, soft_wrap=True)
+    if len(lost) > MOST_LOST:
+        output.print(f"! {len(lost) - MOST_LOST} more such lines; --out DIR writes all", markup=False)
     for note in notes(comparison):
         output.print(f"! {note}", markup=False, soft_wrap=True)
     said = words.answer(comparison)
