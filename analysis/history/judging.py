@@ -203,9 +203,9 @@ def _open(
     for step in open_steps(one, now):
         told = told_about(step, events)
         if told is not None and told.facts["confirmed"]:
-            return "regressed", alarm_of_step(step, ("change point",)), told
+            return "regressed", alarm_of_step(step, pair, ("change point",)), told
         if told is None or not is_quiet(step, told, now.nights):
-            return "alarm", alarm_of_step(step, both), None
+            return "alarm", alarm_of_step(step, pair, both), None
     held = lasting(one, now, events)
     if held is not None:
         return "regressed", *held

@@ -26,6 +26,10 @@ BACK_NIGHTS = 3
 """A confirmed regression that no change point shows has ended when the median of the last so many nights is back."""
 
 
+REST_NIGHTS = 3
+"""What was refuted is not asked again sooner, also when one night had raised it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One series in its present segment, before the newest night's pairs were judged."""
@@ -110,13 +114,19 @@ def is_quiet(step: Step, told: Event, nights: Sequence[Night]) -> bool:
     """Whether a refuted step is to be left alone for now."""
     since = [night.night_utc for night in nights if night.night_utc >= step.began_utc]
     then = sum(night_utc <= told.night_utc for night_utc in since)
-    return len(since) < 2 * max(1, then)
+    return len(since) < max(2 * then, then + REST_NIGHTS)
 
 
-def alarm_of_step(step: Step, evidence: tuple[Evidence, ...]) -> Alarm:
-    """An alarm about a step."""
+def alarm_of_step(step: Step, newest: Contrast, evidence: tuple[Evidence, ...]) -> Alarm:
+    """An alarm about a step.
+
+    One night after a step tells nothing of the spread of nights after it: then the night's own pairs say how large the
+    change is.
+    """
+    pairs = newest.ratio if newest.ratio is not None else newest.difference
+    change = step.change if step.nights_after > 1 or pairs is None or pairs.low is None else pairs
     return Alarm(
-        step.began_utc, step.last_before_utc, step.before, step.after, step.change, step.p, step.direction, evidence
+        step.began_utc, step.last_before_utc, step.before, step.after, change, step.p, step.direction, evidence
     )
 
 

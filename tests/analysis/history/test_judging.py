@@ -74,6 +74,17 @@ def test_a_step_that_one_night_cannot_show_is_found_by_its_change_point() -> Non
     assert [step.direction for step in last.steps] == ["worse"]
 
 
+def test_one_night_after_a_quiet_past_has_the_interval_of_its_own_pairs() -> None:
+    campaign = Campaign(cv=0.0)
+    for night in range(8):
+        campaign.night(night, {"a": 1.0})
+    campaign.night(8, {"a": 0.75}, cv=0.02)
+    a = campaign.judged()["a"]
+    assert a.alarm is not None and "change point" in a.alarm.evidence
+    assert a.alarm.change.low is not None and a.alarm.change.high is not None
+    assert a.alarm.change.high - a.alarm.change.low > 0.005
+
+
 def test_a_refuted_alarm_is_asked_again_when_twice_as_many_nights_bear_it_out() -> None:
     campaign = Campaign(pairs=5, cv=0.02)  # five pairs decide nothing by themselves
     for night in range(23):
