@@ -155,7 +155,9 @@ def gather(run: Run, matrix: MatrixResult) -> MatrixPage:
         ),
         legend=tuple((test["abbreviation"], test["name"]) for test in tests),
         numbers=tuple(_number_table(matrix, test) for test in measurements),
-        to_look_at=tuple(lines[id(cell)] for cell in matrix.cells if cell.result in ("fail", "invalid")),
+        to_look_at=tuple(
+            lines[id(cell)] for result in ("fail", "invalid") for cell in matrix.cells if cell.result == result
+        ),
         sections=tuple(_section(matrix, test, lines) for test in matrix.tests),
         command=" ".join(run.document["command"]),
     )
