@@ -20,13 +20,12 @@ from analysis.report.capture_outline import Lane
 from analysis.report.capture_sequence import SequenceFigure, sequence_figure
 from analysis.report.capture_trace import Trace, Wanted, traces
 from analysis.report.time_figures import main_sender
+from analysis.report.trial_rows import PCAP_HEADER_OCTETS
 from analysis.runs import Run
 
 MOST_PLOTS = 2
 MOST_OCTETS = 32 << 20
 """Of the captures that a report reads for these figures: under a second."""
-_EMPTY = 24
-"""Octets of a pcap file without packets."""
 
 Row = Mapping[str, Any]
 
@@ -76,7 +75,7 @@ def sequence_plots(run: Run, representative: Mapping[str, int | None], order: Se
 def _captures(run: Path, trial: int, host: str) -> list[Path]:
     """Those of the host's interfaces that hold packets."""
     found = sorted((run / "captures" / f"{trial:04d}").glob(f"{host}-*.pcap"))
-    return [path for path in found if path.stat().st_size > _EMPTY]
+    return [path for path in found if path.stat().st_size > PCAP_HEADER_OCTETS]
 
 
 def _figure(run: Run, trial: int, side: str, paths: Sequence[Path], title: str) -> SequenceFigure | None:

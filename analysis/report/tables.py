@@ -197,7 +197,8 @@ def sysctls(run: Run) -> list[tuple[str, str, str]]:
 
 
 def _joined(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_plain(name, value)}" for name, value in values.items())
+    named = ((name.removesuffix("_bytes").replace("_", " "), _plain(name, value)) for name, value in values.items())
+    return ", ".join(f"{name} {text}" for name, text in named)
 
 
 def _plain(name: str, value: Any) -> str:

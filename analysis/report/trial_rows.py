@@ -15,6 +15,8 @@ from analysis.runs import Run
 MOST_FILES = 400
 """With more files than this a trial links to its directories instead: a page of links is no help."""
 KINDS = ("captures", "logs")
+PCAP_HEADER_OCTETS = 24
+"""Of a capture file; one without more holds no packets."""
 SPECIFICATION = "experiment.json"
 
 
@@ -76,7 +78,13 @@ def _files(run: Path, trial: int) -> list[tuple[str, int]]:
 
 
 def _links(files: Sequence[tuple[str, int]]) -> list[Link]:
-    return [Link(quote(path), path.split("/", 2)[2], quantity(octets, "bytes")) for path, octets in files]
+    return [Link(quote(path), path.split("/", 2)[2], _size(path, octets)) for path, octets in files]
+
+
+def _size(path: str, octets: int) -> str:
+    if path.endswith(".pcap") and octets <= PCAP_HEADER_OCTETS:
+        return "no packets"
+    return quantity(octets, "bytes")
 
 
 def _folders(files: Sequence[tuple[str, int]]) -> list[Link]:
