@@ -34,6 +34,8 @@ class Checkout:
     environment: str
     """Of the locked dependencies: checkouts of the same share one environment."""
     dirty: bool
+    untracked: tuple[str, ...]
+    """New files that git was told nothing of (and not to ignore): they are not sent."""
 
     @property
     def size(self) -> int:
@@ -56,14 +58,15 @@ def read_checkout(root: Path = environment.ROOT) -> Checkout:
         _digest(entries)[:_DIGITS],
         hashlib.sha256(lock).hexdigest()[:_DIGITS],
         bool(source["dirty"]),
+        tuple(sorted(fsdecode(name) for name in _names(root, "--others", "--exclude-standard"))),
     )
 
 
-def _names(root: Path, which: str) -> list[bytes]:
+def _names(root: Path, *which: str) -> list[bytes]:
     """As bytes: a name need not be text."""
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "names"
-        argv = ("git", "-c", f"safe.directory={root}", "-C", root, "ls-files", "-z", which)
+        argv = ["git", "-c", f"safe.directory={root}", "-C", str(root), "ls-files", "-z", *which]
         try:
             with process.start(argv, stdout=listing) as git:
                 git.succeed(_GIT_S)

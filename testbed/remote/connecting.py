@@ -19,6 +19,9 @@ KEEPALIVE_S = 10
 DEAD_AFTER_MS = 30_000
 """TCP gives up when nothing was acknowledged for this long (tcp(7), TCP_USER_TIMEOUT); its own limit is 15 minutes."""
 
+_NO_KEY = "No authentication methods available"
+"""paramiko's words when there was nothing to try."""
+
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # its errors are ours to tell
 
 
@@ -117,6 +120,11 @@ def _authenticate(
             "and 'user' in hosts.toml name another"
         ) from None
     except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
+        if _NO_KEY in str(error):
+            advice = "make one (ssh-keygen) and put it there (ssh-copy-id), or name one as 'key' in hosts.toml"
+            raise Unreachable(
+                f"{target.name}: neither an agent nor ~/.ssh has a key to log in with: {advice}"
+            ) from None
         raise Unreachable(f"{target.name}: no SSH connection to {target}: {_in_words(error)}") from None
 
 

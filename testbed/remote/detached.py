@@ -2,7 +2,8 @@
 
 A job is a directory there::
 
-    pid       number and start time (field 22 of /proc/PID/stat) of the command: a number alone is used again
+    pid       number and start time (field 22 of /proc/PID/stat) of the command, and of the shell that waits for it:
+              a number alone is used again
     stdout    stderr
     status    its exit code, when it has ended
 
@@ -25,8 +26,7 @@ _START = r"""umask 077
 mkdir -p -- "$1" && cd -- "$1" || exit 1
 rm -f pid status stdout stderr
 setsid -f sh -c '
-cd -- "$2" || exit 1
-sh -c "$3" sh "$@" </dev/null >"$1/stdout" 2>"$1/stderr"
+{ cd -- "$2" && sh -c "$3" sh "$@"; } </dev/null >"$1/stdout" 2>"$1/stderr"
 echo "$?" >"$1/status.new" && mv "$1/status.new" "$1/status"' sh "$@" </dev/null >/dev/null 2>&1
 n=0
 while [ ! -s pid ] && [ ! -s status ]; do
@@ -36,7 +36,7 @@ done"""
 _COMMAND = (
     _TICKS
     + r"""
-echo "$$ $(ticks $$)" >"$1/pid.new" && mv "$1/pid.new" "$1/pid"
+echo "$$ $(ticks $$) $PPID $(ticks "$PPID")" >"$1/pid.new" && mv "$1/pid.new" "$1/pid"
 shift 3
 exec "$@"
 """
@@ -46,21 +46,20 @@ _STATE = (
     _TICKS
     + r"""
 cd -- "$1" 2>/dev/null || { echo absent; exit 0; }
-n=0
 while :; do
     if [ -s status ]; then echo "ended $(cat status)"; exit 0; fi
     [ -s pid ] || { echo absent; exit 0; }
-    read -r pid began <pid
+    read -r pid began shell shell_began <pid
     if [ "$(ticks "$pid")" = "$began" ]; then echo "running $pid"; exit 0; fi
-    n=$((n + 1)); [ "$n" -lt 20 ] || { echo lost; exit 0; }
-    sleep 0.1  # it has ended, and its exit code is about to be written
+    if [ "$(ticks "$shell")" = "$shell_began" ]; then sleep 0.05; continue; fi  # about to write the exit code
+    [ -s status ] || { echo lost; exit 0; }
 done"""
 )
 
 _SIGNAL = (
     _TICKS
     + r"""
-cd -- "$1" && read -r pid began <pid && [ "$(ticks "$pid")" = "$began" ] && kill "-$2" "$pid"
+cd -- "$1" && read -r pid began _ <pid && [ "$(ticks "$pid")" = "$began" ] && kill "-$2" "$pid"
 exit 0"""
 )
 

@@ -96,6 +96,10 @@ class FarMachine:
             size = f"{len(checkout.entries)} files, {checkout.size / 1e6:.1f} MB"
             changed = ", with changes that are not committed" if checkout.dirty else ""
             self._say(f"{self.name}: sending the checkout ({size}{changed})")
+            if checkout.untracked:
+                more = f" and {len(checkout.untracked) - 1} more" if checkout.untracked[1:] else ""
+                which = f"{checkout.untracked[0]!r}{more}"
+                self._say(f"{self.name}: not sent, since git does not track it: {which} (git add)")
             staging = f"{self.directory}/.sending-{secrets.token_hex(4)}"
             self.session.push_entries(iter(checkout.entries), staging)
             argv = [self.directory, staging, checkout.environment, checkout.digest]

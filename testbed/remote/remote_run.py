@@ -30,7 +30,7 @@ from testbed.record import files
 from testbed.record.errors import RecordError
 from testbed.record.run_directory import REPORT_FILES, RunDirectory
 from testbed.remote import place
-from testbed.remote.checkout import Checkout, read_checkout
+from testbed.remote.checkout import read_checkout
 from testbed.remote.errors import ConnectionLost, HostKeyRefused, Unreachable
 from testbed.remote.far import FarMachine, last_words
 from testbed.remote.place import Elsewhere
@@ -93,7 +93,6 @@ class RemoteRuns:
         self._where = where
         self._provider = provider
         self._far: FarMachine | None = None
-        self._checkout: Checkout | None = None
         self._checkout_there = ""
         self._say: Callable[[str], None] = lambda text: None
 
@@ -112,8 +111,8 @@ class RemoteRuns:
         self._say = lambda text: on_message({"kind": "note", "text": text})
         begun = False
         try:
-            far = self._ready()
-            job = self._started(far, request)
+            far = self._connected()
+            job = self._found_or_started(far, request)
             begun = True
             code = self._watched(job, on_message)
             if not job.done:
@@ -124,16 +123,27 @@ class RemoteRuns:
 
     # --- before ---
 
-    def _ready(self) -> FarMachine:
+    def _connected(self) -> FarMachine:
         if self._far is None:
-            self._checkout = read_checkout()
-            self._far = FarMachine(Session.connect(self._provider.up(self._say)), self._say)
-            self._checkout_there = self._far.ship(self._checkout)
-            self._far.prepare(self._checkout)
-            self._far.check(self._checkout_there, self._where.backend)
+            session = Session.connect(self._provider.up(self._say))
+            try:
+                self._far = FarMachine(session, self._say)
+            except BaseException:
+                session.close()
+                raise
         return self._far
 
-    def _started(self, far: FarMachine, request: RunRequest) -> _Job:
+    def _sent_checkout(self, far: FarMachine) -> str:
+        """Where it is there, ready to run; done once, and only when something is to be started."""
+        if not self._checkout_there:
+            checkout = read_checkout()
+            directory = far.ship(checkout)
+            far.prepare(checkout)
+            far.check(directory, self._where.backend)
+            self._checkout_there = directory
+        return self._checkout_there
+
+    def _found_or_started(self, far: FarMachine, request: RunRequest) -> _Job:
         prefix, as_root = self._job_prefix(request), self._where.backend == "mininet"
         earlier = far.jobs(prefix)
         if request.resume:
@@ -154,6 +164,7 @@ class RemoteRuns:
         return job
 
     def _start(self, far: FarMachine, request: RunRequest, job: _Job, *more: str) -> None:
+        checkout = self._sent_checkout(far)
         document = {
             "experiment": spec.to_json(request.experiment),
             "command": list(request.command),
@@ -162,13 +173,13 @@ class RemoteRuns:
         }
         request_file = f"{job.directory}.request.json"
         far.write(request_file, json.dumps(document).encode() + b"\n")
-        words = [f"{self._checkout_there}/tb", "run", "--spec", request_file, "--messages", *more]
+        words = [f"{checkout}/tb", "run", "--spec", request_file, "--messages", *more]
         words += ["--backend", self._where.backend, "--out", f"{job.directory}/runs"]
         words += ["--jobs", str(request.jobs)] if request.jobs is not None else []
         far.session.start_detached(
             ["env", *(["PYTHONDONTWRITEBYTECODE=1"] if job.as_root else []), *words],
             job=job.directory,
-            cwd=self._checkout_there,
+            cwd=checkout,
             as_root=job.as_root,
         )
 
@@ -264,7 +275,7 @@ class RemoteRuns:
             return Interrupted(f"{far.name} stopped the run")
         if code is None:
             text = f"{far.name} lost the run: it was killed, or the machine was restarted"
-        return InvalidTrial(f"{text}; its work is kept there in {job.directory}, --resume goes on")
+        return InvalidTrial(f"{text}; its work is kept there in {job.directory}")
 
     def _fetched(self, job: _Job, request: RunRequest) -> RunDirectory:
         far = self._far

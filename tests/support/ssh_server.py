@@ -95,7 +95,9 @@ def running(directory: Path, environment: dict[str, str] | None = None) -> Itera
     host_key = new_key(directory / "host_key")
     (directory / "authorized_keys").write_text(new_key(directory / "user_key") + "\n")
     port = _free_port()
-    words = " ".join(f'"{name}={value}"' for name, value in (environment or {}).items())
+    home = directory / "home"  # of its own: the real one's shell may read settings that take longer than the command
+    home.mkdir(exist_ok=True)
+    words = " ".join(f'"{name}={value}"' for name, value in {"HOME": home, **(environment or {})}.items())
     settings = {
         "ListenAddress": f"127.0.0.1:{port}",
         "HostKey": directory / "host_key",
@@ -108,7 +110,7 @@ def running(directory: Path, environment: dict[str, str] | None = None) -> Itera
         "PermitRootLogin": "prohibit-password",
         "AllowUsers": getpass.getuser(),
         "LogLevel": "ERROR",
-        **({"SetEnv": words} if words else {}),
+        "SetEnv": words,
     }
     configuration = directory / "sshd_config"
     configuration.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
@@ -170,5 +172,3 @@ def _children(pid: int) -> list[int]:
 def other_host_key(directory: Path) -> str:
     """One that no server of ours has."""
     return new_key(directory / "another_host_key")
-
-

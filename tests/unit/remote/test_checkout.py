@@ -48,6 +48,8 @@ def _source(checkout: Checkout) -> dict[str, object]:
 def test_tracked_files_are_sent_with_changes_and_others_stay(tree: Path) -> None:
     (tree / "secret.env").write_text("not tracked")
     clean = read_checkout(tree)
+    (tree / ".git" / "info" / "exclude").write_text("*.env\n")
+    assert (clean.untracked, read_checkout(tree).untracked) == (("secret.env",), ())
     (tree / "tb").write_text("#!/bin/sh\nexit 1\n")
     dirty = read_checkout(tree)
 
