@@ -220,8 +220,10 @@ def same_form(candidate: Build, reference: Build) -> bool | None:
 
 
 def _forget_unused(keep: Path) -> None:
+    """Commits that no night asked for lately, and what an export left whose process was killed."""
     for path in cache().iterdir():
-        if path != keep and path.stat().st_mtime < time.time() - UNUSED_DAYS * 86400:
+        killed = path.suffix == ".partial" and not Path("/proc", path.stem.rpartition(".")[2]).exists()
+        if killed or (path != keep and path.stat().st_mtime < time.time() - UNUSED_DAYS * 86400):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -157,7 +157,6 @@ def forget_old(parent: Path, keep: int) -> None:
     for path in finished[:-keep]:
         if not (path / "alarm.json").exists():
             shutil.rmtree(path / "runs", ignore_errors=True)
-            shutil.rmtree(path / "confirmation", ignore_errors=True)
 
 
 def _unused(folder: Path) -> Path:

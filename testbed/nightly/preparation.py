@@ -79,7 +79,7 @@ class Prepared:
 
     @property
     def plan_digest(self) -> str:
-        """Of all that decides what is measured, but the machine."""
+        """Of all that decides what is measured, and where."""
         told = {
             "campaign": self.campaign.model_dump(mode="json", exclude={"summary", "thresholds", "keep_nights"}),
             "series": [number.name for entry in self.entries for number in entry.numbers],
@@ -87,6 +87,7 @@ class Prepared:
             "sources": self.candidate.digest,
             "reference": self.reference_id,
             "seeds": self.seeds,
+            "machine": self.machine,
         }
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,20 @@ def test_a_commit_is_exported_once_whole_and_runs_from_its_own_directory(reposit
     word, cwd, package = (tmp_path / "run" / "stdout.log").read_text().split()
     assert (word, cwd) == ("first", str(first.root))
     assert Path(package).is_relative_to(first.root)
+
+
+def test_the_cache_forgets_what_nobody_used_and_what_a_killed_export_left(repository: Path) -> None:
+    kept = builds.exported("HEAD~1", repository)
+    old, killed, fresh = (
+        builds.cache() / name for name in ("old", ".abc.99999999.partial", f".abc.{os.getpid()}.partial")
+    )
+    for path in (old, killed, fresh):
+        path.mkdir()
+    os.utime(old, (0, 0))
+
+    newest = builds.exported("HEAD", repository)
+
+    assert sorted(builds.cache().iterdir()) == sorted([kept.root, newest.root, fresh])
 
 
 def test_a_revision_that_git_does_not_have_is_told_with_the_fix(repository: Path, tmp_path: Path) -> None:
