@@ -1,69 +1,38 @@
-"""What a run says while it runs: one live line on a terminal, a plain line per trial elsewhere.
-
-No thread: the display is redrawn when the worker says something, which it does several times a second. A thread would
-be alive when the worker is forked.
-"""
+"""What a run says while it runs: one live line on a terminal, a plain line per trial elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
-from testbed.cli.console import console
+from testbed.cli.live_line import LiveLine
 
 SMOOTHING = 0.5
 """Weight of the newest trial in the estimate of a trial's length."""
 
 
-class RunProgress:
-    """Takes the messages of ``runner.run``. A context manager, so that the terminal is left as it was."""
+class RunProgress(LiveLine):
+    """Takes the messages of ``runner.run``."""
 
     def __init__(self, name: str, *, quiet: bool) -> None:
         self._name = name
-        self._quiet = quiet
-        self._console = console(stderr=True)
-        self._live = self._console.is_terminal and not quiet
-        self._bar: Any = None
-        self._task: Any = None
+        super().__init__(quiet=quiet)
         self._clock = _Clock()
         self.path: str | None = None
         """The run directory, once it is known."""
-
-    def __enter__(self) -> RunProgress:
-        if self._live:
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[trials]}  {task.fields[left]}"),
-                console=self._console,
-                auto_refresh=False,
-                transient=True,
-            )
-            self._task = self._bar.add_task(self._name, total=1.0, trials="", left="")
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def __call__(self, message: Mapping[str, Any]) -> None:
         """One message."""
         match message["kind"]:
             case "note":
-                self._print(message["text"])
+                self.print(message["text"])
             case "run":
                 self.path = message["path"]
                 self._clock.begin(message["planned"], message["remaining"])
                 done = message["planned"] - message["remaining"]
                 resumed = f", {done} already done" if done else ""
-                self._print(f"{self._name}: {message['planned']} trials{resumed} -> {message['path']}")
+                self.print(f"{self._name}: {message['planned']} trials{resumed} -> {message['path']}")
             case "trial":
                 self._clock.trial(message["expected_s"])
                 self._variant = f"{message['variant']} #{message['repetition'] + 1}"
@@ -73,10 +42,10 @@ class RunProgress:
             case "tick":
                 self._redraw(None)
             case "retry":
-                self._print(f"  {message['variant']} #{message['repetition'] + 1}: again, {message['reason']}")
+                self.print(f"  {message['variant']} #{message['repetition'] + 1}: again, {message['reason']}")
             case "ended":
                 self._clock.ended(message["duration_s"])
-                self._print(f"  {self._clock.done}/{self._clock.planned} {_line(message)}")
+                self.print(f"  {self._clock.done}/{self._clock.planned} {_line(message)}")
                 self._redraw("")
 
     _variant = ""
@@ -85,23 +54,9 @@ class RunProgress:
     def _redraw(self, phase: str | None) -> None:
         if phase is not None:
             self._phase = phase
-        if self._bar is None:
-            return
         words = " ".join(word for word in (self._name, self._variant, self._phase) if word)
-        self._bar.update(
-            self._task,
-            description=words,
-            completed=self._clock.share(),
-            trials=f"{self._clock.done}/{self._clock.planned} trials",
-            left=f"{self._clock.left_s():.0f} s left",
-        )
-        self._bar.refresh()
-
-    def _print(self, text: str) -> None:
-        if self._quiet:
-            return
-        target = self._bar.console if self._bar is not None else self._console
-        target.print(text, markup=False, soft_wrap=True)
+        count = f"{self._clock.done}/{self._clock.planned} trials"
+        self.draw(words, self._clock.share(), count, f"{self._clock.left_s():.0f} s left")
 
 
 class _Clock:
