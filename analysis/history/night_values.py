@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from analysis.comparison.contrast import Better, Kind
 from analysis.comparison.series import kind_of
-from analysis.history.states import Night
+from analysis.history.states import Night, Series
 from analysis.statistics import LEVEL
 from testbed.record.measure import MeasureError, parse_measure
 
@@ -45,17 +45,9 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesNights:
-    """One series: what it is, and all its nights."""
+class SeriesNights(Series):
+    """One series with all its nights."""
 
-    series: str
-    experiment: str
-    variant: str
-    flow: str
-    metric: str
-    unit: str
-    better: Better | None
-    kind: Kind
     nights: tuple[Night, ...]
     newest: Pairs | None
     """Of the newest night of the campaign; None: the series has no row in it."""

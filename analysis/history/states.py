@@ -29,6 +29,21 @@ Evidence = Literal["newest night", "change point"]
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """What is followed: one metric of one flow of one variant."""
+
+    series: str
+    """Its name, unique in its campaign."""
+    experiment: str
+    variant: str
+    flow: str
+    metric: str
+    unit: str
+    better: Better | None
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
 class Night:
     """One night of a series. A night that is not in the history is no Night: a gap, not a zero."""
 
@@ -126,17 +141,9 @@ class Flakes:
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesState:
+class SeriesState(Series):
     """A series as it stands at the newest night of its campaign and machine."""
 
-    series: str
-    experiment: str
-    variant: str
-    flow: str
-    metric: str
-    unit: str
-    better: Better | None
-    kind: Kind
     campaign: str
     machine: str
     state: State

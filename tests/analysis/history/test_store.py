@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.history import DuplicateNight, History
+from analysis.history.__main__ import main
+from analysis.history.documentation import columns_in_words, events_in_words, manifest_in_words
 from analysis.history.layout import NIGHTS
 from testbed.record import RecordError, files
 
@@ -298,3 +300,27 @@ def test_events_are_written_once_and_come_in_order(tmp_path: Path) -> None:
     one.write_text(json.dumps({"kind": "gossip"}))
     with pytest.raises(RecordError, match=one.name):
         history.events()
+
+
+def test_the_command_checks_and_compacts_and_names_what_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = History(tmp_path / "h")
+    paths = [add(history, night) for night in (0, 1)]
+    assert main(["check", str(history.path)]) == 0
+    assert capsys.readouterr().out == "2 nights, 0 events, every file as it was written\n"
+    damage(paths[0], 100)
+    assert main(["compact", str(history.path)]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {paths[0]} is no file of a history, or is damaged") and told.count("\n") == 1
+    assert all(path.exists() for path in paths)
+    damage(paths[0], 100)
+    assert main(["compact", str(history.path)]) == 0
+    assert capsys.readouterr().out.startswith(str(history.path / "compacted" / "202609-0123abcd-"))
+    assert main(["check", str(tmp_path / "nothing")]) == 3
+
+
+def test_the_documentation_has_every_column_key_and_event() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "history.md").read_text()
+    for part in (columns_in_words(), manifest_in_words(), events_in_words()):
+        assert part in page, "python -m analysis.history.documentation prints what belongs there"
