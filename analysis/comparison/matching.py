@@ -112,7 +112,8 @@ def _why_lost(side: Side, variant: str, word: str) -> list[str]:
         told.append(f"{len(bad) - MOST_LOST} more of the {word} are {_words(bad[MOST_LOST:])}")
     missing = sum(entry["variant"] == variant and entry["trial"] not in stored for entry in side.run.document["plan"])
     if missing:
-        told.append(f"{missing} of the {word} have not run: the run is not complete")
+        trials = "1 trial" if missing == 1 else f"{missing} trials"
+        told.append(f"{trials} of the {word} did not run: the run is not complete")
     return told
 
 

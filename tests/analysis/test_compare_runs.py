@@ -118,7 +118,7 @@ def test_two_runs_of_the_same_thing_raise_no_alarm(runs: Mapping[str, Run]) -> N
 def test_a_run_that_is_not_complete_is_compared_as_far_as_it_goes(paths: Mapping[str, Path]) -> None:
     found = compared(paths["old"], paths["begun"])
     assert found.returncode == 3
-    assert "6 of the candidate have not run" in found.stdout
+    assert "6 trials of the candidate did not run" in found.stdout
     assert "The candidate is not complete" in found.stdout
     assert "2 pairs, and it takes 6" in found.stdout
     assert "Run both with the same --seed and with --repeat 6 or more." in found.stdout
