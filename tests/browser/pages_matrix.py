@@ -10,14 +10,14 @@ import analysis
 from analysis.report.interop_write import render_matrix
 from experiments.interop import build, chosen_tests, implementation
 
-ENDS = ("linux", "linux-tcp", "userspace:rfc8684", "linux@6.12")
+ENDS = ("linux", "userspace:rfc8684", "linux@6.12")
 ASKED = ("handshake", "join", "fallback_payload", "goodput")
 OUTCOMES: Outcomes = {
     "handshake/linux/linux": ("pass", "reset"),
     "join/linux/userspace.rfc8684": "INVALID",
     "fallback_payload/linux/linux": "mptcp",
     "join/userspace.rfc8684/linux": "unmet",
-    "goodput/linux-tcp/linux": "UNSUPPORTED",
+    "goodput/userspace.rfc8684/linux": "UNSUPPORTED",
 }
 
 
