@@ -236,8 +236,10 @@ def _fates_in_words(run: Run) -> str:
     expected = sum(not cell.bad for cell in shown)
     counts = Counter(cell.worst.fate for cell in shown if cell.worst is not None)
     found = ", ".join(f"{FATES[name]} in {counts[name]}" for name in FATES if counts[name])
-    wrong = sum(any(fate.wrong for fate in cell.fates) for cell in shown)
+    wrong = sum(any(fate.wrong for fate in cell.bad) for cell in shown)
+    borne = sum(any(fate.wrong for fate in cell.fates) for cell in shown) - wrong
     damage = f"; bytes lost or wrong in {wrong}" if wrong else ""
+    damage += f"; in {borne} bytes were lost or changed where nothing could tell" if borne else ""
     return f"As expected in {expected} of {count(len(shown), 'cell')}: {found or 'nothing was measured'}{damage}."
 
 

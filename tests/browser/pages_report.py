@@ -11,10 +11,9 @@ import synthetic_run
 
 from analysis.report import write_report
 from analysis.report.capture_write import write_capture_report
-from experiments.middleboxes import middleboxes
+from experiments.claims import CLAIMS
 from experiments.option_contention import option_contention
 from experiments.quickstart import quickstart
-from experiments.thin_mappings import thin_mappings
 from testbed.orchestrator import overrides, runner
 from testbed.orchestrator.spec import Experiment
 
@@ -54,16 +53,25 @@ def _matrix(folder: Path) -> Path:
 
 
 def _grid(folder: Path) -> Path:
-    experiment = middleboxes()
-    names = [variant.name for variant in experiment.variants]
-    chosen = [name for name in names if name.startswith("drop-mptcp/") and "linux" not in name]
-    return _simulate(folder, experiment, chosen, "repetitions=1")
+    run = synthetic_run.make_run(
+        folder, synthetic_run.grid(), alter=synthetic_run.ended, verdicts={1: ("INVALID", "path1: too late")}
+    )
+    return _report(run)
 
 
 def _claims(folder: Path) -> Path:
-    experiment = thin_mappings()
-    chosen = [variant.name for variant in experiment.variants if variant.name.endswith("two-way/loss")][:3]
-    return _simulate(folder, experiment, chosen, "repetitions=1", "duration=100ms")
+    experiment = synthetic_run.aggregation(repetitions=1)
+    evidence = [("S28", "for", 1.8), ("S28", "for", 3.0), ("N14", "against", 1.8), ("N2", "for", 9.0)]
+    expectations = tuple(
+        dataclasses.replace(experiment.expectations[0], at_least=bound, claim=claim, speaks=speaks)
+        for claim, speaks, bound in evidence
+    )
+    claims = tuple(CLAIMS[name] for name in ("S28", "N14", "N2"))
+    return _report(
+        synthetic_run.make_run(
+            folder, dataclasses.replace(experiment, expectations=expectations, claims=claims, any_outcome=True)
+        )
+    )
 
 
 def _simulate(folder: Path, experiment: Experiment, variants: Sequence[str], *changes: str) -> Path:

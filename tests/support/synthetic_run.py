@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from testbed.orchestrator.grid import Grid, GridCell, GridColumn, GridRow
 from testbed.orchestrator.spec import Bulk, Endpoint, Expectation, Experiment, Flow, Stream, Variant, digest, to_json
 from testbed.record import RunDirectory, TrialRecord
 from topologies import drawing
@@ -97,6 +98,33 @@ def loss_sweep(points: int = 20, repetitions: int = 3) -> Experiment:
         variants=tuple(variants),
         repetitions=repetitions,
     )
+
+
+def grid() -> Experiment:
+    """One variant in each of three rows."""
+    experiment = aggregation(repetitions=1)
+    cells = tuple(
+        GridCell(
+            variant=variant.name,
+            row=row,
+            column=GridColumn(pair="linux/linux", role="client sends"),
+            fates=("mptcp",),
+            altered=(),
+        )
+        for variant, row in zip(experiment.variants, ("strip", "drop", "split"), strict=True)
+    )
+    rows = tuple(GridRow(name=name, text=name, because="it is so") for name in ("strip", "drop", "split"))
+    return dataclasses.replace(
+        experiment, grid=Grid(heading="middlebox", rows=rows, cells=cells), expectations=(), duration_ns=10**10
+    )
+
+
+def ended(trial: int, tables: Rows) -> None:
+    """What a grid asks of a flow: it came to its end as MPTCP, in trial 2 as plain TCP. For ``make_run(alter=...)``."""
+    values: dict[str, Any] = {"bytes_sent_download": 0, "bytes_received_download": 0, "complete": True}
+    fell_back = {"fallback": True, "in_force": "fallback"} if trial == 2 else {"in_force": "mptcp"}
+    if "flows" in tables:
+        tables["flows"][0] |= {**values, "implementation": "linux", **fell_back}
 
 
 def tcp(path: str, application: Any = None) -> Flow:
