@@ -24,8 +24,6 @@ class NothingToAskError(SpecificationError):
     """Not one cell of the matrix can be asked; the message has the reasons."""
 
 
-RETRIES = 3
-"""Of a trial that the testbed itself disturbed: with one trial to a cell, each that is lost is a hole in the grid."""
 QUESTION = "Which implementations of MPTCP understand each other, test by test?"
 
 
@@ -58,6 +56,7 @@ def build(
     repetitions: int = 1,
     seed: int = 1,
     capture: bool = True,
+    retries: int = 1,
 ) -> Experiment:
     """``servers`` None: the same as the clients. Raises NothingToAskError."""
     servers = clients if servers is None else servers
@@ -94,7 +93,7 @@ def build(
         question=QUESTION,
         variants=tuple(variants),
         repetitions=repetitions,
-        retries=RETRIES,
+        retries=retries,
         duration_ns=12 * SECOND,
         seed=seed,
         capture=capture,
