@@ -129,8 +129,8 @@ def _testbed(states: Sequence[SeriesState], newest: Mapping[str, Any], nights: N
         f"; {refuted} of {count(again, 'alarm')} not borne out by the re-run" if again else "; no alarm was run again"
     )
     rows.append(("Flake rate, last 20 nights", flakes))
-    missed = ", ".join(f"{day(before)} to {day(after)}" for before, after in nights.gaps[-5:])
-    rows.append(("Missing nights", f"between {missed}" if missed else "none"))
+    missed = ", ".join(f"between {day(before)} and {day(after)}" for before, after in nights.gaps[-5:])
+    rows.append(("Missing nights", missed or "none"))
     release = newest.get("kernel", {}).get("release")
     return [*rows, ("Kernel", str(release))] if release else rows
 

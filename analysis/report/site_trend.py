@@ -127,7 +127,7 @@ def sparkline(state: SeriesState, nights: Nights) -> Markup:
     if not measured:
         return svg.element("svg", width="100%", height=_SPARK_HEIGHT, class_="spark", aria_hidden="true")
     values = [shown(night.ratio, state.kind) for night in measured if night.ratio is not None]
-    middle = 0.0 if state.expected is None else shown(state.expected, state.kind)
+    middle = sorted(values)[len(values) // 2] if state.expected is None else shown(state.expected, state.kind)
     spread = max(_SPARK_SPREAD if state.kind != "difference" else 1e-12, *(abs(value - middle) for value in values))
 
     def y(night: Night) -> float:
