@@ -315,6 +315,11 @@ def check_adapter(endpoint: Endpoint) -> None:
             f"adapter {endpoint.adapter!r} is not a name of its own: up to 24 small letters, digits, '.', '_' and '-', "
             f"and none of {', '.join(get_args(Implementation))}"
         )
+    if endpoint.adapter.startswith("userspace") or endpoint.adapter.endswith("-tcp") != endpoint.tcp_only:
+        raise ParameterError(
+            f"adapter {endpoint.adapter!r}: the name of a tcp_only adapter ends in -tcp and no other's does, and names "
+            "that begin with userspace are those of the testbed's own stack"
+        )
     for word in endpoint.environment:
         name, sign, _ = word.partition("=")
         if not sign or not name or "\0" in word:

@@ -84,12 +84,19 @@ def refusal(endpoint: Endpoint) -> str | None:
 
     Asked once in the life of this process, in a network namespace without any interface where that can be made.
     """
-    return _refusal(endpoint.adapter or "", endpoint.command, endpoint.environment)
+    bare = Endpoint(
+        implementation="adapter",
+        adapter=endpoint.adapter,
+        command=endpoint.command,
+        environment=endpoint.environment,
+        tcp_only=endpoint.tcp_only,
+    )
+    return _refusal(bare)
 
 
 @lru_cache(maxsize=64)
-def _refusal(name: str, command: tuple[str, ...], own: tuple[str, ...]) -> str | None:
-    asked = Endpoint(implementation="adapter", adapter=name, command=command, environment=own)
+def _refusal(asked: Endpoint) -> str | None:
+    name = asked.adapter
     for role in get_args(Role):
         answer = ask(asked, role, NO_SUCH_TEST)
         if not answer.started:

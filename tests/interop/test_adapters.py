@@ -58,7 +58,7 @@ IN_A_HURRY = (
 def bad(way: str, **wishes: Any) -> Endpoint:
     """An adapter that breaks the contract in one way."""
     command = (sys.executable, "-S", str(BAD), way)
-    return Endpoint(implementation="adapter", adapter=way, command=command, tcp_only=True, **wishes)
+    return Endpoint(implementation="adapter", adapter=f"{way}-tcp", command=command, tcp_only=True, **wishes)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def listening(here: StartIn, way: str, **changes: Any) -> tuple[FlowResult, int]
 def test_one_that_refuses_a_test_is_unsupported_and_says_why(here: StartIn) -> None:
     result, code = listening(here, "refuses", test="join")
     assert (result.error_kind, code) == ("unsupported", EXIT_UNSUPPORTED)
-    assert result.error == "adapter refuses does not support the test join: this stack has no such mechanism"
+    assert result.error == "adapter refuses-tcp does not support the test join: this stack has no such mechanism"
     assert result.subflows_seen is None
     assert result.fallback is None
 
@@ -156,11 +156,11 @@ def test_one_that_refuses_a_test_is_unsupported_and_says_why(here: StartIn) -> N
 def test_one_that_ends_or_waits_before_it_listens_is_named(here: StartIn) -> None:
     result, _ = listening(here, "gives-up")
     assert result.error_kind == "program"
-    assert result.error == "adapter gives-up ended with exit code 3: no licence found, before it said LISTENING"
+    assert result.error == "adapter gives-up-tcp ended with exit code 3: no licence found, before it said LISTENING"
 
     result, _ = listening(here, "never-listens")
     assert result.error_kind == "program"
-    assert result.error == "adapter never-listens did not say LISTENING within 0.4 s"
+    assert result.error == "adapter never-listens-tcp did not say LISTENING within 0.4 s"
 
 
 def test_what_is_no_program_is_unsupported(here: StartIn) -> None:
@@ -175,7 +175,7 @@ def test_what_is_no_program_is_unsupported(here: StartIn) -> None:
 def test_one_that_dies_in_the_middle_broke_the_connection_and_what_it_had_counts(here: StartIn) -> None:
     _, server = results(here, Bulk(size_bytes=4 << 20), TCP, bad("dies"))
     assert server.error_kind == "peer"
-    assert server.error == "the connection broke: adapter dies was killed by signal 11"
+    assert server.error == "the connection broke: adapter dies-tcp was killed by signal 11"
     assert server.bytes_received >= 100_000
     assert server.first_mismatch is None
 
@@ -212,7 +212,7 @@ def test_one_that_does_not_exit_is_ended_with_what_it_started(here: StartIn) -> 
             assert asking.result().complete
             result = serving.result()
         assert result.error_kind == "program"
-        assert result.error == "adapter stays did not exit within 0.2 s of the end of both streams"
+        assert result.error == "adapter stays-tcp did not exit within 0.2 s of the end of both streams"
         assert family(serving) == []
     finally:
         serving.process.kill()
@@ -244,13 +244,13 @@ def alive(pid: int) -> bool:
 def test_wrong_facts_are_an_error_of_the_adapter(here: StartIn) -> None:
     _, server = results(here, SHORT, TCP, bad("lies"))
     assert server.error_kind == "program"
-    assert server.error == "adapter lies: subflows is a list of objects, the first subflow first"
+    assert server.error == "adapter lies-tcp: subflows is a list of objects, the first subflow first"
 
 
 def test_a_wish_that_was_not_fulfilled_is_unsupported(here: StartIn) -> None:
     _, server = results(here, SHORT, TCP, bad("denies", congestion_control="reno"))
     assert server.error_kind == "unsupported"
-    assert server.error == "adapter denies has congestion_control = its own, and reno was asked for"
+    assert server.error == "adapter denies-tcp has congestion_control = its own, and reno was asked for"
 
 
 def test_an_adapter_serves_one_connection_so_it_is_no_server_of_short_flows(here: StartIn) -> None:
@@ -303,7 +303,7 @@ def test_an_adapter_that_would_pass_any_test_makes_its_trials_unsupported(tmp_pa
 def test_the_probe_takes_who_refuses_an_unknown_test_and_nobody_else() -> None:
     assert refusal(NETCAT) is None
     assert refusal(bad("takes-any-test")) == (
-        "adapter takes-any-test does not tell what it cannot do: asked as client for a test that does not exist, "
+        "adapter takes-any-test-tcp does not tell what it cannot do: asked as client for a test that does not exist, "
         "it exits with 0, and has to exit with 127"
     )
     nowhere = Endpoint(implementation="adapter", adapter="nowhere", command=("./nowhere/at-all",))

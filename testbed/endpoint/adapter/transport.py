@@ -201,6 +201,8 @@ class AdapterTransport(Transport):
         try:
             facts = read_facts(self._directory / FACTS_FILE)
         except FactsError as error:
+            if not orderly:  # it was ended, perhaps while it wrote
+                return Facts()
             raise AdapterError("program", f"adapter {self._name}: {error}") from None
         if (denial := denied(self._endpoint, facts)) is not None:
             raise AdapterError("unsupported", denial)

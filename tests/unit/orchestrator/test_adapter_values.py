@@ -68,6 +68,9 @@ def test_a_word_names_an_adapter_and_its_command_is_read_as_a_shell_reads_words(
         ('name = "mine"\ncommand = ["x"]\nenvironment = {TESTBED_ROLE = "a"}', "TESTBED_ROLE is the testbed's to set"),
         ('name = "mine"\ncommand = ["x"]\nenvironment = {A = 3}', "environment.A: write a text in quotes"),
         ('name = "mine"\ncommand = [', "not TOML: "),
+        ('name = "mine"\ncommand = ["x"]\ntcp_only = true', "the name of a tcp_only adapter ends in -tcp"),
+        ('name = "mine-tcp"\ncommand = ["x"]', "the name of a tcp_only adapter ends in -tcp"),
+        ('name = "userspace2"\ncommand = ["x"]', "names that begin with userspace"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_key_and_the_fix(tmp_path: Path, text: str, says: str) -> None:
