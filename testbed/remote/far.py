@@ -56,7 +56,7 @@ find checkouts environments -mindepth 1 -maxdepth 1 -type d -mtime "+$4" -exec r
 find . -mindepth 1 -maxdepth 1 -name '.sending-*' -mmin +600 -exec rm -rf -- {} +
 cd "checkouts/$2" || exit 1
 [ -e .prepared ] && [ -x .venv/bin/python ] && exit 0
-flock "../../environments/$3.lock" ./tb setup </dev/null 1>&2 || exit $?
+flock "../../environments/$3.lock" ./tb setup </dev/null 2>&1 || exit $?
 : >.prepared
 """
 
@@ -113,9 +113,15 @@ class FarMachine:
         words = [self.directory, checkout.digest, checkout.environment, str(UNUSED_DAYS)]
         if self.session.execute(["test", "-e", f"{self.directory}/checkouts/{checkout.digest}/.prepared"]).code != 0:
             self._say(f"{self.name}: ./tb setup there (minutes the first time: locked dependencies, compiled stacks)")
-        done = self.session.execute(["sh", "-c", _PREPARE, "sh", *words], deadline_s=SETUP_S)
-        if done.code != 0:
-            raise Unsupported(f"{self.name}: ./tb setup fails there: {last_words(done.stderr, done.code)}")
+        last = ""
+        try:
+            for line in self.session.stream(["sh", "-c", _PREPARE, "sh", *words], deadline_s=SETUP_S):
+                last = line.decode(errors="replace").strip() or last
+                if last.startswith("tb: "):
+                    self._say(f"{self.name}: {last}")
+        except CommandFailed as error:
+            said = last.removeprefix("tb: ") or str(error)
+            raise Unsupported(f"{self.name}: ./tb setup fails there: {said}") from None
 
     def check(self, checkout_directory: str, backend: Literal["sim", "mininet"]) -> None:
         """Ask ``testbed doctor`` there. Raises Unsupported with the obstacle, and how to remove it."""

@@ -316,6 +316,22 @@ def test_the_checkout_is_sent_once_and_what_is_missing_there_is_unsupported(
     assert _jobs(server) == []
 
 
+def test_without_root_everything_of_a_run_on_real_kernels_goes_through_sudo_there(
+    server: ssh_server.Server, here: Path, stand: Path
+) -> None:
+    as_root = here / "as root"
+    scripts = {"id": "echo 1000", "sudo": f'shift 2\necho "$1" >>"{as_root}"\nBY_SUDO=1 exec "$@"'}
+    path = ssh_server.programs(here / "bin", scripts)
+    with ssh_server.running(here / "user", {"STAND_IN": str(stand), "PATH": f"{path}:/usr/bin:/bin"}) as other:
+        (here / "hosts.toml").write_text(other.inventory())
+        with opened("ssh:lab") as run_there:
+            run_there(_request(_experiment(), here), Told())
+
+        assert _jobs(other) == []
+    assert calls(stand) == ["setup", "doctor as root", "run as root"]
+    assert {"env", "sh", "tail", "tar", "rm"} <= set(as_root.read_text().split())
+
+
 def test_a_backend_that_is_none_is_a_usage_error_before_anything_is_done(here: Path) -> None:
     for backend in ("ssh", "ssh:-x", "ssh:lab/vm"):
         assert testbed("run", "quickstart", "--backend", backend, cwd=here).returncode == 2

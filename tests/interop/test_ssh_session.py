@@ -158,18 +158,17 @@ def test_lines_come_when_they_are_said(shared: Session) -> None:
     assert [first, *lines] == [b"a", b"bc", b"end"]
 
 
-def test_root_needs_no_sudo_and_others_are_told_when_it_asks_for_a_password(
-    shared: Session, server: ssh_server.Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = {"id -u": (0, b"1000\n", b""), "sudo -n true": (1, b"", b"sudo: a password is required\n")}
-    with Session.connect(server.target()) as session:
-        real = session.execute
-        monkeypatch.setattr(session, "run", lambda argv: said[" ".join(argv)][1].decode())
-        monkeypatch.setattr(session, "execute", lambda argv: type(real(["true"]))(*said[" ".join(argv)]))
+def test_root_needs_no_sudo_and_others_are_told_when_it_asks_for_a_password(tmp_path: Path) -> None:
+    scripts = {"id": "echo 1000", "sudo": "echo 'sudo: a password is required' >&2; exit 1"}
+    path = ssh_server.programs(tmp_path / "bin", scripts)
+    with (
+        ssh_server.running(tmp_path / "sshd", {"PATH": f"{path}:/usr/bin:/bin"}) as other,
+        Session.connect(other.target()) as session,
+    ):
         with pytest.raises(Unsupported, match=r"is not root and 'sudo -n' is refused there \(sudo: a password"):
-            session.sudo_prefix()
-    if os.geteuid() == 0:
-        assert shared.sudo_prefix() == ()
+            session.run(["true"], as_root=True)
+        (path / "id").write_text("#!/bin/sh\necho 0\n")
+        assert session.run(["echo", "root"], as_root=True) == "root\n"
 
 
 # --- trees ---

@@ -128,6 +128,15 @@ def running(directory: Path, environment: dict[str, str] | None = None) -> Itera
             process.wait(10)
 
 
+def programs(folder: Path, scripts: dict[str, str]) -> Path:
+    """Programs that stand in for those of the machine, for the PATH of a server."""
+    folder.mkdir()
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
 def program() -> str:
     """sshd wants to be called by its absolute path."""
     found = shutil.which("sshd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")

@@ -15,7 +15,8 @@ TB = r"""#!/usr/bin/env python3
 import json, os, pathlib, shutil, signal, sys, time
 made = pathlib.Path(os.environ["STAND_IN"])
 with (made / "calls").open("a") as calls:
-    print(sys.argv[1], *[word for word in sys.argv[2:] if word == "--resume"], file=calls)
+    by = ["as root"] if "BY_SUDO" in os.environ else []
+    print(sys.argv[1], *[word for word in sys.argv[2:] if word == "--resume"], *by, file=calls)
 if sys.argv[1] == "setup":
     if (made / "broken").exists():
         sys.exit("tb: error: Python 3.11 or newer is needed")
