@@ -7,8 +7,10 @@ import pytest
 
 from experiments.catalog import EXPERIMENTS, build
 from testbed.orchestrator import plan, spec
-from testbed.orchestrator.spec import Endpoint, Experiment, Flow, SpecificationError, Variant
+from testbed.orchestrator.spec import Endpoint, Experiment, Flow, PathManager, SpecificationError, Variant
+from topologies.dual_homed_server import dual_homed_server
 from topologies.link_profile import LinkProfile
+from topologies.model import Topology
 from topologies.shared_bottleneck import shared_bottleneck
 from topologies.two_path import two_path
 
@@ -106,3 +108,29 @@ def test_a_subflow_belongs_to_the_path_of_its_addresses_or_of_the_end_that_tells
     assert plan.path_of(topology, "10.0.3.1", "10.0.2.2", 4) == "path2"  # the client's second address, server's first
     assert plan.path_of(topology, "192.0.2.1", "198.51.100.1", 4) is None
     assert plan.path_of(single_server, "10.0.2.1", "10.0.6.2", 4) == "path2"
+
+
+@pytest.mark.parametrize(
+    ("mode", "topology", "host", "address"),
+    [
+        ("subflow", two_path(), "client", "10.0.3.1"),
+        ("fullmesh", two_path(), "client", "10.0.3.1"),
+        ("backup", two_path(), "client", "10.0.3.1"),
+        ("signal", two_path(), "server", "10.0.4.2"),
+        ("backup", dual_homed_server(), "server", "10.0.5.2"),
+    ],
+)
+def test_who_told_of_an_address_gives_it_up(mode: str, topology: Topology, host: str, address: str) -> None:
+    manager = PathManager(mode=mode, withdraw_path="path2", withdraw_at_ns=7)  # type: ignore[arg-type]
+    for client, server in (("linux", "userspace"), ("userspace", "linux")):
+        flow = Flow(client=Endpoint(implementation=client), server=Endpoint(implementation=server))  # type: ignore[arg-type]
+        variant = Variant(name="v", summary="", topology=topology, flows=(flow,), path_manager=manager)
+
+        found = plan.withdrawal(variant, flow)
+
+        assert found is not None
+        assert (found.host, str(found.address), found.at_ns) == (host, address, 7)
+        of_a_kernel = {"client": client, "server": server}[host] == "linux"
+        assert plan.kernel_withdrawal(variant) == (found if of_a_kernel else None)
+        told = [plan.own_path_manager(variant, flow, role) for role in ("client", "server")]
+        assert [each.withdraw_address for each in told if each is not None] == [None if of_a_kernel else address]
