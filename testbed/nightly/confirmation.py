@@ -135,8 +135,7 @@ def findings(
             pairs[suspicion.number.name] = old, new = sides.pairs(suspicion, suspicion.state)
             states.append(suspicion.state)
             made.append(Finding(suspicion, rerun, None, min(len(old), len(new))))
-    thresholds = campaign.thresholds
-    judged = confirm(states, pairs, fdr=thresholds.false_discovery_rate, smallest=thresholds.smallest_share)
+    judged = confirm(states, pairs, smallest=campaign.thresholds.smallest_share)
     verdicts = {verdict.series: verdict for verdict in judged}
     return [
         replace(one, verdict=verdicts[one.suspicion.number.name]) if one.suspicion.state is not None else one
