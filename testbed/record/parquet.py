@@ -55,7 +55,7 @@ def to_parquet(data: pa.Table) -> bytes:
 
 
 def from_parquet(path: Path, *, encoded: Sequence[str] = ()) -> tuple[pa.Table, int]:
-    """(table, its schema version); the text columns ``encoded`` stay dictionaries.
+    """(table, its schema version); the text columns ``encoded``, as far as the file has them, stay dictionaries.
 
     Raises RecordError when the file is not one of ours or is damaged.
     """
@@ -63,7 +63,8 @@ def from_parquet(path: Path, *, encoded: Sequence[str] = ()) -> tuple[pa.Table, 
     import pyarrow.parquet as pq
 
     try:
-        data = pq.ParquetFile(path, read_dictionary=list(encoded)).read()
+        present = set(pq.read_schema(path).names) if encoded else set()  # an older run lacks what came later
+        data = pq.ParquetFile(path, read_dictionary=[name for name in encoded if name in present]).read()
         return data, int((data.schema.metadata or {})[_VERSION_KEY])
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise RecordError(f"{path} is not a table of a run directory, or is damaged: {error}") from error

@@ -124,6 +124,15 @@ def test_a_run_of_version_7_does_not_tell_what_a_queue_marked() -> None:
     assert read["marked_ce"].to_pylist() == [None, None]
 
 
+def test_texts_that_came_later_do_not_keep_an_older_file_from_being_read_encoded(tmp_path: Path) -> None:
+    path = tmp_path / "segments.parquet"
+    old = pa.table({"side": ["client", "client"]}).replace_schema_metadata({"schema_version": "3"})
+    path.write_bytes(to_parquet(old))
+    data, version = from_parquet(path, encoded=["side", "sack_ranges"])
+    assert (data.column_names, version) == (["side"], 3)
+    assert pa.types.is_dictionary(data["side"].type)
+
+
 def test_a_chain_of_migrations_leads_forward() -> None:
     old = pa.table({"trial": [0], "time_ms": [5]})
     assert migrate_table("events", old, 0, CHAIN, target=2).to_pylist() == [{"trial": 0, "time_ns": 5_000_000}]
