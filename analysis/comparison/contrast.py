@@ -100,6 +100,8 @@ class Contrast:
     """Of rates: variance over that of Poisson counts."""
     without_value: int = 0
     """Pairs of valid trials of which one lacks a value; whoever compares fills it in."""
+    note: str = ""
+    """What else there is to know of its values; whoever compares fills it in."""
 
     @property
     def is_change(self) -> bool:
@@ -318,8 +320,8 @@ def _floor(one: Contrast) -> float:
 def _judged(one: Contrast, series: int, fdr: float, smallest: float) -> Contrast:
     def said(verdict: Word, reason: str) -> Contrast:
         if one.without_value:
-            reason += f"; {one.without_value} more {noun} have no value"
-        return dataclasses.replace(one, verdict=verdict, reason=reason)
+            reason += f"; without a value: {one.without_value} more"
+        return dataclasses.replace(one, verdict=verdict, reason=f"{reason}; {one.note}" if one.note else reason)
 
     noun = "pairs" if one.paired else "trials"
     if one.n == 0:

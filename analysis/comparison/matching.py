@@ -86,6 +86,11 @@ class Matching:
             missing = missing or "no pair of trials has a value on both sides"
         return [first.values[a] for a, _ in both], [second.values[b] for _, b in both], missing
 
+    def unlike_sources(self, text: str, flow: str) -> str:
+        """``"reference by ledger, candidate by capture"``: two ways to know a number may differ by themselves."""
+        first, second = (side.of(text, variant, flow).source for side, variant in self.sides)
+        return "" if first == second or not (first and second) else f"reference by {first}, candidate by {second}"
+
     def common_flows(self) -> list[str]:
         """Names of the flows that both variants have, in the reference's order."""
         first, second = ([flow["name"] for flow in side.run.variants[variant]["flows"]] for side, variant in self.sides)

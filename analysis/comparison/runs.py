@@ -62,10 +62,8 @@ class Comparison:
     """Variants that were not compared, and why."""
     fdr: float
     smallest: float
-
-    def pair_of(self, one: Contrast) -> VariantPair:
-        """The variants that a contrast is of."""
-        return next(pair for pair in self.pairs if pair.name == one.variant)
+    metrics: tuple[str, ...] = ()
+    """Those that were asked for; () the usual ones."""
 
     @property
     def changes(self) -> tuple[Contrast, ...]:
@@ -232,7 +230,17 @@ def _compared(
     judged = adjudicate(contrasts, fdr=fdr, smallest=smallest)
     same = of_variants or same_run(reference, candidate)
     return Comparison(
-        reference, candidate, same, of_variants, unlike, tuple(pairs), judged, tuple(left_out), fdr, smallest
+        reference,
+        candidate,
+        same,
+        of_variants,
+        unlike,
+        tuple(pairs),
+        judged,
+        tuple(left_out),
+        fdr,
+        smallest,
+        tuple(metrics),
     )
 
 
@@ -271,7 +279,7 @@ def _contrast(matching: Matching, text: str, flow: str, seed: int) -> Contrast:
         paired=matching.pair.paired,
         seed=seed,
     )
-    return _with_missing(made, matching.pair.n, missing)
+    return dataclasses.replace(_with_missing(made, matching.pair.n, missing), note=matching.unlike_sources(text, flow))
 
 
 def _with_missing(made: Contrast, pairs: int, missing: str) -> Contrast:

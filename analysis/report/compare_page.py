@@ -73,7 +73,7 @@ class ComparePage:
 def gather(comparison: Comparison, command: Sequence[str]) -> ComparePage:
     """The page of a comparison; ``command`` is what makes it again."""
     ordered = words.in_order(comparison)
-    shown = [one for one in ordered if words.is_headline(one) and (one.ratio is not None or one.is_change)]
+    shown = [one for one in ordered if words.is_headline(comparison, one) and (one.ratio is not None or one.is_change)]
     rows = shown[:MOST_ROWS]
     axis = ratio_axis(rows, comparison.smallest)
 
@@ -90,7 +90,7 @@ def gather(comparison: Comparison, command: Sequence[str]) -> ComparePage:
             one.verdict,
             words.tone(one),
             words.evidence(one),
-            "" if one.is_change else one.reason,
+            one.note if one.is_change else one.reason,
             ratio_row(one, axis, comparison.smallest) if drawn else Markup(),
         )
 

@@ -52,6 +52,7 @@ COLUMNS = (
     "verdict",
     "regression",
     "reason",
+    "note",
 )
 """Of compare.csv, and the keys of a series in compare.json. Empty (null): there is none."""
 
@@ -134,6 +135,7 @@ def row(one: Contrast) -> Mapping[str, Any]:
         "verdict": one.verdict,
         "regression": one.is_regression,
         "reason": one.reason,
+        "note": one.note,
     }
 
 

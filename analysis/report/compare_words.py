@@ -216,6 +216,6 @@ def in_order(comparison: Comparison) -> list[Contrast]:
     return sorted(comparison.contrasts, key=rank)
 
 
-def is_headline(one: Contrast) -> bool:
-    """Whether it is shown at first: every change, and what the applications of the flows got."""
-    return one.is_change or ":" not in one.metric
+def is_headline(comparison: Comparison, one: Contrast) -> bool:
+    """Whether it is shown at first: every change, what the applications of the flows got, and what was asked for."""
+    return one.is_change or ":" not in one.metric or one.metric in comparison.metrics

@@ -209,7 +209,7 @@ def _print(comparison: Comparison, written: list[Path], *, every: bool) -> None:
     output = console()
     output.print(f"\n{title(comparison)}", markup=False, soft_wrap=True)
     ordered = words.in_order(comparison)
-    shown = [one for one in ordered if every or words.is_headline(one)]
+    shown = [one for one in ordered if every or words.is_headline(comparison, one)]
     if not every and len(shown) > MOST_ROWS:
         shown = [one for one in ordered if one.is_change]
     rows = [

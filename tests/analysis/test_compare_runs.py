@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import random
@@ -28,6 +29,7 @@ from analysis.comparison.runs import (
     machine_fingerprint,
     unlikeness,
 )
+from analysis.measured import Measured, Measurements
 from analysis.report.compare_figure import ratio_axis
 from analysis.report.compare_page import gather, notes
 from analysis.report.compare_words import times
@@ -202,6 +204,25 @@ def test_what_is_faster_here_and_worse_there_is_said_to_be_both(tmp_path: Path) 
 def test_ratios_near_one_have_as_many_decimals_as_tell_them_from_it() -> None:
     shown = [times(ratio).replace("\u202f", " ") for ratio in (0.971, 1.00034, 1.0000001, 2.5, 123.4, 1.0)]
     assert shown == ["0.971 ×", "1.0003 ×", "1.000 ×", "2.500 ×", "123 ×", "1.000 ×"]
+
+
+def test_what_was_asked_for_is_shown_though_nothing_changed(paths: Mapping[str, Path]) -> None:
+    assert "MPTcpExtMPFailRx" not in compared(paths["old"], paths["old"]).stdout
+    assert (
+        "MPTcpExtMPFailRx" in compared(paths["old"], paths["old"], "--metric", "counter:MPTcpExtMPFailRx@client").stdout
+    )
+
+
+def test_numbers_of_unlike_sources_are_said_to_be(runs: Mapping[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    of = Measurements.of
+
+    def by(self: Measurements, text: str, variant: str, flow: str) -> Measured:
+        return dataclasses.replace(of(self, text, variant, flow), source="kernel" if variant == "tcp" else "ledger")
+
+    monkeypatch.setattr(Measurements, "of", by)
+    found = compare_variants(runs["old"], "tcp", "mptcp", metrics=["goodput_bit_s"])
+    assert found.contrasts[0].note == "reference by kernel, candidate by ledger"
+    assert found.contrasts[0].reason.endswith(found.contrasts[0].note)
 
 
 def test_counters_are_rates_and_what_never_happened_is_left_out(runs: Mapping[str, Run]) -> None:
