@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.history.judging import Confirmation, confirm
-
 from analysis.history.states import SeriesState
 from analysis.measured import Measurements
 from analysis.runs import Run, load
