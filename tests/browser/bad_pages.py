@@ -25,6 +25,11 @@ BAD: dict[str, tuple[str, str]] = {
         ),
         "overlap: {}> svg > text",
     ),
+    "covered": (
+        "<div style='position:relative'><span>under it</span>"
+        "<b style='position:absolute;left:0;top:0;width:90px;height:22px;background:#ddd'></b></div>",
+        "covered: {}> div > span",
+    ),
     "tiny": ("<p style='font-size:7px'>small print</p>", "tiny: {}> p"),
     "anchor": ("<a href='#nowhere'>results</a>", "dead link: #nowhere"),
     "link-to-nothing": ("<a href='#'>results</a>", "dead link: {}> a: “results” leads nowhere"),

@@ -34,7 +34,7 @@ BEGINNING = 60
 """Pixels of an element that has to be on the first screen (``data-first-screen``) that are to be seen there."""
 PAPER_WIDTH = 956
 """Chromium lays a page out for A4 (8.27 in less two margins of 0.4 in, 96 px/in) with at least a third more room."""
-PAGE_LOAD_S = 20
+PAGE_LOAD_S = 60
 PROGRAMS = ("chromium", "chromedriver")
 FLAGS = (
     "--headless=new",
@@ -114,6 +114,7 @@ class Browser:
             self._run("for (const one of document.querySelectorAll('details')) one.open = true")
             for width in widths:
                 self._width(width)
+                self._width(width, max(HEIGHT, int(self._run("return document.documentElement.scrollHeight"))))
                 checks = ["layout", "content", "contrast"] if width == widths[0] else ["layout"]
                 found += [f"{problem} [{width} px]" for problem in self._audit(checks)]
             found += self._below_the_fold()

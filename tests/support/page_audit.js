@@ -137,6 +137,19 @@ function checkOverlaps() {
   }
 }
 
+// What lies over the middle of a text and is not part of it. Needs a window as high as the page.
+function checkCovered() {
+  for (const piece of pieces) {
+    const x = (piece.left + piece.right) / 2, y = (piece.top + piece.bottom) / 2 - scrollY;
+    if (x < 0 || x >= width || y < 0 || y >= innerHeight) continue;
+    if (piece.cutters.some((cutter) => x < cutter.box.left || x > cutter.box.right || y < cutter.box.top || y > cutter.box.bottom)) continue;
+    const over = document.elementFromPoint(x, y);
+    if (!over || over === piece.element || over.contains(piece.element) || piece.element.contains(over)) continue;
+    if (style(piece.element).pointerEvents === "none") continue;
+    tell("covered", place(piece.element), "“" + short(piece.text) + "” lies under " + place(over));
+  }
+}
+
 function checkSmallText() {
   for (const piece of pieces) {
     const size = parseFloat(style(piece.element).fontSize);
@@ -299,7 +312,7 @@ function checkContrast() {
 
 collect();
 if (!pieces.length) tell("empty", "page", "shows no text at all");
-if (wanted.has("layout")) { checkPlaces(); checkOverlaps(); checkSmallText(); }
+if (wanted.has("layout")) { checkPlaces(); checkOverlaps(); checkCovered(); checkSmallText(); }
 if (wanted.has("content")) checkContent();
 if (wanted.has("contrast")) checkContrast();
 const kept = [], counts = {};
