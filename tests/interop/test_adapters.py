@@ -49,10 +49,10 @@ IN_A_HURRY = (
     sys.executable,
     "-c",
     "import sys; from testbed.endpoint.adapter import program, transport; "
-    "transport.READY_S, transport.EXIT_S, program.TERMINATION_S = 0.4, 0.2, 0.1; "
+    "transport.EXIT_S, program.TERMINATION_S = 0.2, 0.1; transport.READY_S = float(sys.argv[1]); "
     "from testbed.endpoint.process import main; sys.exit(main())",
 )
-"""The endpoint process with shorter deadlines for what an adapter should have done."""
+"""The endpoint process with shorter deadlines for what an adapter should have done; then READY_S follows."""
 
 
 def bad(way: str, **wishes: Any) -> Endpoint:
@@ -130,10 +130,10 @@ def test_streams_and_short_flows_are_measured_over_an_adapter(here: StartIn) -> 
     assert client.fallback is True, "the server spoke TCP, and the kernel says so of each socket"
 
 
-def listening(here: StartIn, way: str, **changes: Any) -> tuple[FlowResult, int]:
+def listening(here: StartIn, way: str, ready_s: float = 10.0, **changes: Any) -> tuple[FlowResult, int]:
     """What becomes of a server that never gets as far as a connection, and the exit code."""
     told: dict[str, Any] = {"application": SHORT, "duration_ns": S, **changes}
-    hurried = RunningEndpoint(here(IN_A_HURRY))
+    hurried = RunningEndpoint(here([*IN_A_HURRY, str(ready_s)]))
     try:
         hurried.tell(Configuration(role="server", flow="main", port=0, endpoint=bad(way), **told))
         return hurried.result(), hurried.exit_code()
@@ -158,7 +158,7 @@ def test_one_that_ends_or_waits_before_it_listens_is_named(here: StartIn) -> Non
     assert result.error_kind == "program"
     assert result.error == "adapter gives-up-tcp ended with exit code 3: no licence found, before it said LISTENING"
 
-    result, _ = listening(here, "never-listens")
+    result, _ = listening(here, "never-listens", ready_s=0.4)
     assert result.error_kind == "program"
     assert result.error == "adapter never-listens-tcp did not say LISTENING within 0.4 s"
 
@@ -197,7 +197,7 @@ def test_one_that_closes_its_output_early_ended_the_stream_early(here: StartIn) 
 
 
 def test_one_that_does_not_exit_is_ended_with_what_it_started(here: StartIn) -> None:
-    serving = RunningEndpoint(here(IN_A_HURRY))
+    serving = RunningEndpoint(here([*IN_A_HURRY, "10"]))
     told = Configuration(
         role="server", flow="main", port=0, endpoint=bad("stays"), application=SHORT, duration_ns=5 * S
     )
