@@ -169,7 +169,7 @@ operations = st.one_of(
 )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=14, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(operations, min_size=2, max_size=10))
 def test_whatever_is_appended_compacted_interrupted_and_merged_every_night_stands_there_once(
     tmp_path: Path, failing: Failing, script: list[tuple[str, int | None, int]]
@@ -208,13 +208,13 @@ def test_whatever_is_appended_compacted_interrupted_and_merged_every_night_stand
 
 def test_one_series_is_read_alike_before_and_after_compaction(tmp_path: Path) -> None:
     history = History(tmp_path)
-    for night in synthetic.nights(45, but=[7, 8]):
-        history.append(synthetic.rows(night, {"a": 1.0, "b": 1.1}, pairs=3), synthetic.manifest(night))
+    for night in synthetic.nights(44, but=[7, 8]):
+        history.append(synthetic.rows(night, {"a": 1.0, "b": 1.1}, pairs=2), synthetic.manifest(night))
     before = history.frame("b", campaign=synthetic.CAMPAIGN, machine=synthetic.MACHINE)
     assert [path.name[:15] for path in history.compact()] == ["202609-0123abcd", "202610-0123abcd", "202611-0123abcd"]
     pd.testing.assert_frame_equal(history.frame("b").astype(object), before.astype(object))
     assert list((tmp_path / "nights").glob("*.parquet")) == []
-    assert len(history.manifests()) == 43
+    assert len(history.manifests()) == 42
     assert history.foreign() == []
     assert history.compact() == []
 
