@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -40,6 +41,11 @@ class Runs(Tables):
 
     def _repr_html_(self) -> str:
         return "".join(run._repr_html_() for run in self.runs.values())
+
+    @cached_property
+    def factors(self) -> pd.DataFrame:
+        """What is special about each variant of each run: for ``join(on=["run", "variant"])``."""
+        return pd.concat({name: run.factors for name, run in self.runs.items()}, names=["run"])
 
     def table(self, name: str) -> pd.DataFrame:
         """The table of that name of all runs, one after the other. Raises RecordError."""

@@ -105,6 +105,10 @@ def test_the_factors_of_a_matrix_join_to_any_table_by_variant(tmp_path: Path) ->
     joined = run.with_trial("flows").join(run.factors, on="variant").set_index("variant")
     assert joined["loss"].dropna().to_dict() == {"tcp-path1": "0%", "mptcp": "1%"}
     assert joined["policy"].dropna().to_dict() == {"mptcp": "dense"}
+    both = analysis.concat({"a": run, "b": run})
+    again = both.with_trial("flows").join(both.factors, on=["run", "variant"])
+    assert len(again) == 6
+    assert again["loss"].dropna().tolist() == joined["loss"].dropna().tolist() * 2
 
 
 def test_a_run_says_what_it_is(run: analysis.Run) -> None:
