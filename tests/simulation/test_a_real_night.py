@@ -153,6 +153,16 @@ def test_the_howtos_dry_run_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert result.stdout.startswith("smoke: ")
 
 
+def test_the_howtos_bisection_has_a_campaign_against_the_old_commit(tmp_path: Path) -> None:
+    (line,) = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("sed ")]
+    path = tmp_path / "bisect.toml"
+
+    subprocess.run(["bash", "-c", line.replace("/tmp/bisect.toml", str(path))], cwd=ROOT, check=True)
+
+    assert campaign.load(path).name == "bisect"
+    assert campaign.load(path).reference.build == "git:OLD"
+
+
 def test_every_option_and_key_of_the_howto_exists() -> None:
     known = testbed("nightly", "--help").stdout
     commands = [line for block in blocks("sh") for line in block.splitlines() if "tb nightly" in line]
