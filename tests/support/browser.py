@@ -49,6 +49,7 @@ FLAGS = (
     "--disable-extensions",
     "--disable-sync",
     "--metrics-recording-only",
+    "--remote-debugging-pipe",  # the browser ends when its driver is gone, however that ended
     "--host-resolver-rules=MAP * ~NOTFOUND",
 )
 PR_SET_PDEATHSIG = 1
