@@ -44,8 +44,9 @@ class Machine:
             with ExitStack() as queue:
                 self._lock(queue, "queue", say, tick)
                 machine = self._lock(stack, "machine", say, tick)
-                os.ftruncate(machine, 0)
+                os.ftruncate(machine, 0)  # of one that was killed
                 os.pwrite(machine, json.dumps(self._holder).encode(), 0)
+            stack.callback(os.ftruncate, machine, 0)  # before it is let go
             yield
 
     def _lock(self, stack: ExitStack, name: str, say: Callable[[str], None], tick: Callable[[], None]) -> int:
@@ -71,13 +72,14 @@ class Machine:
 
     def _tell(self, say: Callable[[str], None]) -> None:
         who = self._who()
-        if who not in self._told:
+        if who is not None and who not in self._told:
             self._told.add(who)
             say(f"waiting for {who}: emulated trials have the machine to themselves, one at a time")
 
-    def _who(self) -> str:
+    def _who(self) -> str | None:
+        """None: nobody has written yet; at the next look somebody has, or the machine is free."""
         try:
             holder = json.loads((self._directory / "machine").read_bytes())
             return f"process {int(holder['pid'])} ({holder['what']})"
-        except (OSError, ValueError, KeyError, TypeError):  # it is just writing, or has not written yet
-            return "another run"
+        except (OSError, ValueError, KeyError, TypeError):
+            return None

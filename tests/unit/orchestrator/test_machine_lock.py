@@ -93,6 +93,7 @@ def test_who_waits_says_for_whom_and_gets_it_when_that_one_is_killed(tmp_path: P
         f"waiting for process {holder.pid} (runs/long): emulated trials have the machine to themselves, one at a time"
     ]
     assert mine == {"pid": os.getpid(), "what": "mine"}
+    assert (tmp_path / "locks" / "machine").read_bytes() == b"", "nobody waits for one that is gone"
 
 
 def test_a_place_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path) -> None:
