@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import pyarrow as pa
@@ -140,17 +140,24 @@ def what_if(run: Run, texts: Sequence[str]) -> list[PackedRow]:
     return waits_and_what_if(run, texts)[1]
 
 
-def waits_and_what_if(run: Run, texts: Sequence[str]) -> tuple[list[WaitRow], list[PackedRow]]:
-    """Both, from one look at the segments. Raises PolicyError."""
+def waits_and_what_if(
+    run: Run, texts: Sequence[str], trials: Collection[int] | None = None
+) -> tuple[list[WaitRow], list[PackedRow]]:
+    """Both, from one look at the segments, or at those of some trials. Raises PolicyError."""
     chosen, received = policies(texts), _received(run)
     rhythms = sorted({each.map_every for each in chosen if each.map_every is not None})
     waited: list[WaitRow] = []
     packed: list[PackedRow] = []
     for part in parts(run):
-        segments, outcomes, subflows, whose = recorded(part.table, rhythms)
+        table = part.table
+        if trials is not None:
+            table = table.filter(pc.is_in(table["trial"], pa.array(sorted(trials), pa.int64())))
+            if not table.num_rows:
+                continue
+        segments, outcomes, subflows, whose = recorded(table, rhythms)
         measures = Measures(part.source, subflows, outcomes, chosen)
         measures.take(segments)
-        waited.append(_wait(part, received, measures, outcomes, len(whose)))
+        waited.append(_wait(replace(part, table=table), received, measures, outcomes, len(whose)))
         for each in chosen:
             wanted, displaced = measures.sums.what_if(measures.sums.groups, outcomes, each)
             packed.append((part.variant, part.flow, part.side, part.source, each.text, wanted, displaced))

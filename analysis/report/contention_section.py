@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from analysis.contention import ContentionRow, PackedRow, contention, waits_and_what_if
 from analysis.contention.option_areas import OptionAreas, option_areas
+from analysis.contention.run_rows import parts
 from analysis.contention.run_sums import summed_contention
 from analysis.contention.what_if import WHAT_IF
 from analysis.report.capture_budget import BudgetFigure, BudgetRow, budget_figure
@@ -24,7 +25,7 @@ from analysis.report.capture_contention import (
 )
 from analysis.report.capture_contention import ContentionLine as DrawnLine
 from analysis.report.contention_table import ContentionLine, WaitLine, lines_of, wait_lines
-from analysis.report.wording import share
+from analysis.report.wording import count, share
 from analysis.runs import Run
 
 MOST_BARS = 16
@@ -32,7 +33,7 @@ MOST_BARS = 16
 SMALL_PART = 0.01
 """Groups with a smaller part of their variant's segments, and nothing displaced, are not drawn: a handshake's ACK."""
 MOST_SEGMENTS = 400_000
-"""Of a run whose segments are packed again for the report; ``testbed analyze`` has no such limit."""
+"""Looked at one by one, which takes two seconds: of a run with more, the first repetitions that fit."""
 MOST_VARIANTS = 24
 """In the table of policies."""
 KINDS = {"data": "data", "pure ACK": "ACKs"}
@@ -88,8 +89,8 @@ class ContentionSection:
     budgets: tuple[Budget, ...]
     displacements: tuple[Displacement, ...]
     what_ifs: tuple[WhatIf, ...]
-    too_many: int
-    """Segments, when they are too many to be packed again; else 0."""
+    sampled: str
+    """Of which trials delays and other policies are, where there are too many segments for all; else empty."""
     lines: tuple[ContentionLine, ...]
     waits: tuple[WaitLine, ...]
 
@@ -105,17 +106,42 @@ def contention_section(run: Run) -> ContentionSection | None:
     displaced: Counter[tuple[str, Group]] = Counter()
     for row in rows:
         displaced[row.source, (row.variant, row.flow, row.side, row.kind)] += row.displaced
-    segments = sum(row.segments for row in kept)
-    is_small = segments <= MOST_SEGMENTS
-    waited, packed = waits_and_what_if(run, WHAT_IF if is_small else ())
+    trials = _fitting(run)
+    waited, packed = waits_and_what_if(run, WHAT_IF, trials)
     return ContentionSection(
         budgets=tuple(_budgets(areas, displaced, several=several)),
         displacements=tuple(_displacements(rows, several=several)),
         what_ifs=tuple(_what_ifs(packed, rows)),
-        too_many=0 if is_small else segments,
+        sampled="" if trials is None else f"{len(trials)} of {count(len(_valid(run)), 'valid trial')}",
         lines=tuple(lines_of(rows)),
         waits=tuple(wait_lines(waited)),
     )
+
+
+def _fitting(run: Run) -> set[int] | None:
+    """Trials of the first repetitions, as many as have MOST_SEGMENTS together; None: all of them fit."""
+    sizes: Counter[int] = Counter()
+    valid = _valid(run)
+    for part in parts(run):
+        for row in part.table.group_by("trial").aggregate([([], "count_all")]).to_pylist():
+            sizes[row["trial"]] += row["count_all"]
+    if sum(sizes.values()) <= MOST_SEGMENTS:
+        return None
+    chosen: set[int] = set()
+    left = MOST_SEGMENTS
+    for repetition in sorted(set(valid.values())):
+        trials = {trial for trial in sizes if valid[trial] == repetition}
+        left -= sum(sizes[trial] for trial in trials)
+        if left < 0:
+            break
+        chosen |= trials
+    return chosen
+
+
+def _valid(run: Run) -> dict[int, int]:
+    """Valid trial -> its repetition."""
+    rows = run.directory.read_table("trials").select(["trial", "repetition", "verdict"]).to_pylist()
+    return {row["trial"]: row["repetition"] for row in rows if row["verdict"] == "VALID"}
 
 
 def _label(variant: str, flow: str, side: str, kind: str, *, several: bool) -> str:

@@ -13,6 +13,7 @@ from analysis.contention.option_areas import OptionAreas, option_areas
 from analysis.contention.run_sums import summed_contention
 from analysis.contention.what_if import WHAT_IF
 from analysis.report import contention_section
+from analysis.report.contention_table import wait_lines
 from analysis.runs import Run, load
 from testbed.record.ledger_sums import ledger_sums
 
@@ -157,15 +158,23 @@ def test_figures_show_what_displaced_most_and_say_how_much_they_leave_out(
     assert (len(budget.rows), budget.left_out) == (2, 1)
 
 
-def test_too_many_segments_are_not_packed_again_and_the_report_says_so(
-    kept: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("most", "trials"), [(20, None), (19, 1), (10, 1), (9, 0)])
+def test_of_too_many_segments_the_first_repetitions_are_looked_at_and_the_report_says_so(
+    kept: Run, monkeypatch: pytest.MonkeyPatch, most: int, trials: int | None
 ) -> None:
-    monkeypatch.setattr(contention_section, "MOST_SEGMENTS", 5)
+    monkeypatch.setattr(contention_section, "MOST_SEGMENTS", most)
 
     section = contention_section.contention_section(kept)
 
     assert section is not None
-    assert (section.what_ifs, section.too_many) == ((), 20)
+    assert section.sampled == ("" if trials is None else f"{trials} of 6 valid trials")
+    assert bool(section.what_ifs) == bool(section.waits) == (trials != 0)
+    assert [row.segments for row in section.budgets[0].rows] == [12, 8], "what is only counted is of all of them"
+    assert [line.ranges for line in section.waits if line.side == "server"] == [
+        line.ranges
+        for line in wait_lines(waits_and_what_if(kept, (), {None: None, 1: {2}, 0: set[int]()}[trials])[0])
+        if line.side == "server"
+    ]
 
 
 def test_without_a_ledger_there_is_no_section(tmp_path: Path) -> None:
