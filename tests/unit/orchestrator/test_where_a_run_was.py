@@ -13,7 +13,8 @@ def _request(parent: Path, ran_on: dict[str, str] | None) -> RunRequest:
     from experiments.catalog import build
     from testbed.orchestrator import overrides
 
-    experiment = overrides.apply(build("quickstart"), ["duration=100ms", "repetitions=1"])
+    small = overrides.only_variants(build("quickstart"), ["userspace-tcp"])
+    experiment = overrides.apply(small, ["duration=20ms", "repetitions=1"])
     return RunRequest(experiment=experiment, parent=parent, backend="sim", jobs=1, ran_on=ran_on)
 
 
