@@ -14,7 +14,7 @@ def _request(parent: Path, ran_on: dict[str, str] | None) -> RunRequest:
     from testbed.orchestrator import overrides
 
     small = overrides.only_variants(build("quickstart"), ["userspace-tcp"])
-    experiment = overrides.apply(small, ["duration=20ms", "repetitions=1"])
+    experiment = overrides.apply(small, ["duration=100ms", "repetitions=1"])
     return RunRequest(experiment=experiment, parent=parent, backend="sim", jobs=1, ran_on=ran_on)
 
 
