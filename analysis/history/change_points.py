@@ -79,8 +79,8 @@ def change_points(
     Notes
     -----
     The points were chosen where the difference is greatest, so p is not the chance of a false alarm: of 480 series
-    without any step one or two have a change point on any night (``benchmarks/alarms.py``). It ranks, and something
-    else has to confirm.
+    without any step two to four have a change point within the last seven nights (``benchmarks/alarms.py``). It ranks,
+    and something else has to confirm.
 
     Examples
     --------
