@@ -58,7 +58,8 @@ pattern='[0-9][0-9.]*'
 package=$(apt-cache search --names-only "^linux-image-$pattern([-+~][0-9a-z.+~]+)*-$architecture\$" | cut -d ' ' -f 1 |
     grep -Ev -- '-(cloud|rt|unsigned|dbg)-?' | sort -V | tail -n 1)
 [ -n "$package" ] || {
-    known=$(apt-cache search --names-only "^linux-image-[0-9].*-$architecture\$" | cut -d ' ' -f 1 | sort -V)
+    known=$(apt-cache search --names-only "^linux-image-[0-9].*-$architecture\$" |
+        sed 's/linux-image-\([0-9]*\.[0-9]*\).*/\1/' | sort -Vu)
     # shellcheck disable=SC2086 # a list of words is meant
     die "Debian $VERSION_CODENAME has no kernel $version for $architecture; there are:" $known
 }

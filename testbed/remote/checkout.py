@@ -56,10 +56,15 @@ def read_checkout(root: Path = environment.ROOT) -> Checkout:
     return Checkout(
         tuple(entries),
         _digest(entries)[:_DIGITS],
-        hashlib.sha256(lock).hexdigest()[:_DIGITS],
+        environment_name(lock),
         bool(source["dirty"]),
         tuple(sorted(fsdecode(name) for name in _names(root, "--others", "--exclude-standard"))),
     )
+
+
+def environment_name(lock: bytes) -> str:
+    """What an environment with these locked dependencies is called there; provision/guest.sh calls it the same."""
+    return hashlib.sha256(lock).hexdigest()[:_DIGITS]
 
 
 def _names(root: Path, *which: str) -> list[bytes]:

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from testbed.remote.checkout import LOCK_FILE, environment_name
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -27,3 +29,18 @@ def test_an_environment_behind_a_link_is_made_where_it_is(tmp_path: Path) -> Non
 
     assert result.returncode == 4, result.stderr
     assert f"-m venv {shared}\n" in said.read_text()
+
+
+def test_a_machine_made_by_vagrant_names_its_environment_as_a_sent_checkout_does(tmp_path: Path) -> None:
+    """Else the first run in it would make the same environment once more."""
+    script = (ROOT / "provision" / "guest.sh").read_text()
+    quoted = script[script.index("sh -eu -c '") + len("sh -eu -c '") :]
+    linking = quoted[: quoted.index("' sh ")]
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / LOCK_FILE).write_text("a==1\n")
+
+    subprocess.run(["sh", "-euc", linking, "sh", tmp_path / "cache", tmp_path / "root"], check=True)
+
+    (link,) = (tmp_path / "cache" / "environments").iterdir()
+    assert link.name == environment_name(b"a==1\n")
+    assert link.readlink() == tmp_path / "root" / ".venv"
