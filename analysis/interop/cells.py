@@ -146,6 +146,8 @@ class _Judge:
         self._trials: dict[str, list[Row]] = defaultdict(list)
         for row in run.directory.read_table("trials").sort_by("trial").to_pylist():
             self._trials[row["variant"]].append(row)
+        flows = run.directory.read_table("flows").to_pylist()
+        self._untold = {row["trial"] for row in flows if row["fallback"] is None and row["error"] is None}
         self._planned: dict[str, int] = defaultdict(int)
         for entry in run.document["plan"]:
             self._planned[entry["variant"]] += 1
@@ -193,6 +195,8 @@ class _Judge:
         fate = self._fate(number, variant)
         if fate is None:
             missing.append("nothing is known of the connection")
+        elif self._is_guess(fate, variant):
+            missing.append("neither end tells whether the connection fell back to TCP")
         else:
             bad = [*self._wrong_fate(fate, self._fates[variant]), *bad]
         if bad:
@@ -202,6 +206,11 @@ class _Judge:
     def _fate(self, trial: int, variant: str) -> Fate | None:
         cell = self._fates.get(variant)
         return next((fate for fate in cell.fates if fate.trial == trial), None) if cell is not None else None
+
+    def _is_guess(self, fate: Fate, variant: str) -> bool:
+        """Whether a fall back was wanted and nobody can say that there was none: two adapters have no word for it."""
+        untold = fate.trial in self._untold and fate.fate == "mptcp"
+        return untold and "mptcp" not in self._fates[variant].expected["fates"]
 
     def _wrong_fate(self, fate: Fate, cell: Cell) -> list[str]:
         found = []

@@ -70,6 +70,14 @@ def test_a_cell_is_what_its_trials_are_and_says_why(tmp_path: Path) -> None:
     assert exit_code(matrix) == 1
 
 
+def test_a_fall_back_of_which_neither_end_tells_is_neither_a_pass_nor_a_failure(tmp_path: Path) -> None:
+    experiment = matrix_experiment(("fallback_syn", "transfer"), ends=("linux",))
+
+    matrix = judged(tmp_path, experiment, dict.fromkeys(("fallback_syn/linux/linux", "transfer/linux/linux"), "untold"))
+
+    assert {cell.test["name"]: cell.result for cell in matrix.cells} == {"fallback_syn": "invalid", "transfer": "pass"}
+
+
 def test_what_passes_now_and_then_is_flaky_and_a_failure(tmp_path: Path) -> None:
     matrix = judged(tmp_path, matrix_experiment(("join",), 3, ("linux",)), {"join/linux/linux": ("pass", "unmet")})
 

@@ -1,8 +1,8 @@
 """Run directories of the matrix whose trials were never run: each is as its experiment wants it, or as is told.
 
 ``outcomes``: variant -> what becomes of it, one word for all trials or a sequence, one for each: ``pass``;
-``fallback``, ``reset`` and other fates; ``wrong`` (a byte); ``unmet`` (its first bound is not met); ``INVALID``,
-``UNSUPPORTED``.
+``fallback``, ``reset`` and other fates; ``untold`` (neither end says what it was); ``wrong`` (a byte); ``unmet`` (its
+first bound is not met); ``INVALID``, ``UNSUPPORTED``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _flow(experiment: Experiment, variant: Variant, trial: Trial, word: str) -> 
     assert experiment.grid is not None
     (cell,) = [cell for cell in experiment.grid.cells if cell.variant == variant.name]
     fates = ("mptcp", "fallback", "tcp", "reset", "unfinished")
-    fate = word if word in fates else cell.fates[0]
+    fate = word if word in fates else "mptcp" if word == "untold" else cell.fates[0]
     flow = variant.flows[0]
     goodput = 18e6 + 1e5 * trial.repetition if not flow.client.is_plain_tcp else 9.4e6
     return {
@@ -88,7 +88,7 @@ def _flow(experiment: Experiment, variant: Variant, trial: Trial, word: str) -> 
         "bytes_sent_upload": 1_000_000,
         "bytes_received_upload": 1_000_000,
         "goodput_bit_s": goodput,
-        "fallback": fate == "fallback",
+        "fallback": None if word == "untold" else fate == "fallback",
         "in_force": flow.client.implementation,
         "complete": fate in ("mptcp", "fallback", "tcp") and word != "wrong",
         "error_kind": {"reset": "peer", "unfinished": "deadline"}.get(fate, "integrity" if word == "wrong" else None),
