@@ -85,13 +85,14 @@ def sweep_figure(variants: Mapping[str, Variant], findings: Sequence[VariantFind
         y_axis.unit.name,
         tuple((curve.css, curve.label) for curve in curves),
         tuple(_rows(lines, x_axis)),
-        tuple(_ends(curve, unit) for curve in curves),
+        tuple(_ends(curve, word, unit) for curve in curves),
     )
 
 
-def _ends(curve: Curve, unit: str) -> str:
-    """``"mptcp: goodput 34.6 Mbit/s at 0 %, 8.10 Mbit/s at 2 %."``"""
-    first, last = (f"{quantity(float(curve.y[at]), 'bit/s')} at {quantity(float(curve.x[at]), unit)}" for at in (0, -1))
+def _ends(curve: Curve, word: str, unit: str) -> str:
+    """``"mptcp: goodput 34.6 Mbit/s with loss 0 %, 8.10 Mbit/s with loss 2 %."``"""
+    pairs = [(float(curve.y[at]), float(curve.x[at])) for at in (0, -1)]
+    first, last = (f"{quantity(goodput, 'bit/s')} with {word} {quantity(value, unit)}" for goodput, value in pairs)
     return f"{curve.label}: goodput {first}, {last}."
 
 

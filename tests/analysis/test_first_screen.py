@@ -81,7 +81,7 @@ def test_the_figure_of_the_first_screen_is_not_shown_again(aggregation: Path, tm
     sweep = synthetic_run.make_run(tmp_path, synthetic_run.loss_sweep(points=3, repetitions=1))
     page = page_of(sweep)
     assert page.first is not None and page.first.sweep is not None and page.sweep is None
-    assert page.answers[0].startswith("tcp-path1: goodput ") and "at 0\u202f%" in page.answers[0]
+    assert page.answers[0].startswith("tcp-path1: goodput ") and "with loss 0\u202f%" in page.answers[0]
 
 
 def test_of_many_variants_the_first_screen_has_those_that_something_was_expected_of(tmp_path: Path) -> None:
