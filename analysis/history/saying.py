@@ -33,6 +33,8 @@ def change_in_words(change: float, kind: Kind, unit: str = "") -> str:
         factor, name = _LARGER.get(unit, (1, unit))
         return f"{change / factor:+.3g}{_NARROW_SPACE}{name}".rstrip().replace("-", "−")
     percent = 100 * (change - 1)
+    if percent == 0:
+        return f"0{_NARROW_SPACE}%"
     if percent >= _MOST_PERCENT:
         return f"{change:.3g}-fold"
     digits = 0 if abs(percent) >= 10 else 1 if abs(percent) >= 1 else 2

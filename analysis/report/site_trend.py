@@ -21,6 +21,8 @@ from analysis.report.wording import count
 
 _HEIGHT = 210
 _LOW_HEIGHT = 120
+_LEAST_ROOM = 0.02
+"""Above and below the values by themselves, so that three digits tell the ticks apart."""
 _SPARK_HEIGHT = 30
 _SPARK_SPREAD = 0.03
 """A sparkline shows at least 3 % to either side, so that noise does not look like news."""
@@ -97,10 +99,11 @@ def control_figure(state: SeriesState, nights: Nights, happenings: Sequence[Happ
 
 
 def absolute_figure(state: SeriesState, nights: Nights) -> tuple[Markup, Axis]:
-    """Candidate and reference by themselves, and the vertical axis."""
+    """Candidate and reference by themselves, and the vertical axis. Where they agree, the dashes lie on the line."""
     measured = [night for night in state.nights if night.ratio is not None]
     values = [value for night in measured for value in (night.candidate, night.reference) if value is not None]
-    axis = linear_axis(values, state.unit, from_zero=False, count=4)
+    around = [end for value in values for end in (value * (1 - _LEAST_ROOM), value * (1 + _LEAST_ROOM))]
+    axis = linear_axis(around, state.unit, from_zero=False, count=4)
 
     def y(value: float) -> float:
         return _LOW_HEIGHT * (1 - axis.share(value))
@@ -114,7 +117,7 @@ def absolute_figure(state: SeriesState, nights: Nights) -> tuple[Markup, Axis]:
 
     parts = [
         _gap_bands(nights, _LOW_HEIGHT),
-        svg.stretched(_LOW_HEIGHT, curve("reference", "s2"), curve("candidate", "s1")),
+        svg.stretched(_LOW_HEIGHT, curve("candidate", "s1"), curve("reference", "s2")),
     ]
     title = f"{state.series}: candidate and reference by themselves"
     words = f"Medians of {count(len(measured), 'night')}; the numbers are in the table of nights."

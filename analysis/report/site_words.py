@@ -59,8 +59,8 @@ def ratio_in_words(night: Night | None, state: SeriesState) -> str:
 
 
 def ends_in_words(low: float | None, high: float | None, state: SeriesState) -> str:
-    """``" (−5.4 to −4.3 %)"``; empty when there is no interval."""
-    if low is None or high is None:
+    """``" (−5.4 to −4.3 %)"``; empty when there is no interval, or it has no width: in virtual time nothing varies."""
+    if low is None or high is None or low == high:
         return ""
     first, last = (change_in_words(end, state.kind, state.unit) for end in (low, high))
     return f" ({first.removesuffix(_PERCENT) if last.endswith(_PERCENT) else first} to {last})"
