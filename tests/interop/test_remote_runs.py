@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import ssh_server
 from command_line import testbed
-from stand_in_checkout import calls, stand_in
+from stand_in_checkout import calls, let_pass, stand_in
 
 from experiments.catalog import build
 from testbed.orchestrator import overrides, runner
@@ -208,7 +208,7 @@ def test_a_run_whose_connection_never_comes_back_is_fetched_by_resume(
             pytest.raises(Interrupted, match=r"lab: no SSH connection\. The run goes on there"),
         ):
             run_there(request, told)
-    (stand / "gate1").write_text("go")
+    let_pass(stand / "gate1")
     again = Told()
     with opened("ssh:lab/sim") as run_there:
         fetched = run_there(dataclasses.replace(request, resume=True), again)
@@ -240,18 +240,16 @@ def test_an_interrupt_stops_it_in_order_there_and_resume_goes_on_with_the_rest(
     assert _jobs(server) == []
 
 
-def test_the_same_run_twice_is_told_and_each_is_fetched_under_its_own_name(
+def test_the_same_run_twice_is_told_and_the_first_is_found_again(
     server: ssh_server.Server, here: Path, stand: Path
 ) -> None:
     os.mkfifo(stand / "gate2")
-    request, second = _request(_experiment("seed=3"), here), Told()
+    request = _request(_experiment("seed=3"), here)
+    second = Told("ended", lambda: let_pass(stand / "gate2"))
     with opened("ssh:lab/sim") as run_there:
         with pytest.raises(ZeroDivisionError):  # of whoever listens: nothing is asked to stop
             run_there(request, Told("ended", lambda: 1 // 0))
-        (stand / "gate2").rename(stand / "another")
         one = run_there(request, second)
-        with (stand / "another").open("w"):  # lets the first one go on
-            pass
         other = run_there(dataclasses.replace(request, resume=True), Told())
 
     assert "the same already runs there; --resume would have watched it" in second.notes

@@ -21,6 +21,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from testbed.orchestrator.run_identity import start_ticks
 from testbed.remote.target import Target
 
 PRIVILEGE_SEPARATION = Path("/run/sshd")
@@ -126,6 +127,7 @@ def running(directory: Path, environment: dict[str, str] | None = None) -> Itera
         finally:
             process.terminate()
             process.wait(10)
+            _end_jobs(directory)
 
 
 def programs(folder: Path, scripts: dict[str, str]) -> Path:
@@ -162,6 +164,14 @@ def _answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
                 return
         time.sleep(0.02)
     raise AssertionError(f"sshd does not answer: {log.read_text()}")
+
+
+def _end_jobs(directory: Path) -> None:
+    """What was started detached outlives its server; of a test that failed it must not outlive the test."""
+    for file in directory.rglob("pid"):
+        pid, began, shell, _ = map(int, file.read_text().split())
+        if start_ticks(pid) == began:
+            os.killpg(shell, signal.SIGKILL)  # it leads the session that was made for the job
 
 
 def _free_port() -> int:
