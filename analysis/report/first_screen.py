@@ -93,7 +93,10 @@ def _told(verdict: Verdict, repetitions: int) -> str:
         return f"{finding.subject}: {finding.measured}."
     flow = expectation.get("flow", "main")
     what = metric_name(expectation["metric"]) + ("" if flow == "main" else f" of flow {flow}")
-    found = f"{expectation['variant']}: {what} {quantity(verdict.value, verdict.unit)}"
+    value = quantity(verdict.value, verdict.unit)
+    found = (
+        f"{expectation['variant']}: {value}" if what == verdict.unit else f"{expectation['variant']}: {what} {value}"
+    )
     if verdict.reference is not None and verdict.absolute is not None:
         pair = [quantity(each, verdict.base_unit) for each in (verdict.absolute, verdict.reference)]
         found += f" that of {verdict.reference_variant} ({pair[0]} against {pair[1]})"

@@ -36,6 +36,7 @@ def test_a_relative_expectation_is_told_with_its_ratio_and_both_numbers(aggregat
     numbers = [float(text) for text in re.findall(r"(\d+\.\d+)\u202f(?:×|Mbit/s)", first)]
     assert first.startswith("mptcp: goodput ") and "that of tcp-path" in first
     assert numbers[0] == pytest.approx(numbers[1] / numbers[2], rel=0.01)
+    assert page.answers[1] == "mptcp: 2\u202fsubflows."
 
 
 def test_failures_are_told_first_with_what_was_expected(tmp_path: Path) -> None:
