@@ -1,0 +1,137 @@
+"""The command line of QEMU as a value: what a machine consists of, and the words that start it.
+
+A machine has no device but a serial console (a file), disks that keep nothing (snapshot=on), a source of randomness
+and one network card whose far end is QEMU itself: the guest can reach nothing (restrict=on), and only 127.0.0.1 of
+this machine reaches its SSH server.
+
+Virtual time: QEMU counts instructions, one taking 2**shift ns, and jumps to the next timer when the guest idles
+(-icount shift=N,sleep=off; the manual page of QEMU 7.2 has on and off exchanged). It takes one virtual processor and
+emulation without a thread of its own for each. What the guest measures then does not depend on how busy this machine
+is, and its seconds are not ours.
+
+The machine is a q35: QEMU's microvm has neither HPET nor PM timer, and Linux 7.3 hung on it in 8 of 17 boots.
+
+Sources: qemu-system-x86_64(1): -icount, -accel, -netdev user, -drive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from testbed.orchestrator.spec import SpecificationError
+
+PROGRAM = "qemu-system-x86_64"
+GUEST_ADDRESS = "10.0.2.15"
+"""QEMU's user network gives it to the first guest; ours takes it without asking."""
+LOOPBACK = "127.0.0.1"
+SSH_PORT = 22
+DEFAULT_SHIFT = 1
+"""500 million instructions a second: Linux forwards 2 x 200 Mbit/s through netem at line rate with it."""
+SHIFTS = range(11)
+"""QEMU takes 0 to 10."""
+SMALLEST_MIB = 256
+Clock = Literal["real", "virtual"]
+Acceleration = Literal["tcg", "kvm"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What the machine is made of."""
+
+    clock: Clock = "virtual"
+    shift: int = DEFAULT_SHIFT
+    """An instruction takes 2**shift ns of virtual time."""
+    acceleration: Acceleration = "tcg"
+    cpus: int = 1
+    memory_mib: int = 1536
+
+    def __post_init__(self) -> None:
+        if self.clock == "virtual" and self.cpus != 1:
+            raise SpecificationError(
+                f"--cpus {self.cpus}: virtual time has one processor (QEMU counts the instructions of one): "
+                "leave --cpus away, or take --time real"
+            )
+        if self.clock == "virtual" and self.acceleration != "tcg":
+            raise SpecificationError("virtual time needs emulation (tcg): KVM counts no instructions")
+        if self.shift not in SHIFTS:
+            raise SpecificationError(f"--shift {self.shift}: an instruction takes 2**shift ns, with shift 0 to 10")
+        if self.cpus < 1:
+            raise SpecificationError(f"--cpus {self.cpus}: at least one")
+        if self.memory_mib < SMALLEST_MIB:
+            raise SpecificationError(f"--memory {self.memory_mib}: a guest takes at least {SMALLEST_MIB} MiB")
+
+    def words(self) -> list[str]:
+        """The options for processor, time and memory."""
+        words = ["-M", "q35", "-m", f"{self.memory_mib}M", "-smp", str(self.cpus)]
+        if self.acceleration == "kvm":
+            return [*words, "-accel", "kvm", "-cpu", "host"]
+        if self.clock == "virtual":
+            icount = f"shift={self.shift},sleep=off"
+            return [*words, "-accel", "tcg,thread=single", "-icount", icount, "-rtc", "clock=vm", "-cpu", "max"]
+        return [*words, "-accel", "tcg,thread=multi", "-cpu", "max"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """An image that the guest finds by its serial; nothing that the guest writes reaches the file."""
+
+    serial: str
+    """The guest's init looks for root, modules and site."""
+    image: Path
+    writable: bool = False
+    """In memory and a temporary file, for as long as the machine runs."""
+
+    def words(self) -> list[str]:
+        """Its two options."""
+        kind = "snapshot=on" if self.writable else "readonly=on"
+        drive = f"file={_escaped(self.image)},if=none,format=raw,cache=unsafe,id={self.serial},{kind}"
+        return ["-drive", drive, "-device", f"virtio-blk-pci,drive={self.serial},serial={self.serial}"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """One machine, all that its command line needs."""
+
+    hardware: Hardware
+    kernel: Path
+    """An ELF vmlinux with a PVH note, or a bzImage."""
+    initramfs: Path
+    console: Path
+    """The guest's serial console is written here."""
+    disks: Sequence[Disk] = ()
+    ssh_port: int | None = None
+    """Port of 127.0.0.1 that leads to the guest's SSH server; None: no network card."""
+    pid_file: Path | None = None
+    """QEMU goes to the background once it is set up, and says here which process that is; None: it stays ours."""
+    name: str = "testbed"
+
+    def words(self) -> list[str]:
+        """The whole command."""
+        words = [PROGRAM, "-name", self.name, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
+        words += self.hardware.words()
+        words += ["-serial", f"file:{self.console}", "-monitor", "none", "-parallel", "none"]
+        words += ["-kernel", str(self.kernel), "-initrd", str(self.initramfs), "-append", self.command_line()]
+        words += ["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"]
+        for disk in self.disks:
+            words += disk.words()
+        if self.ssh_port is not None:
+            forward = f"tcp:{LOOPBACK}:{self.ssh_port}-{GUEST_ADDRESS}:{SSH_PORT}"
+            words += ["-netdev", f"user,id=n0,restrict=on,ipv6=off,hostfwd={forward}"]
+            words += ["-device", "virtio-net-pci,netdev=n0,romfile="]
+        if self.pid_file is not None:
+            words += ["-daemonize", "-pidfile", str(self.pid_file)]
+        return words
+
+    def command_line(self) -> str:
+        """The kernel's: a panic ends the machine (with -no-reboot), the network card is called eth0."""
+        return " ".join(
+            ["console=ttyS0", "panic=-1", "quiet", "net.ifnames=0", *(f"testbed.{disk.serial}" for disk in self.disks)]
+        )
+
+
+def _escaped(path: Path) -> str:
+    """A comma in the value of an option is written twice (qemu-system-x86_64(1), -drive)."""
+    return str(path).replace(",", ",,")
