@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.interop import MatrixResult
-from analysis.report.interop_page import MatrixPage, PairCell, gather
+from analysis.report.interop_page import MatrixPage, Number, PairCell, gather
 from analysis.runs import Run
 from testbed.cli.console import console, table
 
@@ -22,10 +22,7 @@ def print_matrix(run: Run, matrix: MatrixResult) -> None:
         output.print(f"✓ pass  ✗ FAIL  ? INVALID  – unsupported  ~ flaky\n{letters}", markup=False, soft_wrap=True)
     for numbers in page.numbers:
         output.print(f"\n{numbers.name}: {numbers.unit_note}", markup=False, soft_wrap=True)
-        cells = [
-            [client, *(f"{cell.text} ({cell.spread})" if cell.spread else cell.text for cell in line)]
-            for client, line in numbers.rows
-        ]
+        cells = [[client, *(_number(cell) for cell in line)] for client, line in numbers.rows]
         output.print(table(["client", *(f"to {name}" for name in page.servers)], cells))
     _print_failures(page)
     output.print(page.headline, markup=False, soft_wrap=True)
@@ -36,6 +33,11 @@ def _text(cell: PairCell) -> str:
     if cell.nothing:
         return f"– {cell.nothing}"
     return "\n".join(f"{line.sign} {' '.join(letters for letters, _, _ in line.tests)}" for line in cell.lines)
+
+
+def _number(number: Number) -> str:
+    best = "◆ " if number.is_best else ""
+    return f"{best}{number.text} ({number.spread})" if number.spread else number.text
 
 
 def _print_failures(page: MatrixPage) -> None:
