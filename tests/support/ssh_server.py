@@ -7,6 +7,7 @@ touched. Who logs in is the user that runs the tests.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import getpass
 import os
 import shutil
@@ -21,8 +22,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from testbed.orchestrator.process import PR_SET_PDEATHSIG
 from testbed.orchestrator.run_identity import start_ticks
 from testbed.remote.target import Target
+
+_libc = ctypes.CDLL(None)
 
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 """sshd of root refuses to start without it; the distribution makes it when the service starts, which it need not."""
@@ -117,7 +121,11 @@ def running(directory: Path, environment: dict[str, str] | None = None) -> Itera
     configuration.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
     with _privilege_separation(), (directory / "sshd.log").open("wb") as log:
         process = subprocess.Popen(
-            [program(), "-D", "-e", "-f", str(configuration)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            [program(), "-D", "-e", "-f", str(configuration)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=_end_with_the_tests,
         )
         try:
             _answers(process, port, directory / "sshd.log")
@@ -164,6 +172,11 @@ def _answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
                 return
         time.sleep(0.02)
     raise AssertionError(f"sshd does not answer: {log.read_text()}")
+
+
+def _end_with_the_tests() -> None:
+    """Also when they are killed (prctl(2))."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end_jobs(directory: Path) -> None:
