@@ -49,14 +49,24 @@ class Dask:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
-        contact = folder / "scheduler.json"
-        self._start("dask_scheduler", "--port", "0", "--scheduler-file", str(contact))
+        self.address = ""
+
+    def begin(self) -> None:
+        contact = self._folder / "scheduler.json"
+        # it ends by itself, and its workers with it, if this process is killed
+        self._start("dask_scheduler", "--port", "0", "--scheduler-file", str(contact), "--idle-timeout", "180s")
         for number in range(WORKERS):
             # a worker waits for the file of its scheduler, so all of them start at once
-            words = ("--nthreads", "1", "--no-nanny", "--local-directory", str(folder / f"worker{number}"))
+            words = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self._folder / f"worker{number}"))
             self._start("dask_worker", "--scheduler-file", str(contact), "--death-timeout", "60", *words)
-        wait_until(contact.exists, 30, "the scheduler to say where it is")
-        self.address: str = json.loads(contact.read_text())["address"]
+
+        def address() -> str:
+            try:
+                return str(json.loads(contact.read_text())["address"])
+            except (FileNotFoundError, ValueError):  # not there, or half written
+                return ""
+
+        self.address = wait_until(address, 60, "the scheduler to say where it is")
 
     def _start(self, program: str, *words: str) -> None:
         argv = [sys.executable, "-m", f"distributed.cli.{program}", *LOOPBACK, *words]
@@ -89,6 +99,7 @@ def described_once() -> Iterator[None]:
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
     started = Dask(tmp_path_factory.mktemp("dask"))
     try:
+        started.begin()
         yield started
     finally:
         started.end()
