@@ -1,0 +1,50 @@
+"""The programs that images are made with: found in PATH or the system directories, and named with their package."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from testbed.orchestrator import process
+from testbed.orchestrator.errors import Unsupported
+
+PACKAGES: Mapping[str, tuple[str, str]] = {
+    "dpkg-deb": ("dpkg", "kernels from Debian packages"),
+    "apt-get": ("apt", "kernels and a root file system from Debian's archive"),
+    "depmod": ("kmod", "modules of a kernel"),
+    "mksquashfs": ("squashfs-tools", "images of modules and Python packages"),
+    "zstd": ("zstd", "uncompressing kernels (Debian's 6.12 and later)"),
+    "lz4": ("lz4", "uncompressing kernels (Debian's 6.1)"),
+    "mmdebstrap": ("mmdebstrap", "the root file system"),
+    "mkfs.ext4": ("e2fsprogs", "the root file system"),
+    "unshare": ("util-linux", "the root file system, without root"),
+    "newuidmap": ("uidmap", "the root file system, without root"),
+}
+"""Program -> its package, and what needs it."""
+
+
+def find(name: str) -> str | None:
+    """Where a program is."""
+    path = os.environ.get("PATH", os.defpath)
+    return shutil.which(name, path=f"{path}{os.pathsep}/usr/sbin{os.pathsep}/sbin")
+
+
+def run(
+    name: str,
+    *words: str | Path,
+    deadline_s: float,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run it to its end and return its standard output.
+
+    Raises Unsupported with its package when it is not installed, CommandFailed with its last words, NotReady.
+    """
+    found = find(name)
+    if found is None:
+        package, needed_by = PACKAGES[name]
+        raise Unsupported(f"{name} is not installed (needed for {needed_by}): apt install {package}")
+    with process.start([found, *words], cwd=cwd, environment=environment) as tool:
+        return tool.succeed(deadline_s)
