@@ -17,7 +17,7 @@ import yaml
 from command_line import testbed
 
 from analysis.history import History
-from testbed.nightly import campaign
+from testbed.nightly import builds, campaign
 from testbed.orchestrator.readiness import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -50,17 +50,29 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this checkout, which nobody edits while the night is measured."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for room in ("testbed", "topologies", "experiments", "analysis"):
+        shutil.copytree(ROOT / room, copy / room)
+    return copy
+
+
 def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 @pytest.mark.slow
-def test_a_night_that_is_killed_in_the_middle_goes_on_and_is_told(words: list[str]) -> None:
+def test_a_night_that_is_killed_in_the_middle_goes_on_and_is_told(
+    words: list[str], checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = Path(words[1]).parent
     steps = place / "nights" / "tiny" / "2026-11-01" / "steps"
     began = subprocess.Popen(
         [sys.executable, "-m", "testbed", *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        cwd=checkout,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -74,6 +86,7 @@ def test_a_night_that_is_killed_in_the_middle_goes_on_and_is_told(words: list[st
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in second), deadline_s=10.0, what="its end")
     assert not (place / "history").exists()
 
+    monkeypatch.setattr(builds, "candidate", lambda: builds.of_checkout(checkout))
     result = testbed(*words)
 
     assert result.returncode == 0, result.stderr
