@@ -60,7 +60,16 @@ class Kernel:
     @property
     def lacks(self) -> list[str]:
         """Options that something needs, those without which nothing runs first."""
-        return [f"CONFIG_{found['option']}={found['value']}: {found['needed_by']}" for found in self.meta["findings"]]
+        return [str(found) for found in self._findings]
+
+    @property
+    def fatal(self) -> list[str]:
+        """Those without which nothing runs."""
+        return [str(found) for found in self._findings if found.fatal]
+
+    @property
+    def _findings(self) -> list[kconfig.Finding]:
+        return [kconfig.Finding(**found) for found in self.meta["findings"]]
 
 
 def from_debs(cache: Cache, debs: Sequence[Path], name: str, source: Mapping[str, Any], say: Say) -> Kernel:
@@ -81,7 +90,7 @@ def from_debs(cache: Cache, debs: Sequence[Path], name: str, source: Mapping[str
             tree = _placed_modules(root, made.version)
             _assemble(directory, made, config, tree, {"name": name, "source": source, "inputs": inputs}, say)
 
-    return _named(cache, name, cache.made(KERNELS, _digest(inputs), make))
+    return named(cache, name, cache.made(KERNELS, _digest(inputs), make).name)
 
 
 def from_bzimage(
@@ -104,7 +113,7 @@ def from_bzimage(
             shutil.copyfile(image, directory / "bzImage")
             _assemble(directory, made, _read_config(config), copy, meta, say)
 
-    return _named(cache, name, cache.made(KERNELS, _digest(inputs), make))
+    return named(cache, name, cache.made(KERNELS, _digest(inputs), make).name)
 
 
 def find(cache: Cache, word: str) -> Kernel:
@@ -119,6 +128,12 @@ def find(cache: Cache, word: str) -> Kernel:
             return kernel
     known = ", ".join(sorted({f"{kernel.name} ({kernel.version})" for kernel in fetched})) or "none yet"
     raise SpecificationError(f"no kernel {word!r} is here (there is: {known}); 'testbed vm fetch-kernel' gets one")
+
+
+def named(cache: Cache, name: str, digest: str) -> Kernel:
+    """The kernel of an entry, which has this name from now on."""
+    files.write_atomically(cache.scratch("names") / _file_name(name), f"{digest}\n".encode())
+    return load(cache.path(KERNELS, digest), name)
 
 
 def load(path: Path, name: str | None = None) -> Kernel:
@@ -299,12 +314,6 @@ def _found_modules(given: Path, version: str) -> Path:
     there = sorted(path.name for path in given.glob("lib/modules/*")) if given.is_dir() else []
     has = f"it has those of {', '.join(there)}" if there else "it has no lib/modules/VERSION with .ko files"
     raise SpecificationError(f"{given}: no modules of {version}, the kernel's version: {has}")
-
-
-def _named(cache: Cache, name: str, path: Path) -> Kernel:
-    pointer = cache.scratch("names") / _file_name(name)
-    files.write_atomically(pointer, f"{path.name}\n".encode())
-    return load(path, name)
 
 
 def _file_name(name: str) -> str:

@@ -13,6 +13,8 @@ from testbed.orchestrator.errors import Unsupported
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "dpkg-deb": ("dpkg", "kernels from Debian packages"),
     "apt-get": ("apt", "kernels and a root file system from Debian's archive"),
+    "apt-cache": ("apt", "kernels and a root file system from Debian's archive"),
+    "apt-config": ("apt", "kernels and a root file system from Debian's archive"),
     "depmod": ("kmod", "modules of a kernel"),
     "mksquashfs": ("squashfs-tools", "images of modules and Python packages"),
     "zstd": ("zstd", "uncompressing kernels (Debian's 6.12 and later)"),

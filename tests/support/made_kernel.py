@@ -76,7 +76,7 @@ def deb(path: Path, files: dict[str, bytes]) -> Path:
 def deb_of(tree: Path, path: Path) -> Path:
     """A package of this tree."""
     fields = ("Package: made", "Version: 1", "Architecture: amd64", "Maintainer: x <x@example.org>", "Description: -")
-    (tree / "DEBIAN").mkdir(exist_ok=True)
+    (tree / "DEBIAN").mkdir(parents=True, exist_ok=True)
     (tree / "DEBIAN" / "control").write_text("\n".join([*fields, ""]))
     subprocess.run(["dpkg-deb", "-Znone", "--root-owner-group", "-b", tree, path], check=True, capture_output=True)
     return path

@@ -1,0 +1,118 @@
+"""``testbed vm fetch-kernel`` and ``testbed vm prune``: what virtual machines are made of, and room for more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from testbed.cli import outcome
+
+_MIRROR = typer.Option("--mirror", help="Address of a Debian archive; otherwise the one that this machine's apt uses.")
+_JSON = typer.Option("--json", help="Print JSON.")
+
+
+def fetch_kernel(
+    kernels: Annotated[list[str], typer.Argument(help="6.1, 6.12, newest, deb:FILE,FILE or bzimage:FILE; several.")],
+    modules: Annotated[
+        Path | None,
+        typer.Option("--modules", help="For bzimage:FILE: the directory that 'make modules_install' filled."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="For bzimage:FILE: its .config, unless it holds it (CONFIG_IKCONFIG)."),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="What it is called from now on.")] = None,
+    mirror: Annotated[str | None, _MIRROR] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch the package lists now, however young.")] = False,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Get kernels ready to boot: from Debian's archive, packages or a bzImage; and say what they lack.
+
+    Ends with 4 when one lacks what no machine or experiment can do without.
+    Example: testbed vm fetch-kernel 6.1 6.12 newest
+    """
+    with outcome.reported():
+        from testbed.cli.console import console, table
+        from testbed.orchestrator.spec import SpecificationError
+        from testbed.vm import cache, fetching
+
+        if len(kernels) > 1 and (name or modules or config):
+            raise SpecificationError("--name, --modules and --config are for one kernel; fetch them one by one")
+        store = cache.Cache()
+        fetched = [
+            fetching.fetch(
+                store,
+                word,
+                lambda text: typer.echo(text, err=True),
+                name=name,
+                module_tree=modules,
+                config=config,
+                mirror=mirror,
+                refresh=refresh,
+            )
+            for word in kernels
+        ]
+        if as_json:
+            rows = [
+                {
+                    "name": kernel.name,
+                    "directory": str(kernel.directory),
+                    "fatal": kernel.fatal,
+                    "meta": dict(kernel.meta),
+                }
+                for kernel in fetched
+            ]
+            print(json.dumps(rows, indent=1))
+        else:
+            lines = [
+                [
+                    kernel.name,
+                    kernel.version,
+                    kernel.image.name,
+                    f"{cache.size_on_disk(kernel.directory) / 1e6:.0f}",
+                    "\n".join(kernel.lacks) or ("nothing" if kernel.config is not None else "not known: no .config"),
+                ]
+                for kernel in fetched
+            ]
+            columns = ["kernel", "version", "boots", "MB", "lacks"]
+            console().print(table(columns, lines, right=["MB"]))
+        for kernel in fetched:
+            if kernel.fatal:
+                typer.echo(f"testbed: UNSUPPORTED: {kernel.name} cannot be used: {'; '.join(kernel.fatal)}", err=True)
+        raise typer.Exit(outcome.UNSUPPORTED if any(kernel.fatal for kernel in fetched) else outcome.MET)
+
+
+def prune(
+    keep: Annotated[int, typer.Option("--keep", min=0, help="Of each kind, how many stay: those used last.")] = 3,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Remove kernels, root file systems and records of machines that were not used for longest.
+
+    What a running machine uses stays. Example: testbed vm prune --keep 2
+    """
+    with outcome.reported():
+        from testbed.vm import cache
+
+        store = cache.Cache()
+        removed = [entry for kind in cache.KINDS for entry in store.prune(kind, keep)]
+        kept = [entry for kind in cache.KINDS for entry in store.entries(kind)]
+        if as_json:
+            print(
+                json.dumps(
+                    {
+                        "removed": [{"path": str(entry.path), "bytes": entry.size_bytes} for entry in removed],
+                        "kept": [
+                            {"path": str(entry.path), "bytes": entry.size_bytes, "in_use": entry.in_use}
+                            for entry in kept
+                        ],
+                    },
+                    indent=1,
+                )
+            )
+        else:
+            for entry in removed:
+                print(f"removed {entry.kind}/{entry.digest} ({entry.size_bytes / 1e6:.0f} MB)")
+            print(f"kept {len(kept)} in {store.root} ({sum(entry.size_bytes for entry in kept) / 1e6:.0f} MB)")
