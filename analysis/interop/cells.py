@@ -148,6 +148,7 @@ class _Judge:
             self._trials[row["variant"]].append(row)
         flows = run.directory.read_table("flows").to_pylist()
         self._untold = {row["trial"] for row in flows if row["fallback"] is None and row["error"] is None}
+        self._idle = _idle_middleboxes(run)
         self._planned: dict[str, int] = defaultdict(int)
         for entry in run.document["plan"]:
             self._planned[entry["variant"]] += 1
@@ -192,6 +193,7 @@ class _Judge:
         if row["verdict"] != "VALID":
             return TrialResult(*identity, "invalid", (row["reason"],))
         bad, missing = self._broken_bounds(number, variant)
+        missing += [f"no packet met what was to disturb it ({box})" for box in self._idle.get(number, ())]
         fate = self._fate(number, variant)
         if fate is None:
             missing.append("nothing is known of the connection")
@@ -242,6 +244,19 @@ class _Judge:
             return None
         median = statistic_interval(values, "median")
         return Measurement(test["measure"], found.unit, test["better"], median, values, found.source)
+
+
+def _idle_middleboxes(run: Run) -> Mapping[int, Sequence[str]]:
+    """Trial -> its middleboxes, where all of them together did nothing: what the test is about did not happen.
+
+    Watches do nothing by design; a path without packets, as the second one of plain TCP, is no reason.
+    """
+    did: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in run.directory.read_table("middleboxes").to_pylist():
+        if not row["middlebox"].startswith("watch "):
+            name = f"{row['middlebox']} on {row['link']}"
+            did[row["trial"]][name] += sum(row[act] for act in ("matched", "changed", "dropped", "made", "delayed"))
+    return {trial: tuple(boxes) for trial, boxes in did.items() if not any(boxes.values())}
 
 
 def _is_within(value: float, expectation: Row) -> bool:

@@ -16,6 +16,7 @@ import analysis
 from analysis.interop import MatrixResult, matrix_of
 from experiments.interop import TESTS, build, implementation
 from experiments.interop import tests as asked
+from experiments.interop.question import NONE
 from experiments.interop.question import Test as Question
 from testbed.orchestrator import runner
 from testbed.orchestrator.spec import Experiment, PathManager
@@ -71,15 +72,20 @@ BROKEN: Mapping[str, tuple[Any, dict[str, Any]]] = {
     "backup": (asked.BACKUP, {"path_manager": PathManager(mode="subflow")}),
     "fastclose": (asked.FASTCLOSE, {"box": "filter mp_fastclose"}),
     "checksum": (asked.CHECKSUM, {"checksum": (False, False)}),
+    "checksum_one_path": (asked.CHECKSUM, {"name": "checksum_one_path", "abbreviation": "C1", "path_manager": NONE}),
     "fallback_syn": (asked.FALLBACK_SYN, {"without": True}),
     "fallback_late": (asked.FALLBACK_LATE, {"path_manager": PathManager(mode="none")}),
     "fallback_payload": (asked.FALLBACK_PAYLOAD, {"checksum": (False, False)}),
-    "fallback_payload_two": (asked.FALLBACK_PAYLOAD_TWO, {"checksum": (False, False)}),
-    "failover": (asked.FAILOVER, {"path_manager": PathManager(mode="none")}),
+    "fallback_payload_two": (asked.FALLBACK_PAYLOAD_TWO, {"last": "drop tcp.rst"}),
+    "failover": (asked.FAILOVER, {"stays": True}),
     "zero_window": (asked.ZERO_WINDOW, {"receive_buffer_bytes": 2_000_000}),
     "half_close": (asked.HALF_CLOSE, {"box": "strip mptcp on syn"}),
 }
 """Test -> what keeps what it asks from happening: a middlebox on the first or second path, other settings."""
+
+
+ELSEWHERE = ("box", "second", "last", "without", "stays")
+"""Of these the words that are not settings of the test."""
 
 
 def _without_what_it_asks(test: Question, how: dict[str, Any]) -> Question:
@@ -89,9 +95,15 @@ def _without_what_it_asks(test: Question, how: dict[str, Any]) -> Question:
             link = topology.link(name)
             boxes = (*middlebox.parse(how[key]), *link.middleboxes)
             topology = topology.with_link(dataclasses.replace(link, middleboxes=boxes))
+    if "last" in how:  # where what comes back passes first
+        link = topology.link("path1")
+        boxes = (*link.middleboxes, *middlebox.parse(how["last"]))
+        topology = topology.with_link(dataclasses.replace(link, middleboxes=boxes))
     if how.get("without"):
         topology = topology.with_link(dataclasses.replace(topology.link("path1"), middleboxes=()))
-    settings = {key: value for key, value in how.items() if key not in ("box", "second", "without")}
+    if how.get("stays"):
+        topology = topology.with_link(dataclasses.replace(topology.link("path1"), changes=()))
+    settings = {key: value for key, value in how.items() if key not in ELSEWHERE}
     return dataclasses.replace(test, topology=topology, **settings)
 
 
@@ -102,6 +114,24 @@ def test_each_test_fails_when_what_it_asks_does_not_happen(tmp_path: Path) -> No
     matrix = _run(dataclasses.replace(experiment, duration_ns=4_000_000_000), tmp_path)
 
     assert {cell.test["name"]: cell.result for cell in matrix.cells} == dict.fromkeys(BROKEN, "fail")
+
+
+def test_a_test_whose_disturbance_no_packet_met_was_not_measured(tmp_path: Path) -> None:
+    disturbed = [asked.FALLBACK_THIRD_ACK, asked.FALLBACK_LATE, asked.LOSS, asked.REORDER]
+
+    experiment = build([implementation("userspace")], tests=[_undisturbed(test) for test in disturbed], capture=False)
+    matrix = _run(dataclasses.replace(experiment, duration_ns=4_000_000_000), tmp_path)
+
+    assert {cell.test["name"]: cell.result for cell in matrix.cells} == {test.name: "invalid" for test in disturbed}
+    assert all("no packet met what was to disturb it (drop after 1000s" in cell.reason for cell in matrix.cells)
+
+
+def _undisturbed(test: Question) -> Question:
+    topology = test.topology
+    for link in topology.links:
+        boxes = (*middlebox.parse("drop after 1000s"), *(each for each in link.middleboxes if each.kind == "watch"))
+        topology = topology.with_link(dataclasses.replace(link, middleboxes=boxes))
+    return dataclasses.replace(test, topology=topology)
 
 
 @pytest.mark.parametrize("receive_buffer_bytes", [64_000, 100_000])
