@@ -1,0 +1,128 @@
+"""A kernel of one's choice as a machine that runs are sent to: booted for them, gone with them.
+
+What it can do is asked of the guest itself (guest_capabilities.py), and told in the target as text: a word as it is,
+anything else as JSON, ``null`` where it could not be found out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from testbed.orchestrator.errors import InvalidTrial
+from testbed.remote.target import Target
+from testbed.vm import accel, machine, record
+from testbed.vm.cache import Cache
+from testbed.vm.images import Images
+from testbed.vm.machine import Machine, Say
+from testbed.vm.qemu import Hardware
+
+if TYPE_CHECKING:
+    from testbed.remote.session import Completed
+
+CONNECT_S = 60.0
+"""A guest on virtual time whose host is busy takes seconds for a login."""
+ASK_S = 120.0
+SCRIPT = Path(__file__).with_name("guest_capabilities.py")
+
+
+class Asked(Protocol):
+    """What :func:`discover` needs of a session."""
+
+    def execute(self, argv: list[str], *, stdin: bytes, deadline_s: float) -> Completed:
+        """Run a command to its end."""
+
+
+class QemuProvider:
+    """One machine with one kernel."""
+
+    ends_with_the_run = True
+
+    def __init__(
+        self,
+        kernel: str,
+        hardware: Hardware,
+        images_of: Callable[[Cache, str, Say], Images],
+        *,
+        cache: Cache | None = None,
+        ask: Callable[[Target], Mapping[str, str]] | None = None,
+    ) -> None:
+        """``images_of`` gets what is booted (choosing.images_of); ``ask`` finds out what the guest can do."""
+        self._kernel = kernel
+        self._hardware = hardware
+        self._images_of = images_of
+        self._cache = cache or Cache()
+        self._ask = ask or _asked_by_ssh
+        self._machine: Machine | None = None
+        self._target: Target | None = None
+
+    def up(self, say: Say) -> Target:
+        """Boot it; at once when it runs. Raises BootFailed, or Unsupported with what is missing."""
+        if self._machine is not None and self._target is not None and self._machine.record.runs:
+            return self._target
+        self.down()
+        images = self._images_of(self._cache, self._kernel, say)
+        hardware = self._hardware
+        if hardware.clock == "real":
+            hardware = accel.with_best(hardware, self._cache.root, images.kernel, machine.find_busybox())
+        say(f"booting {images.version} on {hardware.clock} time")
+        self._machine = machine.boot(images, hardware, self._cache.runs, say=say)
+        try:
+            target = target_of(self._machine.record, self._machine.directory)
+            self._target = target_of(self._machine.record, self._machine.directory, self._ask(target))
+        except BaseException:
+            self.down()
+            raise
+        return self._target
+
+    def down(self) -> None:
+        """End it; its console's log stays."""
+        if self._machine is not None:
+            self._machine.stop()
+        self._machine = self._target = None
+
+    def logs(self) -> str:
+        """The guest's console; empty when none runs (a start that failed says where its log lies)."""
+        return self._machine.console() if self._machine is not None else ""
+
+
+def target_of(made: record.Record, directory: Path, capabilities: Mapping[str, str] | None = None) -> Target:
+    """How a machine is reached. Its host key is pinned: it was made for this machine alone."""
+    facts = {
+        "clock": made.clock,
+        "shift": json.dumps(made.shift),
+        "acceleration": made.acceleration,
+        "cpus": json.dumps(made.cpus),
+        "memory_mib": json.dumps(made.memory_mib),
+        "boot_s": json.dumps(made.boot_s),
+    }
+    return Target(
+        name=f"vm:{made.kernel}",
+        host=record.HOST,
+        port=made.port,
+        user=record.USER,
+        key=directory / record.KEY,
+        host_key=made.host_key,
+        clock="virtual" if made.clock == "virtual" else "real",
+        capabilities={**facts, **(capabilities or {})},
+    )
+
+
+def discover(session: Asked, name: str) -> Mapping[str, str]:
+    """Ask the guest's own Python. Raises InvalidTrial when it says nothing of use."""
+    done = session.execute(["python3", "-"], stdin=SCRIPT.read_bytes(), deadline_s=ASK_S)
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise InvalidTrial(f"{name}: what it can do is not known: {said[-1] if said else 'no answer'}") from None
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+
+
+def _asked_by_ssh(target: Target) -> Mapping[str, str]:
+    from testbed.remote.session import Session
+
+    with Session.connect(target, deadline_s=CONNECT_S) as session:
+        return discover(session, target.name)
