@@ -12,7 +12,8 @@ from analysis.runs import Run
 
 def replay_command(run: Run, cell: CellResult) -> str:
     """``testbed matrix ... --clients linux --servers userspace --tests join``: seed and repetitions included."""
-    words = ["testbed", "matrix", "--backend", run.document["backend"]]
+    there = run.document.get("ran_on") or run.document  # on another machine: its name, too
+    words = ["testbed", "matrix", "--backend", there["backend"]]
     words += ["--clients", cell.client, "--servers", cell.server, "--tests", cell.test["name"]]
     words += ["--seed", str(run.document["seed"])]
     shown = cell.shown

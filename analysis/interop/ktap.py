@@ -1,11 +1,12 @@
 """matrix.ktap: KTAP version 1 (Linux, Documentation/dev-tools/ktap.rst), a test per cell under one unique name.
 
 What is unsupported is skipped; what could not be measured is an error of the testing, which KTAP marks ``# ERROR``.
+The numbers of a measurement stand in a line of diagnostics before its result.
 """
 
 from __future__ import annotations
 
-from analysis.interop.cells import CellResult, MatrixResult
+from analysis.interop.cells import CellResult, MatrixResult, Measurement
 
 
 def matrix_ktap(matrix: MatrixResult) -> str:
@@ -14,6 +15,8 @@ def matrix_ktap(matrix: MatrixResult) -> str:
     for number, cell in enumerate(matrix.cells, start=1):
         if cell.result == "fail" and cell.reason:
             lines.append(f"# {_plain(cell.reason)}")
+        if cell.measurement is not None:
+            lines.append(f"# {name_of(cell)}: {number_of(cell.measurement)}")
         lines.append(f"{_status(cell)} {number} {name_of(cell)}{_directive(cell)}")
     counts = matrix.counts()
     passed, failed, invalid, skipped = (counts[word] for word in ("pass", "fail", "invalid", "unsupported"))
@@ -24,6 +27,13 @@ def matrix_ktap(matrix: MatrixResult) -> str:
 def name_of(cell: CellResult) -> str:
     """``"linux to userspace: join"``."""
     return f"{cell.client} to {cell.server}: {cell.test['name']}"
+
+
+def number_of(found: Measurement) -> str:
+    """``"1.81e+07 bit/s (1.8e+07 to 1.82e+07, n = 3)"``: median, all values within, in the unit of matrix.json."""
+    low, high = min(found.values), max(found.values)
+    unit = f" {found.unit}" if found.unit else ""
+    return f"{found.median.estimate:.6g}{unit} ({low:.6g} to {high:.6g}, n = {found.median.n})"
 
 
 def _status(cell: CellResult) -> str:

@@ -36,6 +36,12 @@ def matrix_junit(run: Run, matrix: MatrixResult) -> str:
 def _add_case(suite: ET.Element, run: Run, cell: CellResult, seconds: float) -> None:
     classname = f"interop.{cell.client}.{cell.server}"
     case = ET.SubElement(suite, "testcase", classname=classname, name=cell.test["name"], time=f"{seconds:.3f}")
+    if (found := cell.measurement) is not None:
+        numbers = {"value": found.median.estimate, "unit": found.unit, "n": found.median.n}
+        numbers |= {"least": min(found.values), "most": max(found.values)}
+        properties = ET.SubElement(case, "properties")
+        for name, value in numbers.items():
+            ET.SubElement(properties, "property", name=name, value=str(value))
     tag = {"fail": "failure", "invalid": "error", "unsupported": "skipped"}.get(cell.result)
     if tag is not None:
         ET.SubElement(case, tag, type=cell.result, message=without_control_characters(cell.reason))

@@ -173,6 +173,27 @@ def test_a_failed_cell_names_its_files_and_the_command_that_does_it_again(writte
     assert "claim N10" in page, "what is known of a failure stands beside it"
 
 
+def test_a_cell_of_another_machine_is_done_again_there(tmp_path: Path) -> None:
+    path = make_matrix_run(tmp_path, matrix_experiment(("join",), ends=("linux",)))
+    record = json.loads((path / "run.json").read_text())
+    there = {"backend": "ssh:lab", "host": "me@lab:22", "clock": "real"}
+    (path / "run.json").write_text(json.dumps(record | {"ran_on": there}))
+
+    document = json.loads(render_matrix(analysis.load(path))["matrix.json"])
+
+    assert document["results"][0][0]["command"].startswith("testbed matrix --backend ssh:lab --clients linux ")
+
+
+def test_ktap_and_junit_have_the_numbers_of_a_measurement(written: Path) -> None:
+    assert "# linux to linux: goodput: 1.81e+07 bit/s (1.8e+07 to 1.82e+07, n = 3)" in (
+        (written / "matrix.ktap").read_text().splitlines()
+    )
+    root = ET.fromstring((written / "matrix.junit.xml").read_text())
+    (case,) = root.findall("testsuite[@name='linux to linux']/testcase[@name='goodput']")
+    numbers = {each.get("name"): each.get("value") for each in case.findall("properties/property")}
+    assert numbers == {"value": "18100000.0", "unit": "bit/s", "n": "3", "least": "18000000.0", "most": "18200000.0"}
+
+
 def test_ktap_and_junit_agree_with_the_cells(written: Path) -> None:
     counts = json.loads((written / "matrix.json").read_text())["summary"]
     lines = (written / "matrix.ktap").read_text().splitlines()
