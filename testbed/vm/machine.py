@@ -183,13 +183,18 @@ class _Starting:
         """Start it. Raises BootFailed with QEMU's own words."""
         mark = dict(run_identity.environment(directory.name))
         if pid_file is not None:
+            pid_file.unlink(missing_ok=True)
             mark[run_identity.ORCHESTRATOR_VARIABLE] = ""  # nobody's: 'testbed clean' leaves it alone
             with process.start(words, environment=mark, pass_fds=locks) as launcher:
                 try:
                     launcher.succeed(_START_S)
                 except CommandFailed as error:
                     raise BootFailed(f"QEMU does not start: {error}") from None
-            return cls(directory, _identity(int(pid_file.read_text())), None, None)
+            try:
+                pid = int(pid_file.read_text())
+            except FileNotFoundError:  # QEMU removes it when it ends
+                raise BootFailed(f"QEMU ended at once; {_last_words(directory)}") from None
+            return cls(directory, _identity(pid), None, None)
         if threading.current_thread() is threading.main_thread():
             qemu = process.start(words, environment=mark, pass_fds=locks)
             return cls(directory, _identity(qemu.pid), qemu, None)
@@ -206,7 +211,7 @@ class _Starting:
             left_s = max(0.0, ends_s - time.monotonic())
             wait_until(lambda: self._runs() and _shows_banner(port, next(waits_s)), left_s, "the guest's SSH server")
         except NotReady as error:
-            raise BootFailed(f"{error}; {self._last_words()}") from None
+            raise BootFailed(f"{error}; {_last_words(self.directory)}") from None
 
     def end(self) -> None:
         """Whatever state it is in."""
@@ -221,16 +226,12 @@ class _Starting:
         """True, or BootFailed."""
         if self.qemu is not None and (code := self.qemu.exit_code) is not None:
             said = self.qemu.stderr.strip().splitlines()
-            raise BootFailed(f"QEMU ended with {code} before the guest was up{_joined(said)}; {self._last_words()}")
+            raise BootFailed(
+                f"QEMU ended with {code} before the guest was up{_joined(said)}; {_last_words(self.directory)}"
+            )
         if self.qemu is None and not self.identity.is_alive():
-            raise BootFailed(f"QEMU ended before the guest was up; {self._last_words()}")
+            raise BootFailed(f"QEMU ended before the guest was up; {_last_words(self.directory)}")
         return True
-
-    def _last_words(self) -> str:
-        console = self.directory / record.CONSOLE
-        lines = [line for line in console.read_text(errors="replace").split("\n") if line.strip()]
-        told = " | ".join(line.strip() for line in lines[-_TOLD_LINES:])
-        return f"its console ({console}) ends with: {told}" if told else f"its console ({console}) is empty"
 
 
 class _Keeper:
@@ -262,6 +263,13 @@ class _Keeper:
     def let_go(self) -> None:
         """Once QEMU has ended."""
         self._done.set()
+
+
+def _last_words(directory: Path) -> str:
+    console = directory / record.CONSOLE
+    lines = [line.strip() for line in console.read_text(errors="replace").split("\n") if line.strip()]
+    told = " | ".join(lines[-_TOLD_LINES:])
+    return f"its console ({console}) ends with: {told}" if told else f"its console ({console}) is empty"
 
 
 def _identity(pid: int) -> Orchestrator:

@@ -87,7 +87,10 @@ def test_a_start_that_fails_is_tried_once_more_and_both_consoles_are_kept(here: 
         booted.stop()
 
 
-@pytest.mark.parametrize(("plan", "stays", "said"), [("panics", False, "Kernel panic"), ("refuses", True, "no such")])
+@pytest.mark.parametrize(
+    ("plan", "stays", "said"),
+    [("panics", False, "Kernel panic"), ("panics", True, "Kernel panic"), ("refuses", True, "no such")],
+)
 def test_two_failed_starts_are_an_error_with_the_last_words_and_no_key_left(
     here: Path, plan: str, stays: bool, said: str
 ) -> None:
