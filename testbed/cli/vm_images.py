@@ -1,4 +1,4 @@
-"""``testbed vm fetch-kernel`` and ``testbed vm prune``: what virtual machines are made of, and room for more."""
+"""``testbed vm fetch-kernel``, ``build`` and ``prune``: what virtual machines are made of, and room for more."""
 
 from __future__ import annotations
 
@@ -83,6 +83,29 @@ def fetch_kernel(
             if kernel.fatal:
                 typer.echo(f"testbed: UNSUPPORTED: {kernel.name} cannot be used: {'; '.join(kernel.fatal)}", err=True)
         raise typer.Exit(outcome.UNSUPPORTED if any(kernel.fatal for kernel in fetched) else outcome.MET)
+
+
+def build(
+    again: Annotated[
+        bool, typer.Option("--again", help="Make it anew from today's packages; the old one goes when that is done.")
+    ] = False,
+    mirror: Annotated[str | None, _MIRROR] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Make the root file system that all kernels share, and the Python packages for it; once, with or without root.
+
+    Example: testbed vm build
+    """
+    with outcome.reported():
+        from testbed.vm import cache, rootfs
+
+        made = rootfs.build(cache.Cache(), lambda text: typer.echo(text, err=True), mirror=mirror, again=again)
+        sizes = {path: cache.size_on_disk(path.parent) for path in (made.image, made.site)}
+        if as_json:
+            print(json.dumps({"image": str(made.image), "site": str(made.site), "bytes": [*sizes.values()]}, indent=1))
+        else:
+            for path, size in sizes.items():
+                print(f"{path} ({size / 1e6:.0f} MB)")
 
 
 def prune(

@@ -99,6 +99,12 @@ def of_targets(said: str) -> Archive:
     return Archive(main, security or f"{main.rstrip('/')}-security/")
 
 
+def transport() -> str:
+    """How the machine's apt reaches any archive (proxies, retries, certificates), as lines of a configuration."""
+    lines = tools.run("apt-config", "dump", deadline_s=ASK_S).splitlines()
+    return "".join(f"{line}\n" for line in lines if line.startswith("Acquire::") and not line.startswith(_OWN))
+
+
 class Apt:
     """apt with lists of its own for some suites."""
 
@@ -150,8 +156,7 @@ class Apt:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         (self.directory / "status").touch()
         (self.directory / "debian.sources").write_text(self._sources)
-        transport = tools.run("apt-config", "dump", deadline_s=ASK_S).splitlines()
-        lines = [line for line in transport if line.startswith("Acquire::") and not line.startswith(_OWN)]
+        lines = transport().splitlines()
         here = self.directory
         own = {
             "Dir::Etc::Parts": here / "parts",

@@ -1,6 +1,6 @@
 """What is made once and used by many machines: kernels and root file systems, each named by what it was made from.
 
-    $XDG_CACHE_HOME/mptcp-testbed/vm/kernels/DIGEST, rootfs/DIGEST, downloads/ ...; runs/ID belongs to the machines
+    $XDG_CACHE_HOME/mptcp-testbed/vm/{kernels,rootfs,sites}/DIGEST, names/, apt/, downloads/; runs/ID is a machine's
 
 An entry is made in a directory of its own under a lock and renamed when it is whole, so what has its name is complete
 and never changes. Who uses one holds a shared flock on its file ``lock`` (flock(2)); the lock lives in the open file,
@@ -22,8 +22,8 @@ from pathlib import Path
 from testbed.orchestrator.errors import InvalidTrial, Unsupported
 from testbed.record.files import sync_directory
 
-KERNELS, ROOTFS, RUNS = "kernels", "rootfs", "runs"
-KINDS = (KERNELS, ROOTFS, RUNS)
+KERNELS, ROOTFS, SITES, RUNS = "kernels", "rootfs", "sites", "runs"
+KINDS = (KERNELS, ROOTFS, SITES, RUNS)
 LOCK = "lock"
 _PARTIAL, _REMOVED = ".partial", ".removed"
 _BLOCK = 512
@@ -96,17 +96,18 @@ class Cache:
         path = self.path(kind, digest)
         return path if path.is_dir() else None
 
-    def made(self, kind: str, digest: str, make: Callable[[Path], None]) -> Path:
+    def made(self, kind: str, digest: str, make: Callable[[Path], None], *, again: bool = False) -> Path:
         """The entry of that name; ``make`` fills its directory when it is not there, and one at a time does.
 
-        Whatever ``make`` raises leaves nothing behind.
+        With ``again`` one that is there is replaced once the new one is whole. Whatever ``make`` raises leaves nothing
+        behind. Raises Unsupported when the disk is full, or the one to replace is in use.
         """
         path = self.path(kind, digest)
-        if path.is_dir():
+        if path.is_dir() and not again:
             return path
         self._directory(kind)
         with self.exclusive(_building(kind, digest)):
-            if path.is_dir():  # somebody else made it while we waited
+            if path.is_dir() and not again:  # somebody else made it while we waited
                 return path
             partial = path.with_name(f".{digest}{_PARTIAL}")
             _remove(partial)  # of one that was killed: the lock is ours
@@ -115,6 +116,8 @@ class Cache:
                 make(partial)
                 (partial / LOCK).touch()
                 sync_directory(partial)
+                if path.is_dir() and not _removed_unless_held(path):
+                    raise Unsupported(f"{path} is in use by a machine that runs: 'testbed vm stop' first")
                 partial.rename(path)
             except OSError as error:
                 _remove(partial)
@@ -226,6 +229,7 @@ def _removed_unless_held(path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         moved = path.with_name(f".{path.name}{_REMOVED}")
+        _remove(moved)  # of one that was killed here
         path.rename(moved)  # from here on nobody finds it
     except (BlockingIOError, FileNotFoundError):
         return False

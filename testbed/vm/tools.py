@@ -33,6 +33,15 @@ def find(name: str) -> str | None:
     return shutil.which(name, path=f"{path}{os.pathsep}/usr/sbin{os.pathsep}/sbin")
 
 
+def require(name: str) -> str:
+    """Where it is. Raises Unsupported with its package when it is not installed."""
+    found = find(name)
+    if found is None:
+        package, needed_by = PACKAGES[name]
+        raise Unsupported(f"{name} is not installed (needed for {needed_by}): apt install {package}")
+    return found
+
+
 def run(
     name: str,
     *words: str | Path,
@@ -44,9 +53,6 @@ def run(
 
     Raises Unsupported with its package when it is not installed, CommandFailed with its last words, NotReady.
     """
-    found = find(name)
-    if found is None:
-        package, needed_by = PACKAGES[name]
-        raise Unsupported(f"{name} is not installed (needed for {needed_by}): apt install {package}")
+    found = require(name)
     with process.start([found, *words], cwd=cwd, environment=environment) as tool:
         return tool.succeed(deadline_s)

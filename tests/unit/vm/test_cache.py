@@ -100,6 +100,22 @@ def test_pruning_keeps_the_newest_and_what_is_held(tmp_path: Path) -> None:
     assert [entry.digest for entry in cache.entries(KERNELS)] == ["d"]
 
 
+def test_one_that_is_made_again_replaces_the_old_one_when_it_is_whole_and_nobody_uses_that(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    path = cache.made(KERNELS, "a", _writes("old"))
+
+    def fails(directory: Path) -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        cache.made(KERNELS, "a", fails, again=True)
+    with held(path), pytest.raises(Unsupported, match="vm stop"):
+        cache.made(KERNELS, "a", _writes("new"), again=True)
+    assert (path / "image").read_text() == "old"
+    assert (cache.made(KERNELS, "a", _writes("new"), again=True) / "image").read_text() == "new"
+    assert [entry.name for entry in (tmp_path / KERNELS).iterdir()] == ["a"]
+
+
 def test_holding_makes_it_the_one_used_last(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     for at, name in enumerate("ab"):
