@@ -23,6 +23,7 @@ from testbed.cli.options import options
 from testbed.cli.report import report
 from testbed.cli.run import run
 from testbed.cli.show import show
+from testbed.cli.vm import vm
 
 app = typer.Typer(
     name="testbed",
@@ -49,6 +50,7 @@ app.command("clean")(clean)
 app.command("build")(build)
 app.add_typer(endpoint, name="endpoint")
 app.add_typer(adapter, name="adapter")
+app.add_typer(vm, name="vm")
 
 
 def main() -> None:
