@@ -42,8 +42,14 @@ MMDEBSTRAP_S, MKFS_S = 1800.0, 300.0
 _INODES = "131072"
 GRACE_S = 30.0
 """mmdebstrap takes down what it was doing when it is interrupted."""
-_PACKED = 'tree=$2; tar -xf "$1" -C "$tree" --numeric-owner && shift 2 && "$@"; code=$?; rm -rf "$tree"; exit $code'
-"""One shell, for without root the owners are right, and can remove it, only inside of the one user namespace."""
+_PACKED = """\
+tree=$2
+tar -xf "$1" -C "$tree" --numeric-owner --exclude='./dev/*' && shift 2 && "$@"
+code=$?
+rm -rf "$tree"
+exit $code"""
+"""One shell, for without root the owners are right, and can remove it, only inside of the one user namespace.
+Device files cannot be made there, and the machine has its own (devtmpfs)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +147,9 @@ def _succeed(program: process.Process, deadline_s: float) -> None:
     try:
         program.succeed(deadline_s)
     except CommandFailed as error:
-        lines = [line for line in error.stderr.splitlines() if line.startswith("E: ")]
-        raise Unsupported(f"the root file system cannot be made: {lines[0] if lines else error}") from None
+        said = [line for line in error.stderr.splitlines() if line.strip() and not line.startswith("I: ")]
+        first = next((line for line in said if line.startswith("E: ")), said[0] if said else str(error))
+        raise Unsupported(f"the root file system cannot be made: {first}") from None
     except NotReady as error:
         raise Unsupported(f"the root file system cannot be made: {error}") from None
     finally:
