@@ -20,6 +20,8 @@ MOST_BYTES = 1 << 20
 KEYS = ("fallback", "subflows", "retransmits", "in_force", "counters")
 WISHES = ("congestion_control", "scheduler", "checksum", "timestamps", "sack", "nodelay")
 """Parameters of an endpoint that an adapter may confirm under their names in ``in_force``."""
+_LIMIT = 2**63
+"""Integers of the tables are below it."""
 _ENDS = ("local_address", "local_port", "remote_address", "remote_port")
 
 
@@ -51,7 +53,10 @@ def read_facts(path: Path) -> Facts:
         raise FactsError(f"{path.name} is larger than {MOST_BYTES} bytes")
     try:
         data = json.loads(text)
-    except ValueError as error:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise FactsError(f"{path.name}: a text in it has half of a surrogate pair, which no table can hold") from None
+    except (ValueError, RecursionError) as error:
         raise FactsError(f"{path.name} is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise FactsError(f"{path.name} is not a JSON object")
@@ -102,6 +107,8 @@ def _of(data: Mapping[str, Any], key: str, kind: type) -> Any:
     value = data.get(key)
     if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
         raise FactsError(f"{key} is {'true or false' if kind is bool else 'an integer'} or null, not {value!r}")
+    if kind is int and isinstance(value, int) and not 0 <= value < _LIMIT:
+        raise FactsError(f"{key} is 0 to 2^63 - 1, not {value}")
     return value
 
 
@@ -114,6 +121,8 @@ def _table(data: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> dict[s
     for name, value in table.items():
         if not isinstance(value, kinds) or (bool not in kinds and isinstance(value, bool)):
             raise FactsError(f"{key}.{name} cannot be {value!r}")
+        if isinstance(value, int) and not -_LIMIT <= value < _LIMIT:
+            raise FactsError(f"{key}.{name} is larger than any counter: {value}")
     return table
 
 

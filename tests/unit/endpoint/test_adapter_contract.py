@@ -117,6 +117,10 @@ def test_facts_that_are_there_are_read_and_those_that_are_not_are_unknown(tmp_pa
         (json.dumps({"subflows": [{**SUBFLOW, "local_port": 0}]}), "subflows[0]: a port is 1 to 65535"),
         ('{"in_force": {"sack": [1]}}', "in_force.sack cannot be [1]"),
         ('{"counters": {"A": 1.5}}', "counters.A cannot be 1.5"),
+        ('{"counters": {"A": 9223372036854775808}}', "counters.A is larger than any counter"),
+        ('{"retransmits": -1}', "retransmits is 0 to 2^63 - 1, not -1"),
+        ('{"in_force": {"scheduler": "\\ud800"}}', "half of a surrogate pair"),
+        ("[" * 100_000, "facts.json is not JSON"),
         ('{"a": "' + "x" * (1 << 20) + '"}', "facts.json is larger than"),
     ],
 )
