@@ -64,6 +64,8 @@ METRICS = flow_metrics()
 
 Backend = Literal["sim", "mininet"]
 """Virtual time with our own stack, or namespaces of this kernel."""
+MOST_TRIALS = 1_000_000
+"""Of a run: its plan is kept in memory and in run.json, 100 bytes for each."""
 SAYS = ("value", "interval", "n", "absolute", "reference")
 """Numbers in the sentence of an expectation; ``{value:%}`` is a share in percent."""
 
@@ -326,6 +328,12 @@ class Experiment:
         names = [variant.name for variant in self.variants]
         if not names or len(set(names)) < len(names):
             raise SpecificationError(f"{where}: variants have distinct names, and there is at least one")
+        trials = sum(max(self.repetitions, variant.repetitions or 1) for variant in self.variants)
+        if trials > MOST_TRIALS:
+            raise SpecificationError(
+                f"{where}: {trials:,} trials are more than the {MOST_TRIALS:,} that a run may have: fewer repetitions "
+                "(--repeat) or variants"
+            )
         for expectation in self.expectations:
             self._check_expectation(expectation, where)
         if self.grid is not None and (problem := self.grid.problem(names)) is not None:
