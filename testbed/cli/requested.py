@@ -81,7 +81,7 @@ def from_file(path: Path, changes: Changes) -> list[Requested]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecificationError(f"--spec {path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecificationError(f"--spec {path}: is not JSON: {error}") from None
     if not isinstance(document, list):
         return [_of_entry(document, f"--spec {path}", "", changes)]

@@ -28,7 +28,7 @@ from testbed.orchestrator.runner import OnMessage, RunRequest
 from testbed.orchestrator.spec import SpecificationError
 from testbed.record import files
 from testbed.record.errors import RecordError
-from testbed.record.run_directory import REPORT_FILES, RunDirectory
+from testbed.record.run_directory import DERIVED_FILES, RunDirectory
 from testbed.remote import place
 from testbed.remote.checkout import read_checkout
 from testbed.remote.errors import ConnectionLost, HostKeyRefused, Unreachable
@@ -317,7 +317,7 @@ def _message(line: bytes) -> Mapping[str, Any]:
     """One message; what is none is told as it is."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     if isinstance(message, dict) and isinstance(message.get("kind"), str):
         return message
@@ -332,7 +332,7 @@ def _check(path: Path) -> None:
         raise RecordError("the run directory that came is not complete")
     if altered := directory.altered_files():
         raise RecordError(f"{altered[0]} came otherwise than run.json says ({len(altered)} files)")
-    known = {"run.json", *REPORT_FILES, *directory.document["files"]}
+    known = {"run.json", *DERIVED_FILES, *directory.document["files"]}
     came = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir() or file.is_symlink()}
     if unknown := sorted(came - known):
         raise RecordError(f"{unknown[0]} came, of which run.json says nothing")

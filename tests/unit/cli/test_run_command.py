@@ -30,6 +30,15 @@ def as_file(path: Path, document: object) -> Path:
     return path
 
 
+def test_a_file_nested_beyond_every_limit_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+
+    ended = _testbed("run", "--spec", str(tmp_path / "deep.json"))
+
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert "deep.json: is not JSON" in ended.stderr
+
+
 def test_an_experiment_from_json_is_the_one_that_was_written_and_its_changes_apply(tmp_path: Path) -> None:
     experiment = small()
     file = as_file(tmp_path / "one.json", spec.to_json(experiment))
