@@ -102,7 +102,12 @@ def matrix(
 
 
 def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if text and not words:
+        from testbed.orchestrator.spec import SpecificationError
+
+        raise SpecificationError(f"{text!r} names nothing: write names with commas between, or leave the option out")
+    return words
 
 
 def _backend(asked: str) -> tuple[str, str]:
@@ -132,8 +137,15 @@ def _experiment(
     from experiments import interop
     from testbed.orchestrator.adapters import load_adapter
     from testbed.orchestrator.errors import Unsupported
+    from testbed.orchestrator.spec import SpecificationError
 
-    adapters = {each.name: each for each in map(load_adapter, adapter)}
+    loaded = [load_adapter(text) for text in adapter]
+    adapters = {each.name: each for each in loaded}
+    if len(adapters) < len(loaded):
+        raise SpecificationError(
+            f"two of the {len(loaded)} adapters have the same name; the names are "
+            f"{', '.join(each.name for each in loaded)}: give one another name (NAME=COMMAND, or 'name' in its file)"
+        )
     default = IN_VIRTUAL_TIME if backend == "sim" else interop.DEFAULT_IMPLEMENTATIONS
     usual = [*default, *adapters]
     asked = dict.fromkeys([*(rows or usual), *(columns or usual)])
