@@ -81,7 +81,10 @@ def candidate() -> Build:
 def of_checkout(root: Path) -> Build:
     """The build in a directory. Raises SpecificationError when there is none."""
     if not (root / "testbed" / "__main__.py").is_file():
-        raise SpecificationError(f"{root} is no checkout of the testbed: it has no testbed/__main__.py")
+        raise SpecificationError(
+            f"reference.build: {root} is no checkout of the testbed: it has no testbed/__main__.py; write the path of "
+            'one, "accepted" or "git:REVISION"'
+        )
     commit = _git(root, "rev-parse", "HEAD") if _is_top(root) else None
     status = _git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
     return Build(root, commit, None if status is None else bool(status), sources_digest(root))

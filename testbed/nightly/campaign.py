@@ -22,6 +22,10 @@ SHIPPED: Final = Path(__file__).parents[2] / "experiments" / "campaigns"
 EXPECTED: Final = "expected"
 """In place of a list of metrics: those that the experiment's expectations speak of."""
 
+MOST_PAIRS: Final = 1000
+"""Repetitions a night, and pairs of a confirmation: each has its seed and its rows in memory, and with 1000 pairs a
+change of 1 % is found at a spread of 10 %."""
+
 _NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,47}$"
 Name = Annotated[str, Field(pattern=_NAME)]
 Backend = Literal["sim", "mininet"]
@@ -40,6 +44,8 @@ _FIXES: Final[Mapping[str, str]] = {
     "build": 'write build = "accepted", build = "git:REVISION", or the path of another checkout',
     "variant": 'write the name of a variant of the same experiment, such as variant = "tcp-path1"',
     "thresholds": 'write [thresholds] with smallest = "2%"',
+    "smallest": 'write a share in quotes, such as smallest = "2%"',
+    "false_discoveries": 'write a share in quotes, such as false_discoveries = "5%"',
 }
 """Key -> what to write."""
 
@@ -126,12 +132,12 @@ class Campaign(_Frozen):
 
     name: Name
     summary: str
-    repetitions: int = Field(default=5, ge=1)
+    repetitions: int = Field(default=5, ge=1, le=MOST_PAIRS)
     """Of each series a night."""
     series: tuple[Series, ...] = Field(min_length=1)
     reference: Reference
     thresholds: Thresholds = Thresholds()
-    confirmation_pairs: int = Field(default=20, ge=6)
+    confirmation_pairs: int = Field(default=20, ge=6, le=MOST_PAIRS)
     """Pairs of old and new that an alarm is measured again with before anyone is told. Fewer than six could not reach
     p < 0.05 by their signs."""
     step_deadline: str = "2h"

@@ -100,7 +100,7 @@ def test_the_cache_forgets_what_nobody_used_and_what_a_killed_export_left(reposi
 def test_a_revision_that_git_does_not_have_is_told_with_the_fix(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecificationError, match=r"knows no revision 'v9'.*git fetch --unshallow"):
         builds.resolve("git:v9", tmp_path, None)
-    with pytest.raises(SpecificationError, match="is no checkout of the testbed"):
+    with pytest.raises(SpecificationError, match=r"reference\.build: .*elsewhere is no checkout of the testbed.*write"):
         builds.resolve("elsewhere", tmp_path, None)
     with pytest.raises(SpecificationError, match="knows no revision"):
         builds.exported("--output=x", repository)

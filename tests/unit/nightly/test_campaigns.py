@@ -53,6 +53,9 @@ def test_the_shipped_campaigns_name_what_there_is(name: str) -> None:
             "repetitions: Input should be a valid integer; write how",
         ),
         (HEAD + BUILD + "repetitions = 0\n" + SERIES, "repetitions: "),
+        (HEAD + BUILD + "repetitions = 1001\n" + SERIES, "repetitions: Input should be less than or equal to 1000"),
+        (HEAD + BUILD + "confirmation_pairs = 1001\n" + SERIES, "confirmation_pairs: Input should be less than"),
+        (HEAD + BUILD + SERIES + "[thresholds]\nsmallest = 0.02", 'write a share in quotes, such as smallest = "2%"'),
         (HEAD + BUILD + "confirmation_pairs = 5\n" + SERIES, "confirmation_pairs: "),
         (
             HEAD + BUILD + 'step_deadline = "2"\n' + SERIES,
