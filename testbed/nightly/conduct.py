@@ -68,6 +68,11 @@ def _carry_out(prepared: Prepared, tell: Tell) -> Outcome:
     if (result := night.read("result")) is not None:
         write_site(history, request.site, prepared.campaign)
         return Outcome(result["code"], _judged(prepared, history), (), (), night.folder, request.site, again=True)
+    if night.read("measured") is None and history.has(night.facts):
+        raise SpecificationError(
+            f"{request.history} has the night of {prepared.date} already, and it was not measured in {request.out}: "
+            "a night is measured once; --date says which night this is to be"
+        )
     machinery = Machinery(prepared, night, tell)
     measured = measure(prepared, night, machinery, tell)
     reachable = {name: tuple(variants) for name, variants in measured["reachable"].items()}

@@ -302,6 +302,19 @@ def test_a_night_that_has_ended_is_not_measured_again(stack: Stack, place: Path)
     assert len(rows(place)) == 6
 
 
+def test_a_night_that_the_history_has_from_elsewhere_is_refused_before_anything_is_measured(
+    stack: Stack, place: Path
+) -> None:
+    night_of(place, "2026-11-01")
+    (place / "nights").rename(place / "lost")
+    count = len(stack.steps)
+
+    with pytest.raises(SpecificationError, match=r"history has the night of 2026-11-01 already.*--date says which"):
+        night_of(place, "2026-11-01")
+
+    assert len(stack.steps) == count
+
+
 def test_a_night_begun_with_another_build_is_put_aside_and_one_that_is_told_is_not_replaced(
     stack: Stack, place: Path
 ) -> None:
