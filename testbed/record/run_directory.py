@@ -97,7 +97,11 @@ class RunDirectory:
             raise RecordError(f"{source} is damaged: {error}") from None
         if not isinstance(document, dict):
             raise RecordError(f"{source} is damaged: it holds no object")
-        directory = cls(path, checked(migrate_document(document), source), None)
+        try:
+            document = migrate_document(document)
+        except RecordError as error:
+            raise RecordError(f"{source}: {error}") from None
+        directory = cls(path, checked(document, source), None)
         if writable:
             directory._refuse_when_complete("go on with it")
             directory._lock = _locked(path)
@@ -160,7 +164,10 @@ class RunDirectory:
         target = arrow_schema(schema, encoded=encoded)
         parts = [target.empty_table()]
         for source in sources:
-            if source.exists():
+            if not source.exists():
+                if source.name in self._document.get("files", {}):
+                    raise RecordError(f"{source} is gone, and run.json lists it: copy the run directory again, whole")
+            else:
                 data, version = from_parquet(source, encoded=texts)
                 parts.append(migrate_table(name, data, version).cast(target))
         return pa.concat_tables(parts).unify_dictionaries()

@@ -108,6 +108,15 @@ def test_complete_joins_the_parts_in_order_and_keeps_the_files(tmp_path: Path) -
     assert seen.altered_files() == ("captures/0002/client.pcap",)
 
 
+def test_a_complete_run_without_one_of_its_tables_is_damaged_not_empty(tmp_path: Path) -> None:
+    run = new_run(tmp_path, trials=1)
+    run.store_trial(record(0))
+    run.complete()
+    (run.path / "trials.parquet").unlink()
+    with pytest.raises(RecordError, match=r"trials\.parquet is gone, and run\.json lists it"):
+        RunDirectory.open(run.path).read_table("trials")
+
+
 def test_a_complete_run_refuses_every_write_but_reports(tmp_path: Path) -> None:
     run = new_run(tmp_path, trials=1)
     run.store_trial(record(0))
@@ -295,6 +304,10 @@ def test_what_is_no_run_directory_or_damaged_says_so(tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:-9])
     with pytest.raises(RecordError, match=r"trials\.parquet is not a table .* or is damaged"):
         run.read_table("trials")
+    document = json.loads((run.path / "run.json").read_bytes())
+    (run.path / "run.json").write_text(json.dumps(document | {"schema_version": 999}))
+    with pytest.raises(RecordError, match=r"/run\.json: this run has schema version 999"):
+        RunDirectory.open(run.path)
     (run.path / "run.json").write_text("{")
     with pytest.raises(RecordError, match=r"run\.json is damaged"):
         RunDirectory.open(run.path)
