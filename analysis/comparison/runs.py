@@ -142,6 +142,7 @@ def compare_variants(
     metrics: Sequence[str] = (),
     fdr: float = FDR,
     smallest: float = SMALLEST,
+    paired: bool | None = None,
     seed: int = 1,
 ) -> Comparison:
     """Variants of one run against one of them; its repetitions are pairs, for they have the same seeds.
@@ -152,7 +153,7 @@ def compare_variants(
     reference : str
         The variant that the others are compared with.
     candidates : str or sequence of str
-    metrics, fdr, smallest, seed
+    metrics, fdr, smallest, paired, seed
         As of :func:`compare_runs`.
 
     Raises
@@ -163,7 +164,7 @@ def compare_variants(
     chosen, _ = _checked(run, run, [(reference, other) for other in others])
     if not chosen:
         raise NothingToCompare(f"{run.path} has no other variant than {reference}")
-    return _compared(run, run, chosen, (), metrics, fdr, smallest, None, seed, of_variants=True)
+    return _compared(run, run, chosen, (), metrics, fdr, smallest, paired, seed, of_variants=True)
 
 
 def _checked(

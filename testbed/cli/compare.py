@@ -127,11 +127,13 @@ def _compared(
         names = _names(variants)
         if reference is not None:
             others = names or [name for name in loaded[0].variants if name != reference]
-            return compare_variants(loaded[0], reference, [name for name in others if name != reference], **options)
+            return compare_variants(
+                loaded[0], reference, [name for name in others if name != reference], paired=paired, **options
+            )
         if len(names) < 2:
             known = ", ".join(loaded[0].variants)
             outcome.fail(f"one run: name a reference variant and others with --variants A,B; it has {known}", 2)
-        return compare_variants(loaded[0], names[0], names[1:], **options)
+        return compare_variants(loaded[0], names[0], names[1:], paired=paired, **options)
     except Unlike as error:
         outcome.fail(f"{error}; --unlike compares them all the same", outcome.INVALID)
     except NothingToCompare as error:

@@ -158,6 +158,8 @@ def test_variants_of_one_run_are_pairs_too(paths: Mapping[str, Path], runs: Mapp
     by_reference = compared(paths["old"], "--reference", "tcp")
     assert by_name.stdout == by_reference.stdout
     assert "mptcp against tcp" in by_name.stdout
+    as_groups = compared(paths["old"], "--variants", "tcp,mptcp", "--unpaired", "--json")
+    assert {one["paired"] for one in json.loads(as_groups.stdout)["series"]} == {False}
 
 
 def test_the_simulators_runs_know_no_machine_and_all_others_do(
