@@ -114,13 +114,16 @@ def prune(
 ) -> None:
     """Remove kernels, root file systems and records of machines that were not used for longest.
 
-    What a running machine uses stays. Example: testbed vm prune --keep 2
+    What a running machine uses stays; with --keep 0, package lists go, too. Example: testbed vm prune --keep 2
     """
     with outcome.reported():
         from testbed.vm import cache
 
         store = cache.Cache()
         removed = [entry for kind in cache.KINDS for entry in store.prune(kind, keep)]
+        store.clear(cache.DOWNLOADS)
+        if keep == 0:
+            store.clear(cache.LISTS)
         kept = [entry for kind in cache.KINDS for entry in store.entries(kind)]
         if as_json:
             print(

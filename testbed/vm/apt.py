@@ -18,7 +18,7 @@ from pathlib import Path
 
 from testbed.orchestrator.errors import CommandFailed, NotReady, Unsupported
 from testbed.vm import tools
-from testbed.vm.cache import Cache
+from testbed.vm.cache import LISTS, Cache
 
 RELEASES = ("trixie", "bookworm")
 """Debian 13 and 12, whose kernels and programs machines are made of."""
@@ -112,8 +112,8 @@ class Apt:
         self._cache = cache
         self._sources = where.sources(suites)
         name = hashlib.sha256(self._sources.encode()).hexdigest()[:16]
-        self.directory = cache.scratch("apt") / name
-        self._name = f"apt-{name}"
+        self.directory = cache.scratch(LISTS) / name
+        self._name = f"{LISTS}-{name}"
 
     def refresh(self, *, force: bool = False) -> bool:
         """Fetch the lists unless they are young; returns whether it did. Raises Unsupported with apt's words."""

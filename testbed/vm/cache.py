@@ -23,6 +23,8 @@ from testbed.orchestrator.errors import InvalidTrial, Unsupported
 from testbed.record.files import sync_directory
 
 KERNELS, ROOTFS, SITES, RUNS = "kernels", "rootfs", "sites", "runs"
+LISTS, DOWNLOADS = "apt", "downloads"
+"""Scratch: package lists, and packages on their way into an entry."""
 KINDS = (KERNELS, ROOTFS, SITES, RUNS)
 LOCK = "lock"
 _PARTIAL, _REMOVED = ".partial", ".removed"
@@ -167,6 +169,12 @@ class Cache:
                 with suppress(BlockingIOError), self.exclusive(_building(kind, digest), wait=False):
                     _remove(path)
         return removed
+
+    def clear(self, name: str) -> None:
+        """Empty a scratch directory of what nobody is at: who is, holds ``exclusive(NAME-ITS NAME)``."""
+        for path in self._paths(name):
+            with suppress(BlockingIOError), self.exclusive(f"{name}-{path.name}", wait=False):
+                _remove(path)
 
     # --- inside ---
 

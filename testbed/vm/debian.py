@@ -7,15 +7,14 @@ kernel and modules, 7.x has linux-binary, linux-modules and linux-base beside it
 from __future__ import annotations
 
 import re
-import tempfile
+import shutil
 from collections.abc import Sequence
 from functools import cmp_to_key
-from pathlib import Path
 
 from testbed.orchestrator.errors import Unsupported
 from testbed.vm import kernels
 from testbed.vm.apt import RELEASES, Apt, Package, archive
-from testbed.vm.cache import KERNELS, Cache
+from testbed.vm.cache import DOWNLOADS, KERNELS, Cache
 from testbed.vm.kernels import Kernel, Say
 
 NEWEST = "newest"
@@ -90,9 +89,15 @@ def _made(cache: Cache, apt: Apt, packages: list[Package], word: str, say: Say) 
     size = sum(package.size_bytes for package in packages) / 1e6
     say(f"downloading {', '.join(str(package) for package in packages)} ({size:.0f} MB)")
     source = {"kind": "debian", "packages": [str(package) for package in packages]}
-    with tempfile.TemporaryDirectory(dir=cache.scratch("downloads")) as folder:
-        debs = apt.download(packages, Path(folder))
-        return kernels.from_debs(cache, debs, word, source, say)
+    with cache.exclusive(f"{DOWNLOADS}-{digest}"):
+        if cache.find(KERNELS, digest) is not None:  # somebody else fetched it while we waited
+            return kernels.named(cache, word, digest)
+        folder = cache.scratch(DOWNLOADS) / digest
+        folder.mkdir(exist_ok=True)
+        try:
+            return kernels.from_debs(cache, apt.download(packages, folder), word, source, say)
+        finally:
+            shutil.rmtree(folder)
 
 
 def _upstream(package: Package) -> str:

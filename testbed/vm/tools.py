@@ -27,6 +27,10 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
 """Program -> its package, and what needs it."""
 
 
+_DEBIANS_OWN = frozenset({"apt", "dpkg"})
+"""Where they are missing, apt cannot be the remedy."""
+
+
 def find(name: str) -> str | None:
     """Where a program is."""
     path = os.environ.get("PATH", os.defpath)
@@ -38,7 +42,10 @@ def require(name: str) -> str:
     found = find(name)
     if found is None:
         package, needed_by = PACKAGES[name]
-        raise Unsupported(f"{name} is not installed (needed for {needed_by}): apt install {package}")
+        remedy = (
+            f"apt install {package}" if package not in _DEBIANS_OWN else "Debian and Ubuntu have it; else bzimage:FILE"
+        )
+        raise Unsupported(f"{name} is not installed (needed for {needed_by}): {remedy}")
     return found
 
 

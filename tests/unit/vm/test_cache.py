@@ -130,6 +130,15 @@ def test_what_is_no_more_cannot_be_held(tmp_path: Path) -> None:
         pass
 
 
+def test_scratch_is_emptied_of_what_nobody_is_at(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    for name in ("left", "at work"):
+        (cache.scratch(rooms.DOWNLOADS) / name).mkdir()
+    with cache.exclusive(f"{rooms.DOWNLOADS}-at work"):
+        Cache(tmp_path).clear(rooms.DOWNLOADS)
+    assert [path.name for path in cache.scratch(rooms.DOWNLOADS).iterdir()] == ["at work"]
+
+
 def test_sizes_do_not_count_holes(tmp_path: Path) -> None:
     with (tmp_path / "image").open("wb") as file:
         file.write(b"x" * 5000)
