@@ -215,8 +215,11 @@ class RemoteRuns:
                     raise Interrupted(f"left; {far.name} was asked to stop and may still be at it") from None
                 stop_by_s = time.monotonic() + STOP_S
                 self._say(f"{far.name}: stopping it in order; Ctrl-C again leaves without waiting")
-            except NotReady:
-                raise Interrupted(f"{far.name} was asked to stop {STOP_S:g} s ago and still runs") from None
+            except NotReady as error:
+                if stop_by_s is not None:
+                    raise Interrupted(f"{far.name} was asked to stop {STOP_S:g} s ago and still runs") from None
+                self._say(f"{error}; the run goes on there")  # a machine too busy to answer
+                self._reconnect()
             except ConnectionLost as error:
                 self._say(f"{error}; the run goes on there")
                 self._reconnect()

@@ -24,7 +24,7 @@ from stand_in_checkout import calls, let_pass, stand_in
 from experiments.catalog import build
 from testbed.orchestrator import overrides, runner
 from testbed.orchestrator.environment import ROOT
-from testbed.orchestrator.errors import Interrupted, Unsupported
+from testbed.orchestrator.errors import Interrupted, NotReady, Unsupported
 from testbed.orchestrator.runner import RunRequest
 from testbed.orchestrator.spec import Experiment
 from testbed.record.errors import RecordError
@@ -218,6 +218,24 @@ def test_a_run_whose_connection_never_comes_back_is_fetched_by_resume(
     assert again.numbers("ended") == [0, 1, 2]
     assert fetched.is_complete
     assert calls(stand) == ["setup", "doctor", "run"]  # the second command started nothing
+    assert _jobs(server) == []
+
+
+def test_a_machine_too_busy_to_answer_is_asked_again(
+    server: ssh_server.Server, here: Path, stand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, told = Session.reattach, Told()
+
+    def busy_once(self: Session, *words: Any, **how: Any) -> Any:
+        monkeypatch.setattr(Session, "reattach", answers)
+        raise NotReady("'sh' on lab says nothing after 30 s")
+
+    monkeypatch.setattr(Session, "reattach", busy_once)
+    with opened("ssh:lab/sim") as run_there:
+        fetched = run_there(_request(_experiment("seed=9"), here), told)
+
+    assert "'sh' on lab says nothing after 30 s; the run goes on there\nlab: connected again" in told.notes
+    assert fetched.is_complete
     assert _jobs(server) == []
 
 
