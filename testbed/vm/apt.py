@@ -171,6 +171,7 @@ class Apt:
             "Acquire::Languages": "none",
             "APT::Architecture": "amd64",
             "APT::Sandbox::User": "",
+            "APT::Update::Error-Mode": "any",  # a mirror that cannot be reached is only a warning otherwise
         }
         lines += [f'{key} "{value}";' for key, value in own.items()]
         descriptor = os.open(here / "apt.conf", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # proxies have passwords

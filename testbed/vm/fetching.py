@@ -41,12 +41,12 @@ def fetch(
     if (module_tree is not None or config is not None) and not bzimage:
         raise SpecificationError(f"{word}: --modules and --config are for bzimage:FILE; packages hold theirs")
     if bzimage:
-        return kernels.from_bzimage(cache, Path(rest), name or word, say, module_tree=module_tree, config=config)
+        return kernels.from_bzimage(cache, Path(rest), name, say, module_tree=module_tree, config=config)
     if colon and kind == "deb":
         debs = [Path(part) for part in rest.split(",") if part]
         if not debs:
             raise SpecificationError(f"{word}: name the packages: deb:linux-image-VERSION.deb")
-        return kernels.from_debs(cache, debs, name or word, {"kind": "deb"}, say)
+        return kernels.from_debs(cache, debs, name, {"kind": "deb"}, say)
     if not _is_debian(word):
         raise SpecificationError(f"{word!r} is no kernel: write {FORMS}")
     fetched = debian.fetch(cache, word.removeprefix("debian:"), say, mirror=mirror, refresh=refresh)

@@ -72,8 +72,11 @@ class Kernel:
         return [kconfig.Finding(**found) for found in self.meta["findings"]]
 
 
-def from_debs(cache: Cache, debs: Sequence[Path], name: str, source: Mapping[str, Any], say: Say) -> Kernel:
-    """Make an entry from packages; at once when it is there. Raises SpecificationError that names the file."""
+def from_debs(cache: Cache, debs: Sequence[Path], name: str | None, source: Mapping[str, Any], say: Say) -> Kernel:
+    """Make an entry from packages, called by its version when it has no ``name``; at once when it is there.
+
+    Raises SpecificationError that names the file.
+    """
     inputs = [_input(path) for path in debs]
 
     def make(directory: Path) -> None:
@@ -88,13 +91,21 @@ def from_debs(cache: Cache, debs: Sequence[Path], name: str, source: Mapping[str
             config = _read_config(next((path for path in beside if _is_inside(path, root)), None))
             shutil.copyfile(image, directory / "bzImage")
             tree = _placed_modules(root, made.version)
-            _assemble(directory, made, config, tree, {"name": name, "source": source, "inputs": inputs}, say)
+            _assemble(
+                directory, made, config, tree, {"name": name or made.version, "source": source, "inputs": inputs}, say
+            )
 
     return named(cache, name, cache.made(KERNELS, _digest(inputs), make).name)
 
 
 def from_bzimage(
-    cache: Cache, image: Path, name: str, say: Say, *, module_tree: Path | None = None, config: Path | None = None
+    cache: Cache,
+    image: Path,
+    name: str | None,
+    say: Say,
+    *,
+    module_tree: Path | None = None,
+    config: Path | None = None,
 ) -> Kernel:
     """Make an entry from a bzImage; ``module_tree`` is what ``make modules_install`` filled, or its lib/modules/V."""
     made = _read_image(image)
@@ -109,7 +120,7 @@ def from_bzimage(
             if tree is not None:
                 copy = Path(folder) / "lib" / "modules" / made.version
                 shutil.copytree(tree, copy, symlinks=True, ignore=shutil.ignore_patterns(*_BUILD_TREES))
-            meta = {"name": name, "source": {"kind": "bzimage", "file": str(image)}, "inputs": inputs}
+            meta = {"name": name or made.version, "source": {"kind": "bzimage", "file": str(image)}, "inputs": inputs}
             shutil.copyfile(image, directory / "bzImage")
             _assemble(directory, made, _read_config(config), copy, meta, say)
 
@@ -130,8 +141,10 @@ def find(cache: Cache, word: str) -> Kernel:
     raise SpecificationError(f"no kernel {word!r} is here (there is: {known}); 'testbed vm fetch-kernel' gets one")
 
 
-def named(cache: Cache, name: str, digest: str) -> Kernel:
-    """The kernel of an entry, which has this name from now on."""
+def named(cache: Cache, name: str | None, digest: str) -> Kernel:
+    """The kernel of an entry, which has this name from now on; None: the one it was made with."""
+    if name is None:
+        return load(cache.path(KERNELS, digest))
     files.write_atomically(cache.scratch("names") / _file_name(name), f"{digest}\n".encode())
     return load(cache.path(KERNELS, digest), name)
 

@@ -166,6 +166,7 @@ def test_the_machines_hooks_do_not_run_for_us_and_its_transport_does(fake: FakeA
     (configuration,) = tmp_path.glob("apt/*/apt.conf")
     text = configuration.read_text()
     assert 'Acquire::Retries "7";' in text and "Post-Invoke" not in text and '"de"' not in text
+    assert 'APT::Update::Error-Mode "any";' in text  # else a mirror that is away is no error to apt-get update
     assert 'Dir::Etc::Parts "' in text and configuration.stat().st_mode & 0o777 == 0o600
 
 

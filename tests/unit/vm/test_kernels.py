@@ -119,7 +119,8 @@ def test_a_kernel_without_modules_and_configuration_is_taken_and_nothing_is_clai
     cache: Cache, tmp_path: Path
 ) -> None:
     (tmp_path / "bzImage").write_bytes(IMAGE)
-    kernel = kernels.from_bzimage(cache, tmp_path / "bzImage", "mine", _quiet)
+    kernel = kernels.from_bzimage(cache, tmp_path / "bzImage", None, _quiet)
+    assert kernel.name == VERSION
     assert (kernel.modules, kernel.early, kernel.config, kernel.lacks) == (None, None, None, [])
 
 
