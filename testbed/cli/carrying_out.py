@@ -37,6 +37,15 @@ def is_elsewhere(backend: str) -> bool:
     return _first_word(backend) in ELSEWHERE
 
 
+def in_virtual_time(backend: str) -> bool:
+    """Whether the simulator runs it, here or on another machine."""
+    if is_elsewhere(backend):
+        from testbed.remote.place import parse_backend
+
+        return parse_backend(backend).backend == "sim"
+    return backend == "sim"
+
+
 def _first_word(backend: str) -> str:
     """``vagrant`` of vagrant, vagrant:MACHINE and vagrant/sim."""
     return backend.partition(":")[0].partition("/")[0]

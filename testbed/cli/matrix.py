@@ -85,8 +85,9 @@ def matrix(
         carrying_out.check_backend(chosen)
         rows = _words(clients) or _words(implementations)
         columns = _words(servers) or _words(implementations)
+        where = "sim" if carrying_out.in_virtual_time(chosen) else chosen
         experiment = _experiment(
-            rows, columns, _words(tests), adapter or [], chosen, repeat=repeat, seed=seed, capture=pcap
+            rows, columns, _words(tests), adapter or [], where, repeat=repeat, seed=seed, capture=pcap
         )
         request = RunRequest(
             experiment=experiment,

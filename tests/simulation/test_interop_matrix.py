@@ -151,6 +151,7 @@ def test_a_standby_subflow_waits_while_a_small_window_holds_up_the_other(
     [
         (("--implementations", "linux@6.12"), 4, "UNSUPPORTED: .*linux@6.12: virtual machines are not part"),
         (("--implementations", "linux", "--backend", "sim"), 4, "linux: needs real kernels"),
+        (("--implementations", "linux", "--backend", "ssh:nowhere.invalid/sim"), 4, "linux: needs real kernels"),
         (("--implementations", "userspase"), 2, "no implementation 'userspase'; near: userspace"),
         (("--implementations", "userspace:rfc9999", "--backend", "sim"), 2, "profile of userspace is one of linux"),
         (("--tests", "jion", "--backend", "sim"), 2, "no test 'jion'; near: join"),
