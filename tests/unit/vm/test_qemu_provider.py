@@ -56,6 +56,7 @@ def test_its_target_is_on_loopback_with_the_machine_s_own_keys_and_clock(here: P
         assert target.host_key is not None
         assert target.host_key.startswith("ssh-ed25519 ")
         assert (target.capabilities["shift"], target.capabilities["netem_seed"]) == ("2", "null")
+        assert target.directory.startswith("/tmp/"), "a tmpfs there: who waits for a disk loses virtual hours"
         assert provider.up(said.append) is target, "it runs already"
         assert len(fake_qemu.starts(here / "bin")) == 1
         assert "starts sshd" in provider.logs()
