@@ -118,7 +118,8 @@ def carry_out(
         return "measured", before, ""
     resumed = folder.is_dir() and any(folder.glob("*/*/run.json"))
     folder.mkdir(parents=True, exist_ok=True)
-    words = build.argv(*step.words(folder, quick=quick), *(["--resume"] if resumed else []))
+    # it runs in a directory of its own, where a relative path would be another
+    words = build.argv(*step.words(folder.absolute(), quick=quick), *(["--resume"] if resumed else []))
     child = process.start(
         words,
         cwd=build.root,

@@ -166,6 +166,18 @@ def test_what_did_not_measure_says_why(tmp_path: Path, body: str, state: str, sa
     assert reason.startswith(said)
 
 
+def test_a_relative_place_is_relative_to_who_called_not_to_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "build").mkdir()
+    build = write_program(tmp_path / "build", "print(os.path.abspath(sys.argv[sys.argv.index('--out') + 1]))")
+    monkeypatch.chdir(tmp_path)
+
+    carry_out(build, Path("nights/run"))
+
+    assert Path((tmp_path / "nights" / "run" / "stdout.log").read_text().strip()) == tmp_path / "nights" / "run"
+
+
 def test_a_full_disk_ends_the_night_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = write_program(tmp_path, "print('testbed: no space left for trial 3', file=sys.stderr); sys.exit(3)")
     with pytest.raises(RecordError, match=r"no space left .* is kept; make room and call testbed nightly again"):
