@@ -126,7 +126,7 @@ def _several(
 ) -> None:
     waiting = deque(trials)
     running: dict[Connection, tuple[ForkProcess, Trial]] = {}
-    lost: list[int] = []
+    lost: dict[int, str] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -137,8 +137,8 @@ def _several(
                 process, trial = running.pop(reader)
                 outcome = _received(reader)
                 process.join()
-                if outcome is None:
-                    lost.append(trial.number)
+                if isinstance(outcome, str):
+                    lost[trial.number] = outcome
                     continue
                 on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **identity(trial)})
                 keep(trial, outcome, directory, on_message)
@@ -148,6 +148,10 @@ def _several(
             process.join()
     if lost:
         numbers = ", ".join(map(str, sorted(lost)))
+        if said := next(filter(None, lost.values()), ""):
+            raise InvalidTrial(
+                f"trial {numbers} ended with {said}; what was done is kept and --resume goes on (--jobs 1 shows where)"
+            )
         raise InvalidTrial(
             f"processes died, as for want of memory, with trial {numbers}; what was done is kept and --resume goes on "
             "(--jobs 1 needs the least memory)"
@@ -171,17 +175,19 @@ def _work(parent: int, writer: Connection, experiment: Experiment, trial: Trial,
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
         if os.getppid() == parent:
             writer.send(sim_trial.run_trial(experiment, trial, folder, _silent))
+    except Exception as error:  # a defect of ours: without its name it would pass for want of memory
+        writer.send(f"{type(error).__name__}: {(str(error).splitlines() or ['no more is said'])[0]}")
     finally:
         os._exit(0)  # what is buffered for the terminal is the parent's to write
 
 
-def _received(reader: Connection) -> Outcome | None:
-    """None: the process died before, or while, it told."""
+def _received(reader: Connection) -> Outcome | str:
+    """A text: how the process failed; empty when it died before, or while, it told."""
     with reader:
         try:
-            outcome: Outcome = reader.recv()
+            outcome: Outcome | str = reader.recv()
         except (EOFError, OSError):
-            return None
+            return ""
         return outcome
 
 

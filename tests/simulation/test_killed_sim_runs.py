@@ -9,11 +9,19 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from experiments.catalog import build
+from testbed.orchestrator import runner, sim_trial
+from testbed.orchestrator.errors import InvalidTrial
+from testbed.orchestrator.overrides import apply, only_variants
+from testbed.orchestrator.plan import Trial
 from testbed.orchestrator.readiness import wait_until
 from testbed.orchestrator.run_identity import start_ticks
+from testbed.orchestrator.spec import Experiment
+from testbed.orchestrator.trial import Outcome
 from testbed.record.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +106,26 @@ def test_a_run_that_loses_its_processes_says_so_and_can_be_resumed(tmp_path: Pat
     wait_for_the_end_of(started)
     (path,) = tmp_path.glob("*/*/")
     assert not RunDirectory.open(path).is_complete
+
+
+def test_a_defect_of_ours_is_named_and_does_not_pass_for_want_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sim_trial.run_trial
+
+    def broken(experiment: Experiment, trial: Trial, *rest: Any) -> Outcome:
+        if trial.repetition == 1:
+            raise OverflowError("too large\nfor a column")
+        return whole(experiment, trial, *rest)
+
+    monkeypatch.setattr(sim_trial, "run_trial", broken)
+    experiment = apply(only_variants(build("quickstart", {}), ["userspace-tcp"]), ["duration=100ms", "repetitions=3"])
+
+    with pytest.raises(InvalidTrial, match=r"^trial 1 ended with OverflowError: too large; what was done is kept"):
+        runner.run(runner.RunRequest(experiment, tmp_path, backend="sim", jobs=2), lambda message: None)
+
+    (path,) = tmp_path.glob("*/*/")
+    assert RunDirectory.open(path).completed_trials() == (0, 2)
 
 
 def test_a_process_that_dies_takes_no_other_trial_with_it(tmp_path: Path) -> None:
