@@ -141,10 +141,13 @@ def list_machines(as_json: AsJson = False) -> None:
 @vm.command("stop")
 def stop(
     machine_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As of 'testbed vm list'.")] = None,
-    all_of_them: Annotated[bool, typer.Option("--all", help="Every machine of this user.")] = False,
+    all_of_them: Annotated[bool, typer.Option("--all", help="Every machine that 'vm boot' started.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """End machines, at once: their disks keep nothing. Their console logs stay. Example: testbed vm stop --all"""
+    """End machines, at once: their disks keep nothing, their console logs stay. One of a run has to be named.
+
+    Example: testbed vm stop --all
+    """
     with outcome.reported():
         from testbed.orchestrator.spec import SpecificationError
         from testbed.vm import record
@@ -152,7 +155,7 @@ def stop(
         if bool(machine_ids) == all_of_them:
             raise SpecificationError("name machines ('testbed vm list' has their ids), or say --all")
         runs = _runs()
-        wanted = [each for each in record.all_in(runs) if each.runs] if all_of_them else []
+        wanted = [each for each in record.all_in(runs) if each.runs and each.stays] if all_of_them else []
         wanted += [record.find(runs, word) for word in machine_ids or ()]
         for each in wanted:
             record.end(each, runs / each.id)

@@ -15,6 +15,7 @@ from testbed.cli.main import app
 from testbed.vm import choosing, machine, record
 from testbed.vm.cache import RUNS, Cache
 from testbed.vm.images import Images
+from testbed.vm.qemu import Hardware
 
 
 @pytest.fixture
@@ -67,6 +68,17 @@ def test_ssh_becomes_the_client_with_the_machine_s_own_settings_and_quoted_words
     text = settings.read_text()
     assert "StrictHostKeyChecking yes" in text
     assert f"Port {made['port']}" in text
+
+
+def test_stop_all_leaves_the_machine_of_a_run_alone(runs: Path, tmp_path: Path) -> None:
+    images = Images(name="6.1", version="6.1.0", kernel=tmp_path / "vmlinux", root=tmp_path / "root")
+    of_a_run = machine.boot(images, Hardware(), runs)
+    try:
+        assert json.loads(_vm("stop", "--all", "--json").stdout) == {"stopped": []}
+        assert of_a_run.record.runs is True
+        assert json.loads(_vm("stop", of_a_run.record.id, "--json").stdout) == {"stopped": [of_a_run.record.id]}
+    finally:
+        of_a_run.stop()
 
 
 @pytest.mark.parametrize(
