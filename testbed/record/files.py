@@ -24,9 +24,12 @@ def space_needed_for(what: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno not in _FULL:
-            raise RecordError(f"{path} cannot be written for {what}: {error.strerror}; choose another --out") from error
+            raise RecordError(
+                f"{path} cannot be written for {what}: {error.strerror}; make it writable, or choose another place"
+            ) from error
         raise RecordError(
-            f"no space left for {what} in {path}: nothing half-written was kept; make room and go on with --resume"
+            f"no space left for {what} in {path}: nothing half-written was kept; make room and call the command again "
+            "('testbed run' with --resume)"
         ) from error
 
 

@@ -236,7 +236,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        with pytest.raises(RecordError, match=r"no space left for trial 1 .*--resume"):
+        with pytest.raises(RecordError, match=r"no space left for trial 1 .*call the command again .*--resume"):
             run.store_trial(record(1))
         with pytest.raises(RecordError, match=r"no space left for report\.md"):
             run.write_file("report.md", "text")
