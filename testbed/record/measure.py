@@ -18,6 +18,7 @@ The table lists every source; a new one is a line here and a function in ``analy
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,7 +121,9 @@ def parse_measure(text: str) -> Measure:
     word, colon, rest = text.partition(":")
     if not colon or word not in _FORMS:
         sources = ", ".join(f"{source}:..." for source in get_args(Source)[1:])
-        raise MeasureError(f"{text!r} is no number of the flows table, and none of {sources}")
+        near = difflib.get_close_matches(text, _FLOWS, n=3, cutoff=0.5)
+        meant = f"; near ones: {', '.join(near)}" if near else ""
+        raise MeasureError(f"{text!r} is no number of the flows table, and none of {sources}{meant}")
     match = _FORMS[word].fullmatch(rest)
     if match is None:
         raise MeasureError(f"{text!r} is not of the form {_EXAMPLES[word]}")

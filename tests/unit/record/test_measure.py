@@ -48,6 +48,7 @@ def test_a_sampled_measure_has_its_part_of_the_traffic_in_nanoseconds() -> None:
         ("fate:lost", "unfinished"),
         ("sampled:cwnd@main.client[4s..2s]", "empty"),
         ("weather:rain", "counter:..."),
+        ("goodput", "near ones: goodput_bit_s"),
     ],
 )
 def test_what_is_no_measure_is_refused_with_what_could_be_meant(text: str, words: str) -> None:
