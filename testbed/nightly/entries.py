@@ -98,7 +98,10 @@ def chosen(entries: Sequence[Entry], pattern: str) -> tuple[Entry, ...]:
     numbers = [number.name for entry in entries for number in entry.numbers]
     wanted = [name for name in numbers if name.startswith(pattern) or fnmatch.fnmatchcase(name, pattern)]
     if not wanted:
-        near = difflib.get_close_matches(pattern, [*(entry.name for entry in entries), *numbers], n=3, cutoff=0.3)
+        near = (
+            difflib.get_close_matches(pattern, [*(entry.name for entry in entries), *numbers], n=3, cutoff=0.3)
+            or numbers[:3]
+        )
         raise SpecificationError(f"--only {pattern}: the campaign has no such series; near: {', '.join(near)}")
     return tuple(kept for entry in entries if (kept := entry.only(wanted)) is not None)
 

@@ -138,7 +138,7 @@ def test_only_picks_by_the_beginning_or_a_pattern(tmp_path: Path) -> None:
 
     assert begun.variants == ("userspace-tcp-path1", "userspace-tcp-path2")
     assert matched.variants == ("userspace-tcp-path2",)
-    with pytest.raises(SpecificationError, match="--only nothing: the campaign has no such series"):
+    with pytest.raises(SpecificationError, match="--only nothing: the campaign has no such series; near: aggregation"):
         entries.chosen(found, "nothing")
 
 
