@@ -1,7 +1,8 @@
 """The Python packages that the testbed needs inside a machine, as one image for the guest's Python.
 
 Reports are made on the host, so what only they need (pandas, scipy) stays out. The versions and digests are those of
-``requirements.lock``; they are had from where this machine's pip gets packages.
+``requirements.lock`` and, for what compiled stacks import when they run, ``requirements-build.lock``; they are had from
+where this machine's pip gets packages.
 
 Source: pip's documentation (``pip install --platform --python-version --only-binary``), PEP 600 (manylinux).
 """
@@ -12,7 +13,7 @@ import hashlib
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from testbed.vm.kernels import Say
 PROJECT = "mptcp-testbed"
 HOST_ONLY = frozenset({"distributed", "jinja2", "numpy", "pandas", "paramiko", "scipy"})
 """Of the project's own requirements, those of the reports and of other machines."""
+COMPILED = frozenset({"librt"})
+"""What compiled stacks import (mypyc's own library); locked with the compiler."""
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 """Wheels for the C library of Debian 10 and later; pip takes no order among them, so all are named."""
 MAKER = "1"
@@ -43,16 +46,18 @@ class Locked:
     wanted_by: frozenset[str]
 
 
-def build(cache: Cache, say: Say, *, python: str, lock: Path | None = None) -> Path:
+def build(cache: Cache, say: Say, *, python: str, root: Path = environment.ROOT) -> Path:
     """The image for a guest with this Python (3.11); at once when it is there.
 
     Raises Unsupported when pip cannot get the packages, with its words.
     """
-    path = lock or environment.ROOT / "requirements.lock"
     try:
-        wanted = for_guest(path.read_text())
+        wanted = for_guest((root / "requirements.lock").read_text())
+        wanted += only((root / "requirements-build.lock").read_text(), COMPILED)
     except OSError as error:
-        raise Unsupported(f"{path}: {error.strerror}; the packages of machines are those of a checkout") from None
+        raise Unsupported(
+            f"{error.filename}: {error.strerror}; the packages of machines are those of a checkout"
+        ) from None
 
     def make(directory: Path) -> None:
         say(f"Python packages for machines (Python {python})")
@@ -72,7 +77,13 @@ def for_guest(lock: str) -> str:
     }
     while more := {name for name, package in packages.items() if package.wanted_by & kept} - kept:
         kept |= more
-    return "".join(f"{line}\n" for name in sorted(kept) for line in packages[name].lines)
+    return only(lock, kept)
+
+
+def only(lock: str, names: Collection[str]) -> str:
+    """The part of a lock file that is about these packages."""
+    packages = read(lock)
+    return "".join(f"{line}\n" for name in sorted(names) for line in packages[name].lines)
 
 
 def read(lock: str) -> Mapping[str, Locked]:

@@ -146,6 +146,17 @@ def test_the_guest_gets_what_it_needs_and_not_what_only_reports_need() -> None:
     )
 
 
+def test_compiled_stacks_find_their_library_in_the_guest(maker: FakeMaker, tmp_path: Path) -> None:
+    image = site_packages.build(Cache(tmp_path), _quiet, python="3.11")
+    wanted = site_packages.read((image.parent / "requirements.txt").read_text())
+    assert "librt" in wanted and "mypy" not in wanted
+
+
+def test_without_a_checkout_it_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match=r"requirements\.lock: No such file.*of a checkout"):
+        site_packages.build(Cache(tmp_path), _quiet, python="3.11", root=tmp_path)
+
+
 def test_of_our_own_lock_file_nothing_is_lost_that_a_run_imports() -> None:
     text = (environment.ROOT / "requirements.lock").read_text()
     kept = set(site_packages.read(site_packages.for_guest(text)))
