@@ -43,7 +43,8 @@ def test_help_starts_without_the_heavy_libraries(argv: tuple[str, ...]) -> None:
         "from testbed.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as e: assert not e.code, e.code\n"
-        "heavy = {'pandas', 'pyarrow', 'scipy', 'numpy', 'mininet', 'dask', 'distributed', 'paramiko', 'jinja2'} & set(sys.modules)\n"
+        "heavy = {'pandas', 'pyarrow', 'scipy', 'numpy', 'mininet', 'dask', 'distributed', 'paramiko', 'jinja2'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
 
