@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -117,6 +118,7 @@ def _compared(
         reference = None
     if len(paths) > 2 or (len(paths) == 2 and reference is not None):
         outcome.fail("compare takes two runs; or one with --reference, or with --variants", outcome.USAGE)
+    _check_names(loaded, _names(variants))
     try:
         if len(paths) == 2:
             first, second = loaded
@@ -148,6 +150,18 @@ def _load(path: Path) -> Run:
         return load(path)
     except RecordError as error:
         outcome.fail(str(error), outcome.USAGE)
+
+
+def _check_names(runs: Sequence[Run], names: Sequence[str]) -> None:
+    """A name that no run has, or a variant against itself, is a slip of the pen, not a result."""
+    for number, run in enumerate(runs):
+        for name in names:
+            part = _pair(name)[min(number, 1)] if len(runs) > 1 else name
+            if part not in run.variants:
+                known = ", ".join(run.variants)
+                outcome.fail(f"--variants {name}: {run.path} has no variant {part!r}; it has {known}", outcome.USAGE)
+    if len(set(names)) < len(names):
+        outcome.fail(f"--variants {','.join(names)}: a variant is named twice", outcome.USAGE)
 
 
 def _names(variants: str | None) -> list[str]:
