@@ -24,7 +24,7 @@ from testbed.vm.cache import SITES, Cache
 from testbed.vm.kernels import Say
 
 PROJECT = "mptcp-testbed"
-HOST_ONLY = frozenset({"distributed", "jinja2", "numpy", "pandas", "paramiko", "scipy"})
+HOST_ONLY = frozenset({"cryptography", "distributed", "jinja2", "numpy", "pandas", "paramiko", "scipy"})
 """Of the project's own requirements, those of the reports and of other machines."""
 COMPILED = frozenset({"librt"})
 """What compiled stacks import (mypyc's own library); locked with the compiler."""

@@ -213,7 +213,7 @@ def test_one_that_does_not_exit_is_ended_with_what_it_started(here: StartIn) -> 
             result = serving.result()
         assert result.error_kind == "program"
         assert result.error == "adapter stays-tcp did not exit within 0.2 s of the end of both streams"
-        assert family(serving) == []
+        wait_until(lambda: family(serving) == [], 10.0, "the end of the adapter and its child")
     finally:
         serving.process.kill()
 

@@ -30,7 +30,8 @@ def test_the_kernels_path_manager_gives_an_address_up_in_the_middle_of_the_traff
     removed = {(row.host, row.counter) for row in grown.itertuples() if row.variant == "remove_addr/linux/linux"}
     notes = [detail for detail in run.events["detail"] if "deleted" in detail]
 
-    assert {("client", "MPTcpExtRmAddrTx"), ("server", "MPTcpExtRmAddr")} <= removed
+    # that the server hears it is not promised: nothing repeats a REMOVE_ADDR that the queue drops (RFC 8684 3.4.2)
+    assert ("client", "MPTcpExtRmAddrTx") in removed
     assert notes == ["path manager endpoint 10.0.3.1 deleted"]
 
 
