@@ -209,7 +209,7 @@ def _base_entries(modules: Path | None, busybox: bytes) -> list[Entry]:
     guest = resources.files(__package__) / "guest"
     entries = [
         character_device("dev/console", 5, 1),  # the kernel opens it before init can mount devtmpfs
-        *(directory(name) for name in ("proc", "sys", "root", "modules")),
+        *(directory(name) for name in ("proc", "sys", "sysroot", "modules")),
         regular(BUSYBOX, busybox, 0o755),
         regular("init", (guest / "init").read_bytes(), 0o755),
         *(regular(f"{GUEST}/{name}", (guest / name).read_bytes(), 0o755) for name in PROGRAMS),
