@@ -81,6 +81,25 @@ def _with_marks(name: str, table: pa.Table) -> pa.Table:
     return table.add_column(table.column_names.index("duplicated"), "marked_ce", pa.nulls(len(table), pa.int64()))
 
 
+def _with_clocks_and_seeds(name: str, table: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    new = {
+        "trials": (
+            ("clock", pa.string(), "setup_ns"),
+            ("host_started_utc", pa.string(), "clock"),
+            ("host_duration_ns", pa.int64(), "host_started_utc"),
+            ("stall_max_ns", pa.int64(), "rate_error"),
+            ("stall_p99_ns", pa.int64(), "stall_max_ns"),
+            ("disturbed", pa.bool_(), "stall_p99_ns"),
+        ),
+        "links": (("seed", pa.uint64(), "profile"), ("seed_effective", pa.uint64(), "seed")),
+    }
+    for column, kind, before in new.get(name, ()):
+        table = table.add_column(table.column_names.index(before) + 1, column, pa.nulls(len(table), kind))
+    return table
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "links.loss_tolerance was declared and never written", table=_without_loss_tolerance),
     Migration(2, "the table segments is new; an older run has none"),
@@ -100,6 +119,12 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(7, "links.marked_ce is new; null in an older run", table=_with_marks),
     Migration(8, "the table observations is new; an older run has none"),
+    Migration(
+        9,
+        "trials.clock, .host_started_utc, .host_duration_ns, .stall_max_ns, .stall_p99_ns and .disturbed are new, and "
+        "links.seed and .seed_effective; null in an older run",
+        table=_with_clocks_and_seeds,
+    ),
 )
 """Version 1 is the first."""
 

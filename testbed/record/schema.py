@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 ColumnType = Literal["int32", "int64", "uint8", "uint16", "uint32", "uint64", "float64", "bool", "text"]
 """Arrow types; ``text`` is Arrow's ``string``. Integers are exact: no column of integers is ever stored as a float. The
@@ -70,6 +70,7 @@ def _spread(name: str, of: str) -> tuple[Column, ...]:
 
 _TRIAL = _count("trial", "", "Number of the trial, in order of execution, from 0.")
 _DIRECTION = ("forward", "backward")
+CLOCKS = ("virtual", "real")
 VERDICTS = ("VALID", "INVALID", "UNSUPPORTED")
 """VALID: measured. INVALID: could not be measured. UNSUPPORTED: cannot run here. Never a statement on performance."""
 
@@ -93,12 +94,43 @@ TRIALS = Table(
         _text("started_utc", "Start of the trial, ISO 8601, UTC."),
         _time("duration_ns", "Wall time of the whole trial, set-up and tear-down included.", nullable=False),
         _time("setup_ns", "Wall time from the start of the trial to the start of its traffic."),
+        _text(
+            "clock",
+            "Of a run on another machine, whose clock all other times of the run are by: `real`, or `virtual` time of "
+            "a guest whose instructions are counted, which says nothing of ours; null on the own machine.",
+            nullable=True,
+            choices=CLOCKS,
+        ),
+        _text(
+            "host_started_utc",
+            "When the machine that asked for the run heard that the trial began, by its own clock, ISO 8601, UTC; null "
+            "on the own machine, and where it heard that late (after the connection was lost).",
+            nullable=True,
+        ),
+        _time(
+            "host_duration_ns",
+            "From then until it heard that the trial was stored, by its own clock; null likewise, and of trials that "
+            "ran side by side.",
+        ),
         _real("goodput_bit_s", "bit/s", "`flows.goodput_bit_s` of the first flow."),
         _time("completion_time_ns", "`flows.completion_time_ns` of the first flow."),
         _count("subflows", "subflows", "`flows.subflows` of the first flow.", nullable=True),
         _time("longest_stall_ns", "`flows.longest_stall_ns` of the first flow."),
         _time("lateness_p99_ns", "Worst over the links: 99th percentile of how late the emulator released a packet."),
         _real("rate_error", "ratio", "Worst over the links: relative error of the emulator's rate while backlogged."),
+        _time(
+            "stall_max_ns",
+            "Largest time by which a sleep of 1 ms beside the traffic was too long; null where nobody looked: on the "
+            "own machine, on a machine that is not virtual, in virtual time.",
+        ),
+        _time("stall_p99_ns", "99th percentile of the same, over the sleeps."),
+        Column(
+            "disturbed",
+            "bool",
+            "",
+            "Whether one was too long by more than 20 ms: the machine stood still meanwhile. A mark, no verdict.",
+            True,
+        ),
     ),
 )
 
@@ -270,6 +302,22 @@ LINKS = Table(
         _text("direction", "forward is from the link's a to its b.", choices=_DIRECTION),
         _text("realisation", "qdisc (netem or tbf of the kernel), relay or virtual time."),
         _text("profile", "What was asked for, in words: `20mbit, 10ms, queue 34packets`."),
+        Column(
+            "seed",
+            "uint64",
+            "",
+            "Seed that netem's chance was to begin from, at the start or at the last scheduled change; null: chance "
+            "decides nothing here, or the relay or the simulator decides, from the seed of the trial.",
+            True,
+        ),
+        Column(
+            "seed_effective",
+            "uint64",
+            "",
+            "Seed that the kernel's netem holds, read back after the traffic; null: no netem, or its kernel or tc "
+            "knows of none. Where it is not `seed`, other packets are lost when the trial is repeated.",
+            True,
+        ),
         _real("calibrated_rate_bit_s", "bit/s", "Rate measured before the traffic."),
         _real(
             "expected_rate_bit_s",
@@ -365,14 +413,15 @@ OBSERVATIONS = Table(
 
 EVENTS = Table(
     "events",
-    "What happened when: scheduled changes of links, subflows that came and went, warnings.",
+    "What happened when: scheduled changes of links, subflows that came and went, stalls of the machine, warnings.",
     (
         _TRIAL,
         _time("time_ns", "Since the start of the traffic; negative: before it.", nullable=False),
         _text(
             "kind",
-            "`change` is a scheduled change of a link, at the time it took effect; `note` says how the testbed ran.",
-            choices=("change", "subflow-added", "subflow-removed", "note", "warning"),
+            "`change` is a scheduled change of a link, at the time it took effect; `note` says how the testbed ran; "
+            "`stall` is the end of a time in which the machine stood still (`trials.disturbed`).",
+            choices=("change", "subflow-added", "subflow-removed", "note", "stall", "warning"),
         ),
         _text("subject", "The link, subflow or part that it happened to."),
         _text(
@@ -548,7 +597,12 @@ RUN_KEYS: tuple[RunKey, ...] = (
     RunKey("backend", str, "What ran it."),
     RunKey("command", list, "Words of the command that made the run."),
     RunKey(
-        "ran_on", dict, "Where another machine ran it: `backend` as asked for and `host`, as texts.", required=False
+        "ran_on",
+        dict,
+        "Where another machine ran it, as texts: `backend` as asked for, `host`, `clock` (`trials.clock`), and of a "
+        "machine that was booted for it what was booted; `capabilities`: JSON of what was found there, null where it "
+        "could not be.",
+        required=False,
     ),
     RunKey("overrides", dict, "Key -> text set on the command line.", required=False),
     RunKey("source", dict, "`commit` (text or null) and `dirty` (flag, or null when unknown) of the testbed."),

@@ -75,8 +75,15 @@ CHAIN = (
 )
 
 
+NEW_IN_8 = ("marked_ce",)
+NEW_IN_10 = {
+    "trials": ("clock", "host_started_utc", "host_duration_ns", "stall_max_ns", "stall_p99_ns", "disturbed"),
+    "links": ("seed", "seed_effective"),
+}
+
+
 def is_newer_than_3(name: str) -> bool:
-    return "middlebox" in name or name == "marked_ce"
+    return "middlebox" in name or name in (*NEW_IN_8, *NEW_IN_10["links"])
 
 
 def test_a_run_of_version_1_is_read_without_the_column_that_was_never_written() -> None:
@@ -118,10 +125,18 @@ def test_a_run_of_version_6_does_not_tell_the_first_wrong_byte() -> None:
 
 
 def test_a_run_of_version_7_does_not_tell_what_a_queue_marked() -> None:
-    names = [column.name for column in TABLES["links"].columns if column.name != "marked_ce"]
+    names = [column.name for column in TABLES["links"].columns if column.name not in (*NEW_IN_8, *NEW_IN_10["links"])]
     read = migrate_table("links", pa.table({name: pa.array([1, 2]) for name in names}), 7)
     assert read.column_names == [column.name for column in TABLES["links"].columns]
     assert read["marked_ce"].to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize("name", NEW_IN_10)
+def test_a_run_of_version_9_knows_neither_whose_clock_nor_which_seed(name: str) -> None:
+    columns = [column.name for column in TABLES[name].columns]
+    read = migrate_table(name, pa.table({each: [1, 2] for each in columns if each not in NEW_IN_10[name]}), 9)
+    assert read.column_names == columns
+    assert all(read[each].to_pylist() == [None, None] for each in NEW_IN_10[name])
 
 
 def test_texts_that_came_later_do_not_keep_an_older_file_from_being_read_encoded(tmp_path: Path) -> None:
