@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,10 +29,17 @@ def run(
     backend: Annotated[
         str,
         typer.Option(
-            help="Where it runs: sim (virtual time, our own stack), mininet (real kernels, root), or another machine: "
-            "ssh:HOST, vagrant[:MACHINE]."
+            help="Where it runs: sim (virtual time, our own stack), mininet (real kernels, root), vm:KERNEL (any "
+            "kernel, on virtual time), or another machine: ssh:HOST, vagrant[:MACHINE]."
         ),
     ] = "sim",
+    time: Annotated[
+        Literal["virtual", "real"] | None,
+        typer.Option("--time", help="Of vm: virtual (instructions are counted, repeatable; default) or real."),
+    ] = None,
+    shift: Annotated[
+        int | None, typer.Option("--shift", metavar="N", help="Of virtual time: an instruction takes 2**N ns.")
+    ] = None,
     variant: Annotated[list[str] | None, typer.Option(help="Only this variant; may be repeated.")] = None,
     repeat: Annotated[int | None, typer.Option(help="Repetitions of each variant.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", min=0)] = None,
@@ -76,7 +83,7 @@ def run(
             _print_plans(chosen, backend, as_json=as_json)
             return
         codes, summaries = [], []
-        with carrying_out.runs_on(backend) as run_one:
+        with carrying_out.runs_on(backend, carrying_out.Machine(time, shift)) as run_one:
             for requested in chosen:
                 request = _request(requested, backend, out, jobs, scheduler, resume)
                 try:

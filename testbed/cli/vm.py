@@ -58,10 +58,12 @@ def boot(
         Literal["virtual", "real"], typer.Option("--time", help="virtual: instructions are counted, repeatable.")
     ] = "virtual",
     shift: Annotated[
-        int | None, typer.Option("--shift", metavar="N", help="Virtual: an instruction takes 2**N ns (default 1).")
+        int | None, typer.Option("--shift", metavar="N", help="Virtual: an instruction takes 2**N ns (default 0).")
     ] = None,
     cpus: Annotated[int | None, typer.Option("--cpus", metavar="N", help="Real time only (default 2).")] = None,
-    memory_mib: Annotated[int, typer.Option("--memory", metavar="MIB", help="Memory of the guest.")] = 1536,
+    memory_mib: Annotated[
+        int | None, typer.Option("--memory", metavar="MIB", help="Of the guest; default 1536.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Boot a kernel to its SSH server; it stays until 'testbed vm stop'. Images are fetched and built when missing.
@@ -69,20 +71,13 @@ def boot(
     Example: testbed vm boot 6.12 && testbed vm ssh 6.12 -- uname -a
     """
     with outcome.reported():
-        from testbed.orchestrator.spec import SpecificationError
-        from testbed.vm import accel, machine, qemu
+        from testbed.vm import accel, machine
+        from testbed.vm.backend import hardware as hardware_of
         from testbed.vm.cache import Cache
         from testbed.vm.choosing import images_of
 
-        if time == "real" and shift is not None:
-            raise SpecificationError("--shift is for virtual time: leave it away, or take --time virtual")
         cache = Cache()
-        hardware = qemu.Hardware(
-            clock=time,
-            shift=qemu.DEFAULT_SHIFT if shift is None else shift,
-            cpus=cpus or (1 if time == "virtual" else 2),
-            memory_mib=memory_mib,
-        )
+        hardware = hardware_of(time=time, shift=shift, cpus=cpus, memory_mib=memory_mib)
         images = images_of(cache, kernel, _say)
         if time == "real":
             hardware = accel.with_best(hardware, cache.root, images.kernel, machine.find_busybox())

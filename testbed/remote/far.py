@@ -123,10 +123,14 @@ class FarMachine:
             said = last.removeprefix("tb: ") or str(error)
             raise Unsupported(f"{self.name}: ./tb setup fails there: {said}") from None
 
+    def testbed_words(self, checkout_directory: str, *, as_root: bool) -> list[str]:
+        """What begins a command of the testbed there; root leaves no files in what is the user's."""
+        return [*(["env", "PYTHONDONTWRITEBYTECODE=1"] if as_root else []), f"{checkout_directory}/tb"]
+
     def check(self, checkout_directory: str, backend: Literal["sim", "mininet"]) -> None:
         """Ask ``testbed doctor`` there. Raises Unsupported with the obstacle, and how to remove it."""
         as_root = backend == "mininet"
-        argv = ["env", "PYTHONDONTWRITEBYTECODE=1", f"{checkout_directory}/tb", "doctor", "--json"]
+        argv = [*self.testbed_words(checkout_directory, as_root=as_root), "doctor", "--json"]
         done = self.session.execute(argv, as_root=as_root, deadline_s=DOCTOR_S)
         try:
             answer = json.loads(done.stdout)

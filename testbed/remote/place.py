@@ -1,4 +1,5 @@
-"""What ``--backend`` says of another machine: ``ssh:[USER@]HOST[:PORT][/sim]`` and ``vagrant[:MACHINE][/sim]``.
+"""What ``--backend`` says of another machine: ``ssh:[USER@]HOST[:PORT]``, ``vagrant[:MACHINE]`` or ``vm:KERNEL``, each
+with ``/sim`` or without.
 
 Real kernels (mininet) are what one goes to another machine for, so they are what runs there unless ``/sim`` is said.
 """
@@ -30,11 +31,13 @@ class Elsewhere:
     """A whole ``--backend``."""
 
     text: str
-    kind: Literal["ssh", "vagrant"]
+    kind: Literal["ssh", "vagrant", "vm"]
     place: Place | None
-    """None: the primary machine of the Vagrantfile."""
+    """None: the primary machine of the Vagrantfile, or a machine that is booted for the run."""
     backend: Literal["mininet", "sim"]
     """What runs there."""
+    kernels: tuple[str, ...] = ()
+    """Of ``vm``: what is booted; two: the client's machine and the server's."""
 
 
 def parse_place(text: str) -> Place:
@@ -51,6 +54,8 @@ def parse_place(text: str) -> Place:
 def parse_backend(text: str) -> Elsewhere:
     """Raises SpecificationError that says what is meant."""
     kind, _, rest = text.partition(":")
+    if kind == "vm":
+        return _parse_machine(text, rest)
     if "/" in kind:  # vagrant/sim
         kind, _, rest = text.partition("/")
         rest = f"/{rest}"
@@ -63,8 +68,30 @@ def parse_backend(text: str) -> Elsewhere:
             raise SpecificationError(f"--backend {text}: {name!r} is no name of a machine in the Vagrantfile")
         return Elsewhere(text, "vagrant", Place(name) if name else None, there)
     if kind != "ssh" or not name:
-        raise SpecificationError(f"--backend {text}: it is ssh:HOST or vagrant[:MACHINE], with /sim for the simulator")
+        raise SpecificationError(
+            f"--backend {text}: it is ssh:HOST, vagrant[:MACHINE] or vm:KERNEL, with /sim for the simulator"
+        )
     try:
         return Elsewhere(text, "ssh", parse_place(name), there)
     except SpecificationError as error:
         raise SpecificationError(f"--backend {text}: {error}") from None
+
+
+def _parse_machine(text: str, rest: str) -> Elsewhere:
+    """A kernel may be a path, which has slashes (and anything else) of its own."""
+    name = rest.removesuffix("/sim").removesuffix("/mininet")
+    there: Literal["mininet", "sim"] = "sim" if rest.endswith("/sim") else "mininet"
+    kernels = (name,) if "/" in name else tuple(name.split("+"))
+    if not all(kernels) or len(kernels) > 2:
+        raise SpecificationError(
+            f"--backend {text}: it is vm:KERNEL (6.12, newest, the path of a bzImage, a fetched name), or "
+            "vm:A+B with the kernel of the client and that of the server"
+        )
+    if len(kernels) == 2 and there == "sim":
+        raise SpecificationError(f"--backend {text}: two machines are for real kernels; leave /sim away")
+    return Elsewhere(text, "vm", None, there, tuple(_kernel_word(kernel) for kernel in kernels))
+
+
+def _kernel_word(word: str) -> str:
+    """A bare path is that of a bzImage."""
+    return f"bzimage:{word}" if "/" in word and ":" not in word.partition("/")[0] else word

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 from testbed.orchestrator import spec
 from testbed.orchestrator.errors import Interrupted, InvalidTrial, NotReady, Unsupported
@@ -29,13 +30,14 @@ from testbed.orchestrator.spec import SpecificationError
 from testbed.record import files
 from testbed.record.errors import RecordError
 from testbed.record.run_directory import DERIVED_FILES, RunDirectory
-from testbed.remote import place
+from testbed.remote import connecting, place
 from testbed.remote.checkout import read_checkout
 from testbed.remote.errors import ConnectionLost, HostKeyRefused, Unreachable
 from testbed.remote.far import FarMachine, last_words
 from testbed.remote.place import Elsewhere
 from testbed.remote.provider import Provider
 from testbed.remote.session import Session
+from testbed.remote.target import Target
 
 PATIENCE_S = 300.0
 """How long a lost connection is tried again; the run there does not mind."""
@@ -52,14 +54,12 @@ RunOne = Callable[[RunRequest, OnMessage], RunDirectory]
 def opened(backend: str) -> Iterator[RunOne]:
     """What carries out requests there, as ``runner.run`` does here: for each in turn, over one connection.
 
-    ``backend`` is the whole of ``--backend``. Nothing is connected before the first request.
+    ``backend`` is the whole of ``--backend``, ``ssh`` or ``vagrant`` (``testbed.vm`` boots machines of its own).
+    Nothing is connected before the first request.
     """
     where = place.parse_backend(backend)
-    runs = RemoteRuns(where, _provider(where))
-    try:
+    with RemoteRuns(where, _provider(where)) as runs:
         yield runs.run
-    finally:
-        runs.close()
 
 
 def _provider(where: Elsewhere) -> Provider:
@@ -89,12 +89,30 @@ class _Job:
 class RemoteRuns:
     """The runs of one command line on one machine."""
 
-    def __init__(self, where: Elsewhere, provider: Provider) -> None:
+    def __init__(
+        self,
+        where: Elsewhere,
+        provider: Provider,
+        *,
+        made_of: Callable[[Session, Callable[[str], None]], FarMachine] = FarMachine,
+        connect_s: float = connecting.CONNECT_S,
+    ) -> None:
+        """``made_of`` makes a machine of its session; ``connect_s`` is what a connection may take."""
         self._where = where
         self._provider = provider
+        self._made_of = made_of
+        self._connect_s = connect_s
         self._far: FarMachine | None = None
         self._checkout_there = ""
         self._say: Callable[[str], None] = lambda text: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the connection, and a machine that was started for this alone."""
@@ -125,9 +143,9 @@ class RemoteRuns:
 
     def _connected(self) -> FarMachine:
         if self._far is None:
-            session = Session.connect(self._provider.up(self._say))
+            session = Session.connect(self._provider.up(self._say), deadline_s=self._connect_s)
             try:
-                self._far = FarMachine(session, self._say)
+                self._far = self._made_of(session, self._say)
             except BaseException:
                 session.close()
                 raise
@@ -169,19 +187,24 @@ class RemoteRuns:
             "experiment": spec.to_json(request.experiment),
             "command": list(request.command),
             "overrides": dict(request.overrides),
-            "ran_on": {"backend": self._where.text, "host": str(far.session.target), "clock": far.session.target.clock},
+            "ran_on": self._ran_on(far.session.target),
         }
         request_file = f"{job.directory}.request.json"
         far.write(request_file, json.dumps(document).encode() + b"\n")
-        words = [f"{checkout}/tb", "run", "--spec", request_file, "--messages", *more]
+        words = [*far.testbed_words(checkout, as_root=job.as_root), "run", "--spec", request_file, "--messages", *more]
         words += ["--backend", self._where.backend, "--out", f"{job.directory}/runs"]
         words += ["--jobs", str(request.jobs)] if request.jobs is not None else []
         far.session.start_detached(
-            ["env", *(["PYTHONDONTWRITEBYTECODE=1"] if job.as_root else []), *words],
+            words,
             job=job.directory,
             cwd=checkout,
             as_root=job.as_root,
         )
+
+    def _ran_on(self, target: Target) -> dict[str, str]:
+        """For run.json; what a machine that was booted for this consists of, and can do, is told with it."""
+        told = {"backend": self._where.text, "host": str(target), "clock": target.clock, **target.machine}
+        return {**told, "capabilities": json.dumps(dict(target.capabilities))} if target.capabilities else told
 
     def _job_prefix(self, request: RunRequest) -> str:
         words = f"{spec.digest(request.experiment)} {self._where.backend}"
@@ -242,7 +265,7 @@ class RemoteRuns:
         ends_s, pause_s = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S
         while True:
             try:
-                self._far.session = Session.connect(session.target)
+                self._far.session = Session.connect(session.target, deadline_s=self._connect_s)
             except HostKeyRefused:
                 raise
             except Unreachable as error:

@@ -8,7 +8,7 @@ import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from testbed.orchestrator.spec import SpecificationError
 
@@ -32,9 +32,12 @@ class Target:
     host_key: str | None = None
     """The one host key that is accepted, as in a .pub file: type and base64; None: what known_hosts files say."""
     clock: Literal["real", "virtual"] = "real"
-    """Whether its seconds are ours (issue 8: QEMU counts instructions instead)."""
-    capabilities: Mapping[str, str] = field(default_factory=dict)
-    """What was found there (kernel, architecture ...): discovered, never derived from a version."""
+    """Whether its seconds are ours (QEMU can count instructions instead)."""
+    machine: Mapping[str, str] = field(default_factory=dict)
+    """What it consists of, when it was made for the run: kernel, processors, memory ..."""
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    """What was found there (counters, lengths of structures ...): discovered, never derived from a version. Values of
+    JSON; null where it could not be found out."""
     directory: str = DIRECTORY
     jump: Target | None = None
     """Through which machine it is reached."""

@@ -16,25 +16,29 @@ Sources: qemu-system-x86_64(1): -icount, -accel, -netdev user, -drive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from testbed.orchestrator.spec import SpecificationError
 
+Clock = Literal["real", "virtual"]
+Acceleration = Literal["tcg", "kvm"]
+
 PROGRAM = "qemu-system-x86_64"
 GUEST_ADDRESS = "10.0.2.15"
 """QEMU's user network gives it to the first guest; ours takes it without asking."""
 LOOPBACK = "127.0.0.1"
 SSH_PORT = 22
-DEFAULT_SHIFT = 1
-"""500 million instructions a second: Linux forwards 2 x 200 Mbit/s through netem at line rate with it."""
+DEFAULT_CPUS: Mapping[Clock, int] = {"virtual": 1, "real": 2}
+DEFAULT_MEMORY_MIB = 1536
+DEFAULT_SHIFT = 0
+"""10^9 instructions a second: the testbed's own relay and stack need the most of a counted processor; Linux forwards
+2 x 200 Mbit/s through netem at line rate with half of it."""
 SHIFTS = range(11)
 """QEMU takes 0 to 10."""
 SMALLEST_MIB = 256
-Clock = Literal["real", "virtual"]
-Acceleration = Literal["tcg", "kvm"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ class Hardware:
     """An instruction takes 2**shift ns of virtual time."""
     acceleration: Acceleration = "tcg"
     cpus: int = 1
-    memory_mib: int = 1536
+    memory_mib: int = DEFAULT_MEMORY_MIB
 
     def __post_init__(self) -> None:
         if self.clock == "virtual" and self.cpus != 1:

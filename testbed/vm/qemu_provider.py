@@ -1,7 +1,6 @@
 """A kernel of one's choice as a machine that runs are sent to: booted for them, gone with them.
 
-What it can do is asked of the guest itself (guest_capabilities.py), and told in the target as text: a word as it is,
-anything else as JSON, ``null`` where it could not be found out.
+What it can do is asked of the guest itself (guest_capabilities.py), and told in the target.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from testbed.orchestrator.errors import InvalidTrial
 from testbed.remote.target import Target
@@ -50,7 +49,7 @@ class QemuProvider:
         images_of: Callable[[Cache, str, Say], Images],
         *,
         cache: Cache | None = None,
-        ask: Callable[[Target], Mapping[str, str]] | None = None,
+        ask: Callable[[Target], Mapping[str, Any]] | None = None,
     ) -> None:
         """``images_of`` gets what is booted (choosing.images_of); ``ask`` finds out what the guest can do."""
         self._kernel = kernel
@@ -91,10 +90,10 @@ class QemuProvider:
         return self._machine.console() if self._machine is not None else ""
 
 
-def target_of(made: record.Record, directory: Path, capabilities: Mapping[str, str] | None = None) -> Target:
+def target_of(made: record.Record, directory: Path, capabilities: Mapping[str, Any] | None = None) -> Target:
     """How a machine is reached. Its host key is pinned: it was made for this machine alone."""
     facts = {
-        "clock": made.clock,
+        "kernel": made.kernel,
         "shift": json.dumps(made.shift),
         "acceleration": made.acceleration,
         "cpus": json.dumps(made.cpus),
@@ -109,23 +108,24 @@ def target_of(made: record.Record, directory: Path, capabilities: Mapping[str, s
         key=directory / record.KEY,
         host_key=made.host_key,
         clock="virtual" if made.clock == "virtual" else "real",
-        capabilities={**facts, **(capabilities or {})},
+        machine=facts,
+        capabilities=capabilities or {},
         directory=DIRECTORY,
     )
 
 
-def discover(session: Asked, name: str) -> Mapping[str, str]:
+def discover(session: Asked, name: str) -> Mapping[str, Any]:
     """Ask the guest's own Python. Raises InvalidTrial when it says nothing of use."""
     done = session.execute(["python3", "-"], stdin=SCRIPT.read_bytes(), deadline_s=ASK_S)
     try:
-        found = json.loads(done.stdout)
+        found: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise InvalidTrial(f"{name}: what it can do is not known: {said[-1] if said else 'no answer'}") from None
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
+    return found
 
 
-def _asked_by_ssh(target: Target) -> Mapping[str, str]:
+def _asked_by_ssh(target: Target) -> Mapping[str, Any]:
     from testbed.remote.session import Session
 
     with Session.connect(target, deadline_s=CONNECT_S) as session:

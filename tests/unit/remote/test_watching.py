@@ -101,7 +101,7 @@ DONE = json.dumps({"kind": "done", "path": "/x/runs/r", "code": 0}).encode()
 
 def test_the_first_interrupt_asks_once_and_goes_on_listening(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     session = MadeUp([TICK, KeyboardInterrupt()], [TICK, ConnectionLost("gone")], [TICK], code=130)
-    monkeypatch.setattr(Session, "connect", lambda target: session)
+    monkeypatch.setattr(Session, "connect", lambda target, deadline_s: session)
 
     code, told = _watch(session)
 
@@ -138,7 +138,7 @@ def test_lines_that_are_no_messages_are_told_as_they_are_and_the_end_is_noted(cl
 def test_a_lost_connection_is_tried_again_with_growing_pauses_until_patience_ends(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody(target: object) -> Session:
+    def nobody(target: object, deadline_s: float) -> Session:
         raise Unreachable("lab: no SSH connection")
 
     monkeypatch.setattr(Session, "connect", nobody)
@@ -151,7 +151,7 @@ def test_a_lost_connection_is_tried_again_with_growing_pauses_until_patience_end
 
 
 def test_another_host_key_at_reconnecting_is_not_tried_again(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    def other(target: object) -> Session:
+    def other(target: object, deadline_s: float) -> Session:
         raise HostKeyRefused("lab shows another host key")
 
     monkeypatch.setattr(Session, "connect", other)
@@ -165,7 +165,7 @@ def test_another_host_key_at_reconnecting_is_not_tried_again(clock: Clock, monke
 def test_an_interrupt_without_a_connection_leaves_and_says_that_it_goes_on(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    def fail(target: object) -> Session:
+    def fail(target: object, deadline_s: float) -> Session:
         raise KeyboardInterrupt if where == "connecting" else Unreachable("lab: nobody")
 
     def interrupt(seconds: float) -> None:

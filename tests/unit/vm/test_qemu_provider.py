@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import fake_qemu
 import pytest
@@ -35,8 +35,8 @@ def _images(cache: Cache, word: str, say: object) -> Images:
     return Images(name=word, version="6.0-x", kernel=cache.root / "vmlinux", root=cache.root / "root")
 
 
-def _provider(here: Path, found: Mapping[str, str] | Exception) -> QemuProvider:
-    def ask(target: Target) -> Mapping[str, str]:
+def _provider(here: Path, found: Mapping[str, Any] | Exception) -> QemuProvider:
+    def ask(target: Target) -> Mapping[str, Any]:
         if isinstance(found, Exception):
             raise found
         return found
@@ -46,7 +46,7 @@ def _provider(here: Path, found: Mapping[str, str] | Exception) -> QemuProvider:
 
 def test_its_target_is_on_loopback_with_the_machine_s_own_keys_and_clock(here: Path) -> None:
     fake_qemu.install(here / "bin", "answers")
-    provider: Provider = _provider(here, {"kernel": "6.0-x", "netem_seed": "null"})
+    provider: Provider = _provider(here, {"kernel": "6.0-x", "netem_seed": None})
     said: list[str] = []
     target = provider.up(said.append)
     try:
@@ -55,7 +55,7 @@ def test_its_target_is_on_loopback_with_the_machine_s_own_keys_and_clock(here: P
         assert target.key.read_text().startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
         assert target.host_key is not None
         assert target.host_key.startswith("ssh-ed25519 ")
-        assert (target.capabilities["shift"], target.capabilities["netem_seed"]) == ("2", "null")
+        assert (target.machine["shift"], target.capabilities["netem_seed"]) == ("2", None)
         assert target.directory.startswith("/tmp/"), "a tmpfs there: who waits for a disk loses virtual hours"
         assert provider.up(said.append) is target, "it runs already"
         assert len(fake_qemu.starts(here / "bin")) == 1
@@ -108,11 +108,11 @@ class _ThisKernel:
 def test_what_a_kernel_can_do_is_what_it_says_itself() -> None:
     found = qemu_provider.discover(_ThisKernel(sys.executable), "here")
     assert found["kernel"] == os.uname().release
-    assert "MPCapableSYNRX" in json.loads(found["counters"])
-    assert json.loads(found["sysctls"]).keys() == {path.name for path in Path("/proc/sys/net/mptcp").iterdir()}
-    assert json.loads(found["mptcp_info_bytes"]) >= 48, "Linux 6.1 has 48; those of later kernels begin with the same"
-    full = json.loads(found["mptcp_full_info_bytes"])
-    assert full is None or full == 40 + json.loads(found["mptcp_info_bytes"]), "its head, then the same structure"
+    assert "MPCapableSYNRX" in found["counters"]
+    assert found["sysctls"].keys() == {path.name for path in Path("/proc/sys/net/mptcp").iterdir()}
+    assert found["mptcp_info_bytes"] >= 48, "Linux 6.1 has 48; those of later kernels begin with the same"
+    full = found["mptcp_full_info_bytes"]
+    assert full is None or full == 40 + found["mptcp_info_bytes"], "its head, then the same structure"
 
 
 def test_a_guest_without_an_answer_is_told_with_its_last_words() -> None:
