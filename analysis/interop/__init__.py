@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from analysis.interop.cells import CellResult, MatrixResult, Measurement, TrialResult, exit_code, matrix_of
+from analysis.interop.joined import Absent, joined
 
-__all__ = ["CellResult", "MatrixResult", "Measurement", "TrialResult", "exit_code", "matrix_of"]
+__all__ = ["Absent", "CellResult", "MatrixResult", "Measurement", "TrialResult", "exit_code", "joined", "matrix_of"]

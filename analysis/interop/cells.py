@@ -66,11 +66,20 @@ class CellResult:
     measurement: Measurement | None = None
     known: str = ""
     """What is known of a failure here."""
+    run: int | None = None
+    """Whose trials they are, as number among the runs of the matrix; None: no run was asked it."""
+    asked_as: tuple[str, str] = ("", "")
+    """What that run calls client and server, where the matrix of several has other names."""
 
     @property
     def is_flaky(self) -> bool:
         """Whether the same thing passed in one trial and failed in another."""
         return {"pass", "fail"} <= {trial.result for trial in self.trials}
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a run was asked it, or ought to have been."""
+        return bool(self.variant) or self.result == "invalid"
 
     @property
     def passed(self) -> int:
@@ -85,12 +94,20 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class MatrixResult:
-    """All of a run."""
+    """All of a run, or of several that were joined (joined.py)."""
 
     tests: tuple[Row, ...]
     clients: tuple[Row, ...]
     servers: tuple[Row, ...]
     cells: tuple[CellResult, ...]
+    runs: tuple[Run, ...]
+    """Whose cells they are."""
+    links: tuple[str, ...] = ("",)
+    """From the files of the matrix to the directory of each run: empty, or a relative path that ends with a slash."""
+    command: tuple[str, ...] = ()
+    """The words that made it, where that was not the command of its run."""
+    notes: tuple[str, ...] = ()
+    """What a reader has to know of the joining."""
 
     def of_pair(self, client: str, server: str, kind: str | None = None) -> tuple[CellResult, ...]:
         """The cells of a pair, in the order of the tests; ``kind`` None: tests and measurements."""
@@ -122,6 +139,8 @@ def matrix_of(run: Run) -> MatrixResult | None:
         clients=tuple(interop["clients"]),
         servers=tuple(interop["servers"]),
         cells=tuple(judge.cell(cell, tests[cell["test"]]) for cell in interop["cells"]),
+        runs=(run,),
+        command=tuple(run.document["command"]),
     )
 
 
@@ -158,7 +177,7 @@ class _Judge:
         variant = cell["variant"]
         ends = cell["client"], cell["server"]
         if not variant:
-            return CellResult(test, *ends, "", "unsupported", cell["unsupported"], ())
+            return CellResult(test, *ends, "", "unsupported", cell["unsupported"], (), run=0, asked_as=ends)
         trials = tuple(self._trial(row, variant) for row in self._trials[variant])
         result, reason = self._verdict(variant, trials)
         measurement = None
@@ -167,7 +186,8 @@ class _Judge:
             if result == "pass" and measurement is None:
                 result = "invalid"
                 reason = self._measurements.of(test["measure"], variant, "main").missing or "it was not measured"
-        return CellResult(test, *ends, variant, result, reason, trials, measurement, cell.get("known", ""))
+        known = cell.get("known", "")
+        return CellResult(test, *ends, variant, result, reason, trials, measurement, known, run=0, asked_as=ends)
 
     def _verdict(self, variant: str, trials: Sequence[TrialResult]) -> tuple[Result, str]:
         results = [trial.result for trial in trials]

@@ -1,8 +1,8 @@
 """matrix.json: the shape that programs know from the QUIC interop runner, with numbers instead of words.
 
 ``results`` and ``measurements`` have a list for each pair, the servers of the first client first. Beyond that shape a
-result says why, in which trials, and how to do it again; a measurement has ``value``, ``unit``, ``n``, the interval of
-its median and all its values.
+result says why, in which trials of which of ``runs``, and how to do it again; a measurement has ``value``, ``unit``,
+``n``, the interval of its median and all its values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 from analysis.interop import evidence
 from analysis.interop.cells import CellResult, MatrixResult, Result
-from analysis.runs import Run
 
 WORDS: Mapping[Result, str] = {
     "pass": "succeeded",
@@ -25,18 +24,21 @@ WORDS: Mapping[Result, str] = {
 """Result -> the interop runner's word; it has none for what could not be measured."""
 
 
-def matrix_json(run: Run, matrix: MatrixResult) -> str:
+def matrix_json(matrix: MatrixResult) -> str:
     """The document, as text."""
-    return json.dumps(_document(run, matrix), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(_document(matrix), indent=1, ensure_ascii=False) + "\n"
 
 
-def _document(run: Run, matrix: MatrixResult) -> Mapping[str, Any]:
+def _document(matrix: MatrixResult) -> Mapping[str, Any]:
     ends = (*matrix.clients, *matrix.servers)
     pairs = [(client["name"], server["name"]) for client in matrix.clients for server in matrix.servers]
-    document = run.document
+    documents = [run.document for run in matrix.runs]
+    starts = [_epoch_s(document["started_utc"]) for document in documents]
+    ends_s = [_epoch_s(document.get("finished_utc")) for document in documents]
+    finished = [end_s for end_s in ends_s if end_s is not None]
     return {
-        "start_time": _epoch_s(document["started_utc"]),
-        "end_time": _epoch_s(document.get("finished_utc")),
+        "start_time": min((start for start in starts if start is not None), default=None),
+        "end_time": max(finished) if finished and len(finished) == len(documents) else None,
         "log_dir": "logs",
         "servers": [server["name"] for server in matrix.servers],
         "clients": [client["name"] for client in matrix.clients],
@@ -51,19 +53,26 @@ def _document(run: Run, matrix: MatrixResult) -> Mapping[str, Any]:
             }
             for test in matrix.tests
         },
-        "results": [[_result(run, cell) for cell in matrix.of_pair(*pair, "test")] for pair in pairs],
-        "measurements": [[_measured(run, cell) for cell in matrix.of_pair(*pair, "measurement")] for pair in pairs],
+        "results": [[_result(matrix, cell) for cell in matrix.of_pair(*pair, "test")] for pair in pairs],
+        "measurements": [[_measured(matrix, cell) for cell in matrix.of_pair(*pair, "measurement")] for pair in pairs],
         "summary": matrix.counts(),
-        "backend": document["backend"],
-        "seed": document["seed"],
-        "kernel": document["kernel"],
-        "source": document["source"],
-        "command": document["command"],
+        **(_of_one(documents[0]) if len(documents) == 1 else {}),
+        "command": list(matrix.command),
+        "notes": list(matrix.notes),
+        "runs": [
+            {"path": link or ".", **_of_one(document), "started_utc": document["started_utc"]}
+            for link, document in zip(matrix.links, documents, strict=True)
+        ],
     }
 
 
-def _result(run: Run, cell: CellResult) -> Mapping[str, Any]:
-    shown = cell.shown
+def _of_one(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Whose numbers they are. ``ran_on``: the other machine, null when it was this one."""
+    kept = {name: document[name] for name in ("backend", "seed", "kernel", "source")}
+    return {**kept, "ran_on": document.get("ran_on")}
+
+
+def _result(matrix: MatrixResult, cell: CellResult) -> Mapping[str, Any]:
     return {
         "abbr": cell.test["abbreviation"],
         "name": cell.test["name"],
@@ -73,19 +82,20 @@ def _result(run: Run, cell: CellResult) -> Mapping[str, Any]:
         "passed": cell.passed,
         "n": len(cell.trials),
         "trials": [trial.trial for trial in cell.trials],
-        "captures": list(evidence.captures(run, shown)) if shown is not None else [],
-        "logs": list(evidence.logs(run, shown)) if shown is not None else [],
-        "command": evidence.replay_command(run, cell) if cell.variant else None,
+        "run": cell.run,
+        "captures": list(evidence.captures(matrix, cell)),
+        "logs": list(evidence.logs(matrix, cell)),
+        "command": evidence.replay_command(matrix, cell) if cell.is_asked else None,
     }
 
 
-def _measured(run: Run, cell: CellResult) -> Mapping[str, Any]:
+def _measured(matrix: MatrixResult, cell: CellResult) -> Mapping[str, Any]:
     found = cell.measurement
     if found is None:
-        return {**_result(run, cell), "details": cell.reason, "value": None}
+        return {**_result(matrix, cell), "details": cell.reason, "value": None}
     low, high = found.median.low, found.median.high
     return {
-        **_result(run, cell),
+        **_result(matrix, cell),
         "details": f"{found.median.estimate:g} {found.unit}, n = {found.median.n}",
         "value": found.median.estimate,
         "unit": found.unit,

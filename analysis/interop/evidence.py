@@ -6,20 +6,25 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.interop.cells import CellResult, TrialResult
+from analysis.interop.cells import CellResult, MatrixResult
 from analysis.runs import Run
 
 
-def replay_command(run: Run, cell: CellResult) -> str:
+def replay_command(matrix: MatrixResult, cell: CellResult) -> str:
     """``testbed matrix ... --clients linux --servers userspace --tests join``: seed and repetitions included."""
-    there = run.document.get("ran_on") or run.document  # on another machine: its name, too
-    words = ["testbed", "matrix", "--backend", there["backend"]]
-    words += ["--clients", cell.client, "--servers", cell.server, "--tests", cell.test["name"]]
-    words += ["--seed", str(run.document["seed"])]
+    words = ["testbed", "matrix"]
+    if cell.run is None:  # the names say where
+        words += ["--clients", cell.client, "--servers", cell.server, "--tests", cell.test["name"]]
+        return shlex.join(words)
+    document = matrix.runs[cell.run].document
+    there = document.get("ran_on") or document  # on another machine: its name, too
+    words += ["--backend", there["backend"]]
+    words += ["--clients", cell.asked_as[0], "--servers", cell.asked_as[1], "--tests", cell.test["name"]]
+    words += ["--seed", str(document["seed"])]
     shown = cell.shown
     if shown is not None and shown.repetition:
         words += ["--repeat", str(shown.repetition + 1)]
-    for end in _adapters(run, cell):
+    for end in _adapters(matrix.runs[cell.run], cell):
         words += ["--adapter", f"{end['adapter']}={shlex.join(end['command'])}"]
     return shlex.join(words)
 
@@ -32,20 +37,23 @@ def _adapters(run: Run, cell: CellResult) -> list[Mapping[str, Any]]:
     return [end for name, end in ends.items() if name]
 
 
-def captures(run: Run, trial: TrialResult) -> tuple[str, ...]:
-    """Files in the run directory; none when none were taken."""
-    return _files(run, "captures", trial, "*.pcap*")
+def captures(matrix: MatrixResult, cell: CellResult) -> tuple[str, ...]:
+    """Of the trial that is shown, as seen from the files of the matrix; none when none were taken."""
+    return _files(matrix, cell, "captures", "*.pcap*")
 
 
-def logs(run: Run, trial: TrialResult) -> tuple[str, ...]:
+def logs(matrix: MatrixResult, cell: CellResult) -> tuple[str, ...]:
     """The commands that built the network, and what an endpoint wrote down; none in virtual time."""
-    return _files(run, "logs", trial, "*")
+    return _files(matrix, cell, "logs", "*")
 
 
-def _files(run: Run, kind: str, trial: TrialResult, pattern: str) -> tuple[str, ...]:
-    folder = run.path / kind / f"{trial.trial:04d}"
+def _files(matrix: MatrixResult, cell: CellResult, kind: str, pattern: str) -> tuple[str, ...]:
+    if cell.run is None or cell.shown is None:
+        return ()
+    run, link = matrix.runs[cell.run], matrix.links[cell.run]
+    folder = run.path / kind / f"{cell.shown.trial:04d}"
     return tuple(
-        str(path.relative_to(run.path))
+        f"{link}{path.relative_to(run.path)}"
         for path in sorted(folder.rglob(pattern))
         if path.is_file() and path.stat().st_size
     )

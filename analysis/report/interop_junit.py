@@ -7,20 +7,25 @@ from xml.etree import ElementTree as ET
 from analysis.interop import evidence
 from analysis.interop.cells import CellResult, MatrixResult
 from analysis.report.junit import without_control_characters
-from analysis.runs import Run
 
 
-def matrix_junit(run: Run, matrix: MatrixResult) -> str:
+def matrix_junit(matrix: MatrixResult) -> str:
     """The document, as text."""
     root = ET.Element("testsuites", name="interop")
-    seconds = {row["trial"]: row["duration_ns"] / 1e9 for row in run.directory.read_table("trials").to_pylist()}
+    seconds = [
+        {row["trial"]: row["duration_ns"] / 1e9 for row in run.directory.read_table("trials").to_pylist()}
+        for run in matrix.runs
+    ]
+    first = min(run.document["started_utc"] for run in matrix.runs)
     for client in matrix.clients:
         for server in matrix.servers:
             name = f"{client['name']} to {server['name']}"
-            suite = ET.SubElement(root, "testsuite", name=name, timestamp=run.document["started_utc"])
             chosen = matrix.of_pair(client["name"], server["name"])
+            of_runs = [matrix.runs[cell.run].document["started_utc"] for cell in chosen if cell.run is not None]
+            suite = ET.SubElement(root, "testsuite", name=name, timestamp=min(of_runs, default=first))
             for cell in chosen:
-                _add_case(suite, run, cell, sum(seconds.get(trial.trial, 0.0) for trial in cell.trials))
+                took = {} if cell.run is None else seconds[cell.run]
+                _add_case(suite, matrix, cell, sum(took.get(trial.trial, 0.0) for trial in cell.trials))
             counts = matrix.counts(chosen)
             for key, number in (
                 ("tests", len(chosen)),
@@ -33,7 +38,7 @@ def matrix_junit(run: Run, matrix: MatrixResult) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _add_case(suite: ET.Element, run: Run, cell: CellResult, seconds: float) -> None:
+def _add_case(suite: ET.Element, matrix: MatrixResult, cell: CellResult, seconds: float) -> None:
     classname = f"interop.{cell.client}.{cell.server}"
     case = ET.SubElement(suite, "testcase", classname=classname, name=cell.test["name"], time=f"{seconds:.3f}")
     if (found := cell.measurement) is not None:
@@ -46,4 +51,4 @@ def _add_case(suite: ET.Element, run: Run, cell: CellResult, seconds: float) -> 
     if tag is not None:
         ET.SubElement(case, tag, type=cell.result, message=without_control_characters(cell.reason))
     if cell.result in ("fail", "invalid"):
-        ET.SubElement(case, "system-out").text = evidence.replay_command(run, cell)
+        ET.SubElement(case, "system-out").text = evidence.replay_command(matrix, cell)

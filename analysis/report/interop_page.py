@@ -6,6 +6,7 @@ sign of their result, so that a pair of twenty tests is a few lines.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,6 +111,17 @@ class TestSection:
 
 
 @dataclass(frozen=True, slots=True)
+class RunLine:
+    """One of several runs."""
+
+    place: str
+    kernel: str
+    trials: str
+    started: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
 class MatrixPage:
     """All of it."""
 
@@ -128,23 +140,25 @@ class MatrixPage:
     to_look_at: tuple[CellLine, ...]
     sections: tuple[TestSection, ...]
     command: str
+    runs: tuple[RunLine, ...]
+    """Of a matrix that was joined."""
+    notes: tuple[str, ...]
 
 
-def gather(run: Run, matrix: MatrixResult) -> MatrixPage:
-    """The page of a run."""
-    lines = {id(cell): _line(run, cell) for cell in matrix.cells}
+def gather(matrix: MatrixResult) -> MatrixPage:
+    """The page of a run, or of several that were joined."""
+    lines = {id(cell): _line(matrix, cell) for cell in matrix.cells}
     counts = matrix.counts()
     ends = {end["name"]: end for end in (*matrix.clients, *matrix.servers)}
     tests = [test for test in matrix.tests if test["kind"] == "test"]
     measurements = [test for test in matrix.tests if test["kind"] == "measurement"]
     tone, headline = _headline(matrix)
-    kernel = run.document["kernel"]
     return MatrixPage(
-        question=run.experiment["question"],
+        question=matrix.runs[0].experiment["question"],
         tone=tone,
         headline=headline,
         tally=", ".join(f"{counts[result]} {WORDS[result]}" for result in ("pass", "fail", "invalid", "unsupported")),
-        kicker=f"{_where(run)} · kernel {kernel.get('release', '')} · {run.document['started_utc']}",
+        kicker=_kicker(matrix),
         exit_code=exit_code(matrix),
         clients=matrix.clients,
         servers=tuple(server["name"] for server in matrix.servers),
@@ -159,12 +173,33 @@ def gather(run: Run, matrix: MatrixResult) -> MatrixPage:
             lines[id(cell)] for result in ("fail", "invalid") for cell in matrix.cells if cell.result == result
         ),
         sections=tuple(_section(matrix, test, lines) for test in matrix.tests),
-        command=" ".join(run.document["command"]),
+        command=" ".join(matrix.command),
+        runs=tuple(_run_line(run, link) for run, link in zip(matrix.runs, matrix.links, strict=True) if link),
+        notes=matrix.notes,
     )
 
 
-def _where(run: Run) -> str:
-    return "in virtual time" if run.document["backend"] == "sim" else "between real kernels and stacks"
+def _kicker(matrix: MatrixResult) -> str:
+    kernels = dict.fromkeys(str(run.document["kernel"].get("release", "")) for run in matrix.runs)
+    named = f"{'kernels' if len(kernels) > 1 else 'kernel'} {', '.join(kernels)}"
+    started = min(run.document["started_utc"] for run in matrix.runs)
+    several = [count(len(matrix.runs), "run")] if len(matrix.runs) > 1 else []
+    return " · ".join([_where(matrix), named, *several, started])
+
+
+def _where(matrix: MatrixResult) -> str:
+    in_simulator = all(run.document["backend"] == "sim" for run in matrix.runs)
+    return "in virtual time" if in_simulator else "between real kernels and stacks"
+
+
+def _run_line(run: Run, link: str) -> RunLine:
+    document = run.document
+    there = document.get("ran_on") or {}
+    verdicts = Counter(run.directory.read_table("trials")["verdict"].to_pylist())
+    trials = ", ".join(f"{number} {word}" for word, number in sorted(verdicts.items(), reverse=True))
+    place = there.get("backend") or document["backend"]
+    clock = f", {there['clock']} time" if there.get("clock") else ""
+    return RunLine(f"{place}{clock}", str(document["kernel"].get("release", "")), trials, document["started_utc"], link)
 
 
 def _headline(matrix: MatrixResult) -> tuple[Tone, str]:
@@ -251,10 +286,10 @@ def _number(cell: CellResult | None, best: float | None) -> Number:
 def _section(matrix: MatrixResult, test: Mapping[str, Any], lines: Mapping[int, CellLine]) -> TestSection:
     cells = matrix.of_test(test["name"])
     counts = matrix.counts(cells)
-    asked = [cell for cell in cells if cell.variant]
+    asked = [cell for cell in cells if cell.is_asked]
     reasons: dict[str, list[str]] = {}
     for cell in cells:
-        if not cell.variant:
+        if not cell.is_asked:
             reasons.setdefault(cell.reason, []).append(f"{cell.client} → {cell.server}")
     return TestSection(
         id=_section_id(test["name"]) if test["kind"] == "test" else f"pairs-{test['name']}",
@@ -274,12 +309,8 @@ def _section(matrix: MatrixResult, test: Mapping[str, Any], lines: Mapping[int, 
     )
 
 
-def _line(run: Run, cell: CellResult) -> CellLine:
-    shown = cell.shown
-    files: list[File] = []
-    if shown is not None:
-        files += [File(_label(path), path) for path in evidence.captures(run, shown)]
-        files += [File(_label(path), path) for path in evidence.logs(run, shown)]
+def _line(matrix: MatrixResult, cell: CellResult) -> CellLine:
+    files = [File(_label(path), path) for path in (*evidence.captures(matrix, cell), *evidence.logs(matrix, cell))]
     trials = f"{cell.passed} of {count(len(cell.trials), 'trial')}" if len(cell.trials) > 1 else ""
     if cell.measurement is not None:
         trials = (
@@ -295,7 +326,7 @@ def _line(run: Run, cell: CellResult) -> CellLine:
         known=cell.known if cell.result == "fail" else "",
         trials=trials,
         files=tuple(files),
-        command=evidence.replay_command(run, cell) if cell.variant else "",
+        command=evidence.replay_command(matrix, cell) if cell.is_asked else "",
     )
 
 

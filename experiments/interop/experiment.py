@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from experiments.ingredients import SECOND
 from experiments.interop.implementations import Implementation, implementation
@@ -57,8 +57,11 @@ def build(
     seed: int = 1,
     capture: bool = True,
     retries: int = 1,
+    pairs: Collection[tuple[str, str]] | None = None,
 ) -> Experiment:
-    """``servers`` None: the same as the clients. Raises NothingToAskError."""
+    """``servers`` None: the same as the clients. ``pairs``: names of client and server, of those that are asked here;
+    the others have no cell at all, not even an unsupported one (another machine asks them). Raises NothingToAskError.
+    """
     servers = clients if servers is None else servers
     cells: list[InteropCell] = []
     variants: list[Variant] = []
@@ -66,6 +69,8 @@ def build(
     expectations: list[Expectation] = []
     for client in clients:
         for server in servers:
+            if pairs is not None and (client.name, server.name) not in pairs:
+                continue
             for test in tests:
                 obstacle = _obstacle(test, client, server)
                 name = "" if obstacle else f"{test.name}/{client.word}/{server.word}"
@@ -107,8 +112,8 @@ def build(
         ),
         interop=Interop(
             tests=tuple(_shown(test) for test in tests),
-            clients=tuple(each.shown() for each in clients),
-            servers=tuple(each.shown() for each in servers),
+            clients=tuple(each.shown() for each in clients if each.name in {cell.client for cell in cells}),
+            servers=tuple(each.shown() for each in servers if each.name in {cell.server for cell in cells}),
             cells=tuple(cells),
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -24,13 +25,16 @@ class Implementation:
     endpoint: Endpoint = field(default_factory=Endpoint)
     speaks_mptcp: bool = True
     url: str = ""
+    kernel: str = ""
+    """Word of the kernel that it is of, booted as a virtual machine; empty: that of the machine that runs the cell, or
+    none at all."""
     obstacle: str = ""
     """Why it cannot stand in any cell; empty: it can."""
 
     @property
     def word(self) -> str:
         """In the name of a variant."""
-        return self.name.replace(":", ".").replace("@", "-")
+        return re.sub(r"[^a-z0-9._-]", "-", self.name.replace(":", ".").lower())
 
     def shown(self) -> InteropImplementation:
         """As the run keeps it."""
@@ -64,10 +68,12 @@ _ENDS: tuple[Implementation, ...] = (
     ),
 )
 NAMED: Mapping[str, Implementation] = {each.name: each for each in _ENDS}
+OF_A_KERNEL = ("linux", "linux-tcp")
+"""Those that ``@KERNEL`` can follow."""
 
 
 def implementation(name: str, adapters: Mapping[str, Endpoint] | None = None) -> Implementation:
-    """The implementation of that name: one of :data:`NAMED`, ``userspace:PROFILE``, ``linux@RELEASE``, or an adapter.
+    """The implementation of that name: one of :data:`NAMED`, ``userspace:PROFILE``, ``linux@KERNEL``, or an adapter.
 
     Raises SpecificationError that lists near names.
     """
@@ -82,14 +88,10 @@ def implementation(name: str, adapters: Mapping[str, Endpoint] | None = None) ->
         return Implementation(name=name, summary=f"our own stack with the option policy {profile}", endpoint=endpoint)
     if name in NAMED:
         return NAMED[name]
-    word, _, release = name.partition("@")
-    if word in ("linux", "linux-tcp") and release:
-        return Implementation(
-            name=name,
-            summary=f"{NAMED[word].summary.partition(' of ')[0]} of Linux {release}, in a virtual machine",
-            speaks_mptcp=NAMED[word].speaks_mptcp,
-            obstacle=f"{name}: virtual machines are not part of this version",
-        )
+    word, _, kernel = name.partition("@")
+    if word in OF_A_KERNEL and kernel:
+        summary = f"{NAMED[word].summary.partition(' of ')[0]} of Linux {kernel}, in a virtual machine"
+        return dataclasses.replace(NAMED[word], name=name, summary=summary, kernel=kernel)
     known = [*NAMED, *(f"userspace:{each}" for each in PROFILES), *(adapters or ())]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
     raise SpecificationError(f"there is no implementation {name!r}; near: {', '.join(near)} (adapters: --adapter)")

@@ -50,7 +50,8 @@ def matrix(
     backend: Annotated[
         str,
         typer.Option(
-            help="mininet (real kernels, root), sim (virtual time, our own stack), ssh:HOST, vagrant[:MACHINE]; "
+            help="mininet (real kernels, root), sim (virtual time, our own stack), vm:KERNEL, ssh:HOST, "
+            "vagrant[:MACHINE]; "
             "default: mininet where it can run, else sim.",
             show_default=False,
         ),
@@ -201,5 +202,5 @@ def _told(path: Path, *, as_json: bool, quiet: bool) -> int:
     if as_json:
         print((path / "matrix.json").read_text(), end="")
     elif not quiet:
-        print_matrix(run, result)
+        print_matrix(result, path)
     return exit_code(result)

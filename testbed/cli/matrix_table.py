@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from analysis.interop import MatrixResult
 from analysis.report.interop_page import MatrixPage, Number, PairCell, gather
-from analysis.runs import Run
 from testbed.cli.console import console, table
 
 MOST_LINES = 40
 """Of cells that do not pass; the page has them all."""
 
 
-def print_matrix(run: Run, matrix: MatrixResult) -> None:
+def print_matrix(matrix: MatrixResult, path: Path) -> None:
     """Client by server, the letters of the tests behind their result; numbers; failures; where the page is."""
-    page = gather(run, matrix)
+    page = gather(matrix)
     output = console()
     if any(cells for _, cells in page.grid) and page.legend:
         rows = [[client, *(_text(cell) for cell in cells)] for client, cells in page.grid]
@@ -26,7 +27,9 @@ def print_matrix(run: Run, matrix: MatrixResult) -> None:
         output.print(table(["client", *(f"to {name}" for name in page.servers)], cells))
     _print_failures(page)
     output.print(page.headline, markup=False, soft_wrap=True)
-    output.print(f"matrix: {run.path / 'matrix.html'}", markup=False, soft_wrap=True)
+    for note in page.notes:
+        output.print(f"! {note}", markup=False, soft_wrap=True)
+    output.print(f"matrix: {path / 'matrix.html'}", markup=False, soft_wrap=True)
 
 
 def _text(cell: PairCell) -> str:

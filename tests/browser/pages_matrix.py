@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from matrix_run import Outcomes, make_matrix_run
@@ -22,7 +23,9 @@ OUTCOMES: Outcomes = {
 
 
 def page(directory: Path) -> Path:
-    experiment = build([implementation(name) for name in ENDS], tests=chosen_tests(ASKED), repetitions=2)
+    ends = [implementation(name) for name in ENDS]
+    ends[-1] = dataclasses.replace(ends[-1], obstacle=f"{ENDS[-1]}: it did not boot")
+    experiment = build(ends, tests=chosen_tests(ASKED), repetitions=2)
     path = make_matrix_run(directory, experiment, OUTCOMES)
     run = analysis.load(path)
     for name, text in render_matrix(run).items():
