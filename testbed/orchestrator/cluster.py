@@ -234,7 +234,7 @@ class Cluster:
         folder = directory.begin_trial(trial.number)
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **identity(trial)})
+        on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, "over": True, **identity(trial)})
         keep(trial, outcome, directory, on_message)
         return None
 

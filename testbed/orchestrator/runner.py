@@ -56,7 +56,8 @@ class RunRequest:
 
 
 OnMessage = Callable[[Mapping[str, Any]], None]
-"""Gets ``note``, ``run`` (path, trials), ``trial`` (begins), ``phase``, ``tick``, ``retry`` and ``ended`` messages."""
+"""Gets ``note``, ``run`` (path, trials), ``trial`` (begins; with ``over``: it ran beside others and has ended already),
+``phase``, ``tick``, ``retry`` and ``ended`` messages."""
 
 
 def why_not_here() -> str | None:

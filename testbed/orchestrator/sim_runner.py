@@ -140,7 +140,8 @@ def _several(
                 if isinstance(outcome, str):
                     lost[trial.number] = outcome
                     continue
-                on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **identity(trial)})
+                expected_s = experiment.duration_ns / 1e9
+                on_message({"kind": "trial", "expected_s": expected_s, "over": True, **identity(trial)})
                 keep(trial, outcome, directory, on_message)
     finally:
         for process, _ in running.values():

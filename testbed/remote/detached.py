@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-TOOLS = ("setsid", "tail", "tar", "sed", "cut", "flock")
+TOOLS = ("setsid", "tail", "stat", "tar", "sed", "cut", "flock")
 """Programs that the other side needs for this and for the trees; every Debian has them."""
 
 _TICKS = """ticks() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }"""
@@ -101,6 +101,11 @@ def follow_words(job: str, offset: int, pid: int | None) -> list[str]:
     """Its standard output from ``offset`` on; with ``pid`` until that has ended."""
     follow = ["-f", "-s", "0.2", f"--pid={pid}"] if pid is not None else []
     return ["tail", "-c", f"+{offset + 1}", *follow, "--", f"{job}/stdout"]
+
+
+def said_words(job: str) -> list[str]:
+    """How many bytes its standard output has."""
+    return ["stat", "-c", "%s", "--", f"{job}/stdout"]
 
 
 def signal_words(job: str, number: int) -> list[str]:

@@ -18,7 +18,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -27,13 +27,13 @@ from testbed.orchestrator import spec
 from testbed.orchestrator.errors import Interrupted, InvalidTrial, NotReady, Unsupported
 from testbed.orchestrator.runner import OnMessage, RunRequest
 from testbed.orchestrator.spec import SpecificationError
-from testbed.record import files
 from testbed.record.errors import RecordError
-from testbed.record.run_directory import DERIVED_FILES, RunDirectory
-from testbed.remote import connecting, place
+from testbed.record.run_directory import RunDirectory
+from testbed.remote import connecting, fetched, place
 from testbed.remote.checkout import read_checkout
 from testbed.remote.errors import ConnectionLost, HostKeyRefused, Unreachable
 from testbed.remote.far import FarMachine, last_words
+from testbed.remote.host_clock import HostClock, write_stamps
 from testbed.remote.place import Elsewhere
 from testbed.remote.provider import Provider
 from testbed.remote.session import Session
@@ -81,6 +81,9 @@ class _Job:
     as_root: bool
     offset: int = 0
     """How much of its words was heard."""
+    is_new: bool = False
+    """It was started just now: nothing has been said that nobody heard."""
+    clock: HostClock = field(default_factory=HostClock)
     run_path: str | None = None
     done: bool = False
     """It has said that it is through, and its run directory is complete."""
@@ -200,6 +203,7 @@ class RemoteRuns:
             cwd=checkout,
             as_root=job.as_root,
         )
+        job.is_new = True
 
     def _ran_on(self, target: Target) -> dict[str, str]:
         """For run.json; what a machine that was booted for this consists of, and can do, is told with it."""
@@ -229,9 +233,12 @@ class RemoteRuns:
                 if stop_by_s is not None and not asked:  # once: a second time would kill what takes things down
                     far.session.signal(job.directory, signal.SIGTERM, as_root=job.as_root)
                     asked = True
+                said = 0 if job.is_new else far.session.said(job.directory, as_root=job.as_root)
+                job.is_new = False
                 for line in far.session.reattach(job.directory, job.offset, as_root=job.as_root, deadline_s=left_s):
+                    late = job.offset < said
                     job.offset += len(line) + 1
-                    self._tell(job, line, on_message)
+                    self._tell(job, line, on_message, late=late)
                 return far.session.state(job.directory, as_root=job.as_root).code
             except KeyboardInterrupt:
                 if stop_by_s is not None:
@@ -247,9 +254,10 @@ class RemoteRuns:
                 self._say(f"{error}; the run goes on there")
                 self._reconnect()
 
-    def _tell(self, job: _Job, line: bytes, on_message: OnMessage) -> None:
+    def _tell(self, job: _Job, line: bytes, on_message: OnMessage, *, late: bool) -> None:
         assert self._far is not None
         message = _message(line)
+        job.clock.hear(message, late=late)
         if message["kind"] == "run":
             job.run_path = message["path"]
             message = {**message, "path": f"{self._far.name}:{message['path']}"}
@@ -324,8 +332,9 @@ class RemoteRuns:
             except InvalidTrial as error:
                 raise InvalidTrial(f"{error}{kept}") from None
         try:
-            _check(staging)
-            final = _moved(staging, parent, there.name)
+            fetched.check(staging)
+            write_stamps(staging, job.clock.stamps)
+            final = fetched.moved(staging, parent, there.name)
         except RecordError as error:
             raise RecordError(f"{error}{kept}") from None
         finally:
@@ -349,31 +358,3 @@ def _message(line: bytes) -> Mapping[str, Any]:
         return message
     kind: Literal["note"] = "note"
     return {"kind": kind, "text": line.decode(errors="replace")}
-
-
-def _check(path: Path) -> None:
-    """Raises RecordError unless it is a complete run, all as it was there and nothing else."""
-    directory = RunDirectory.open(path)
-    if not directory.is_complete:
-        raise RecordError("the run directory that came is not complete")
-    if altered := directory.altered_files():
-        raise RecordError(f"{altered[0]} came otherwise than run.json says ({len(altered)} files)")
-    known = {"run.json", *DERIVED_FILES, *directory.document["files"]}
-    came = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir() or file.is_symlink()}
-    if unknown := sorted(came - known):
-        raise RecordError(f"{unknown[0]} came, of which run.json says nothing")
-
-
-def _moved(staging: Path, parent: Path, name: str) -> Path:
-    """Where it stays: under its own name, or the next free one; a copy that is there already is not doubled."""
-    for number in range(1, 1000):
-        final = parent / (name if number == 1 else f"{name}-{number}")
-        with suppress(OSError):
-            if (final / "run.json").read_bytes() == (staging / "run.json").read_bytes():
-                return final
-        if not final.exists():
-            with files.space_needed_for("the fetched run", parent):
-                staging.rename(final)
-                files.sync_directory(parent)
-            return final
-    raise RecordError(f"{parent} already has a thousand runs called {name}")

@@ -174,6 +174,11 @@ class Session:
             if state.word != "running":
                 return
 
+    def said(self, job: str, *, as_root: bool = False) -> int:
+        """How many bytes it has written to standard output so far."""
+        done = self.execute(detached.said_words(job), as_root=as_root)
+        return int(done.stdout or 0) if done.code == 0 else 0
+
     def signal(self, job: str, number: int, *, as_root: bool = False) -> None:
         """Send a signal to the command itself; nothing happens when it has ended."""
         self.run(detached.signal_words(job, number), as_root=as_root)

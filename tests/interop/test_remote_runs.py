@@ -40,8 +40,9 @@ real_checkout = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a
 SETTINGS = {"TB_NO_APT": "1", "TB_NO_BUILD": "1"}
 """What the other side's ./tb is told: this machine's packages and processors are not the test's."""
 SMALL = ["duration=100ms", "repetitions=2"]
-WALL_CLOCK = {"trials": ["started_utc", "setup_ns", "duration_ns"]}
-"""Columns that tell when, and how long it took on this machine."""
+HOST = ["clock", "host_started_utc", "host_duration_ns"]
+WALL_CLOCK = {"trials": ["started_utc", "setup_ns", "duration_ns", *HOST]}
+"""Columns that tell when, and how long it took, by which clock."""
 
 
 def _experiment(*changes: str, variant: str = "userspace-tcp") -> Experiment:
@@ -149,6 +150,10 @@ def test_a_run_there_that_is_cut_off_in_the_middle_has_the_same_results_as_here(
     assert (told.count("run"), told.numbers("ended")) == (1, [0, 1])
     assert {name: _timeless(there, name) for name in TABLES} == {name: _timeless(local, name) for name in TABLES}
     assert there.altered_files() == ()
+    trials = there.read_table("trials")
+    assert set(trials["clock"].to_pylist()) == {"real"}
+    assert trials["host_duration_ns"].null_count < 2  # the cut may have swallowed one
+    assert all(local.read_table("trials")[name].null_count == 2 for name in HOST)
     assert there.path.parent == here / "quickstart"
     document = there.document
     assert document["ran_on"] == {
@@ -271,7 +276,7 @@ def test_the_same_run_twice_is_told_and_the_first_is_found_again(
         other = run_there(dataclasses.replace(request, resume=True), Told())
 
     assert "the same already runs there; --resume would have watched it" in second.notes
-    # the stand-in's two are one and the same run, byte for byte: such a one is not kept twice
+    # the stand-in's two are one and the same run, but for when we heard of it: such a one is not kept twice
     assert one.path == other.path
     assert _jobs(server) == []
 

@@ -50,6 +50,10 @@ class MadeUp:
         self.offsets: list[int] = []
         self.deadlines: list[float | None] = []
         self.removed: list[str] = []
+        self.spoken = 0
+
+    def said(self, job: str, *, as_root: bool) -> int:
+        return self.spoken
 
     def reattach(self, job: str, offset: int, *, as_root: bool, deadline_s: float | None) -> Iterator[bytes]:
         self.offsets.append(offset)
@@ -110,6 +114,26 @@ def test_the_first_interrupt_asks_once_and_goes_on_listening(clock: Clock, monke
     assert session.offsets == [0, len(TICK) + 1, 2 * (len(TICK) + 1)]
     assert session.deadlines == [None, remote_run.STOP_S, remote_run.STOP_S]
     assert sum(message["kind"] == "tick" for message in told) == 3
+
+
+def test_what_was_said_while_nobody_listened_is_no_time_of_ours(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trial 1 ended while the connection was gone, 2 began then: their ends and beginnings are not known."""
+    lines = [
+        json.dumps({"kind": kind, "number": number}).encode()
+        for number in range(4)
+        for kind in ("trial", "ended")
+    ]  # fmt: skip
+    session = MadeUp([*lines[:3], ConnectionLost("gone")], lines[3:])
+    session.spoken = sum(len(line) + 1 for line in lines[:5])
+    monkeypatch.setattr(Session, "connect", lambda target, **how: session)
+    job = _Job("/x/jobs/j", as_root=False, is_new=True)
+
+    _watch(session, job)
+
+    heard = {
+        number: (stamp.started_utc is None, stamp.duration_ns is None) for number, stamp in job.clock.stamps.items()
+    }
+    assert heard == {0: (False, False), 1: (False, True), 3: (False, False)}
 
 
 def test_the_second_interrupt_leaves(clock: Clock) -> None:
