@@ -1,7 +1,9 @@
 """What makes the numbers of two runs comparable: the machine that ran them, and what each variant asked for.
 
 The simulator's results depend on nothing but the experiment, the seed and the code: of its runs the machine is no
-difference. The commit may differ anywhere, for comparing two commits is what comparisons are for.
+difference. The commit may differ anywhere, for comparing two commits is what comparisons are for. Nor is the kernel a
+difference between virtual machines that are alike in all else: who boots two kernels in the same machine wants to know
+what they do differently.
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ from analysis.runs import Run
 
 _MACHINE = ("processor", "cores", "architecture", "virtualised", "clock_source")
 _KERNEL = ("release", "version")
+_BY_KERNEL = frozenset(("clock_source",))
+"""Of a machine, what its kernel chooses by itself."""
+_VIRTUAL_MACHINE = ("clock", "shift", "acceleration", "cpus", "memory_mib")
+"""Of ``ran_on``: what a machine that was booted for the run consists of."""
 _OF_THE_RUN = ("duration_ns", "offloads", "realisation", "capture", "ledger", "ledger_form", "sample_interval_ns")
 """Fields of an experiment that concern every variant; of the simulator only the first has any effect."""
 _WORDS = frozenset(("name", "summary", "factors"))
@@ -32,13 +38,36 @@ def unlikeness(reference: Run, candidate: Run) -> tuple[str, ...]:
     reasons = [*_differing("", first, second, ("backend",))]
     if _simulated(first) or _simulated(second):
         return tuple(reasons)  # a clock that is not the machine's: nothing else matters
-    reasons += _differing("", first["machine"], second["machine"], _MACHINE)
-    reasons += _differing("kernel ", first["kernel"], second["kernel"], _KERNEL)
-    reasons += _differing("sysctl ", _sysctls(first), _sysctls(second), sorted({*_sysctls(first), *_sysctls(second)}))
+    other_kernel = bool(kernel_differences(reference, candidate))
+    facts = [name for name in _MACHINE if not (other_kernel and name in _BY_KERNEL)]
+    reasons += _differing("", first["machine"], second["machine"], facts)
+    if in_virtual_machine(first) and in_virtual_machine(second):
+        reasons += _differing("machine's ", first["ran_on"], second["ran_on"], _VIRTUAL_MACHINE)
+    if not other_kernel:
+        reasons += _of_the_kernel(first, second)
     ways = [_realisations(run) for run in (reference, candidate)]
     if all(ways) and ways[0] != ways[1]:
         reasons.append(_sentence("links made by", *(", ".join(sorted(each)) for each in ways)))
     return tuple(reasons)
+
+
+def kernel_differences(reference: Run, candidate: Run) -> tuple[str, ...]:
+    """What differs with the kernel between two runs in virtual machines: its release, and what it sets by itself.
+
+    () when the kernels are the same, or one of the two did not run in a virtual machine: then it is unlikeness.
+    """
+    first, second = reference.document, candidate.document
+    if not (in_virtual_machine(first) and in_virtual_machine(second)):
+        return ()
+    if not list(_differing("kernel ", first["kernel"], second["kernel"], _KERNEL)):
+        return ()
+    return (*_differing("", first["machine"], second["machine"], sorted(_BY_KERNEL)), *_of_the_kernel(first, second))
+
+
+def in_virtual_machine(document: Mapping[str, Any]) -> bool:
+    """Whether a real kernel ran it that was booted for it (``--backend vm:KERNEL``); ``document`` is a run.json."""
+    told = document.get("ran_on") or {}
+    return not _simulated(document) and str(told.get("backend", "")).startswith("vm:")
 
 
 def machine_fingerprint(document: Mapping[str, Any]) -> str:
@@ -50,6 +79,8 @@ def machine_fingerprint(document: Mapping[str, Any]) -> str:
     if not _simulated(document):
         facts |= {name: document["machine"].get(name) for name in _MACHINE}
         facts |= {f"kernel {name}": document["kernel"].get(name) for name in _KERNEL}
+    if in_virtual_machine(document):
+        facts |= {f"virtual {name}": document["ran_on"].get(name) for name in _VIRTUAL_MACHINE}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -75,6 +106,15 @@ def same_run(reference: Run, candidate: Run) -> bool:
 
 def _simulated(document: Mapping[str, Any]) -> bool:
     return bool(document["backend"] == "sim")
+
+
+def _of_the_kernel(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Its release and its settings, which a fresh machine has from it alone."""
+    names = sorted({*_sysctls(first), *_sysctls(second)})
+    return [
+        *_differing("kernel ", first["kernel"], second["kernel"], _KERNEL),
+        *_differing("sysctl ", _sysctls(first), _sysctls(second), names),
+    ]
 
 
 def _sysctls(document: Mapping[str, Any]) -> Mapping[str, Any]:

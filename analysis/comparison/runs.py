@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.contrast import FDR, SMALLEST, Contrast, adjudicate, contrast
-from analysis.comparison.likeness import machine_fingerprint, same_run, specification_differences, unlikeness
+from analysis.comparison.likeness import (
+    kernel_differences,
+    machine_fingerprint,
+    same_run,
+    specification_differences,
+    unlikeness,
+)
 from analysis.comparison.matching import Matching, VariantPair
 from analysis.comparison.series import Side, better_is, kind_of, usual_counters, usual_metrics
 from analysis.runs import Run
@@ -64,6 +70,8 @@ class Comparison:
     smallest: float
     metrics: tuple[str, ...] = ()
     """Those that were asked for; () the usual ones."""
+    kernels: tuple[str, ...] = ()
+    """Of virtual machines that are alike but for their kernels: what differs with the kernel."""
 
     @property
     def changes(self) -> tuple[Contrast, ...]:
@@ -242,6 +250,7 @@ def _compared(
         fdr,
         smallest,
         tuple(metrics),
+        () if same else kernel_differences(reference, candidate),
     )
 
 

@@ -122,6 +122,9 @@ def notes(comparison: Comparison) -> list[str]:
         told.append("Both are the same run, or copies of it.")
     if comparison.unlike:
         told.append(f"Compared although the runs were not made alike: {'; '.join(comparison.unlike)}.")
+    if comparison.kernels:
+        alike = "Both ran in virtual machines that are alike but for the kernel, which is what is compared"
+        told.append(f"{alike}: {'; '.join(comparison.kernels)}.")
     told += [f"Not compared: {reason}." for reason in comparison.left_out]
     if any(not pair.paired for pair in comparison.pairs):
         told.append(
@@ -144,17 +147,25 @@ def title(comparison: Comparison) -> str:
     if comparison.of_variants:
         others = ", ".join(pair.candidate for pair in comparison.pairs)
         return f"{others} against {comparison.pairs[0].reference}"
+    if comparison.kernels:
+        return f"{_kernel(comparison.candidate)} against {_kernel(comparison.reference)}"
     return f"{_name(comparison.candidate)} against {_name(comparison.reference)}"
 
 
 def _question(comparison: Comparison) -> str:
     if comparison.of_variants:
         return f"What differs from {comparison.pairs[0].reference}?"
+    if comparison.kernels:
+        return f"What does the one kernel do differently in {comparison.reference.experiment['name']}?"
     return "What changed between the two runs?"
 
 
 def _name(run: Run) -> str:
     return f"{run.path.resolve().parent.name}/{run.path.resolve().name}"
+
+
+def _kernel(run: Run) -> str:
+    return f"Linux {run.document['kernel'].get('release') or NOT_MEASURED}"
 
 
 def _trials(pair: VariantPair) -> str:

@@ -68,6 +68,7 @@ def as_json(comparison: Comparison, command: Sequence[str]) -> str:
         "candidate": _run(comparison.candidate),
         "same_run": comparison.same_run,
         "unlike": list(comparison.unlike),
+        "kernels": list(comparison.kernels),
         "notes": notes(comparison),
         "fdr": comparison.fdr,
         "smallest": comparison.smallest,

@@ -214,6 +214,46 @@ def test_what_was_asked_for_is_shown_though_nothing_changed(paths: Mapping[str, 
     )
 
 
+def in_machine(release: str, sysctl: str, **ran_on: str) -> dict[str, Any]:
+    """run.json of a run in a virtual machine with this kernel."""
+    booted = {"backend": f"vm:{release}", "clock": "virtual", "shift": "0", "acceleration": "tcg", "cpus": "1"}
+    return {
+        **EMULATED,
+        "kernel": {"release": release, "version": f"#1 {release}"},
+        "machine": {**MACHINE, "clock_source": "tsc" if release == "6.1" else "hpet"},
+        "sysctls": {"machine": {"net.mptcp.stale_loss_cnt": "4", "net.core.rmem_max": sysctl}},
+        "ran_on": {**booted, **ran_on},
+    }
+
+
+def test_virtual_machines_that_differ_in_the_kernel_alone_are_alike_and_the_kernels_are_named(tmp_path: Path) -> None:
+    asked = experiment(("mptcp",), 6)
+    documents = {
+        "old": in_machine("6.1", "212992"),
+        "new": in_machine("6.12", "4194304"),
+        "slower": in_machine("6.12", "212992", shift="3"),
+        "same": in_machine("6.1", "4194304"),
+        "host": EMULATED,
+    }
+    paths = {name: make(tmp_path / name, carried(), asked, document=each) for name, each in documents.items()}
+    runs = {name: load(path) for name, path in paths.items()}
+
+    assert unlikeness(runs["old"], runs["new"]) == ()
+    found = compared(paths["old"], paths["new"])
+    assert found.returncode == 0, found.stderr
+    assert "Linux 6.12 against Linux 6.1" in found.stdout
+    assert "alike but for the kernel" in found.stdout
+    assert "sysctl net.core.rmem_max: 212992 in the reference, 4194304 in the candidate" in found.stdout
+    assert machine_fingerprint(documents["new"]) != machine_fingerprint(documents["old"])
+
+    assert unlikeness(runs["old"], runs["slower"]) == ("machine's shift: 0 in the reference, 3 in the candidate",)
+    assert machine_fingerprint(documents["new"]) != machine_fingerprint(documents["slower"])
+    assert unlikeness(runs["old"], runs["same"]) == (
+        "sysctl net.core.rmem_max: 212992 in the reference, 4194304 in the candidate",
+    )
+    assert any(reason.startswith("kernel release") for reason in unlikeness(runs["old"], runs["host"]))
+
+
 def test_numbers_of_unlike_sources_are_said_to_be(runs: Mapping[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
     of = Measurements.of
 
