@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from testbed.orchestrator import environment, features, overrides, sim_runner, spec
 from testbed.orchestrator import plan as planning
+from testbed.orchestrator.collectors import jitter
 from testbed.orchestrator.errors import Interrupted, Unsupported
 from testbed.orchestrator.isolation import Messages, run_isolated
 from testbed.orchestrator.machine_lock import Machine
@@ -213,7 +214,15 @@ def _carry_out(
     earlier: list[str] = []
     while True:
         folder = directory.begin_trial(trial.number)
-        outcome = run_trial(experiment, trial, run_id=run_id, directory=folder, qdiscs=qdiscs, progress=progress)
+        outcome = run_trial(
+            experiment,
+            trial,
+            run_id=run_id,
+            directory=folder,
+            qdiscs=qdiscs,
+            progress=progress,
+            watch_stalls=jitter.is_wanted(directory.document),
+        )
         if not outcome.disturbed or len(earlier) == experiment.retries:
             break
         earlier.append(outcome.reason)

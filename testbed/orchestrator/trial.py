@@ -120,6 +120,8 @@ class _Observed:
     """What the endpoints did that makes the trial another one than asked for."""
     setup_ns: int | None = None
     realisation: str | None = None
+    stalls: Row = field(default_factory=dict)
+    """Columns of ``trials``: whether the machine stood still."""
 
 
 def run_trial(
@@ -130,8 +132,12 @@ def run_trial(
     directory: Path,
     qdiscs: QdiscFeatures,
     progress: Progress,
+    watch_stalls: bool = False,
 ) -> Outcome:
-    """Carry out one trial; ``directory`` takes its captures and logs. A stop request unwinds it as an exception."""
+    """Carry out one trial; ``directory`` takes its captures and logs. A stop request unwinds it as an exception.
+
+    ``watch_stalls``: look whether the machine stands still meanwhile (collectors/jitter.py).
+    """
     variant = experiment.variant(trial.variant)
     begun_ns = time.monotonic_ns()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
@@ -139,7 +145,7 @@ def run_trial(
     verdict, reason = "VALID", ""
     try:
         try:
-            _Carrying(experiment, variant, trial, run_id, directory, progress, observed).out(qdiscs)
+            _Carrying(experiment, variant, trial, run_id, directory, progress, observed, watch_stalls).out(qdiscs)
         except (EndpointFailed, _EndpointProblem) as error:
             observed.problems.insert(0, str(error))
         except InvalidTrial as error:
@@ -161,7 +167,7 @@ def run_trial(
         realisation=observed.realisation,
     )
     tables = {
-        "trials": [trial_rows.trial_row(experiment, trial, carried, observed.flows, observed.links)],
+        "trials": [trial_rows.trial_row(experiment, trial, carried, observed.flows, observed.links) | observed.stalls],
         "flows": observed.flows,
         "subflows": observed.subflows,
         "samples": observed.samples,
@@ -188,6 +194,7 @@ class _Carrying:
     directory: Path
     progress: Progress
     observed: _Observed
+    watch_stalls: bool
 
     def out(self, qdiscs: QdiscFeatures) -> None:
         """All of them. Raises Unsupported, InvalidTrial."""
@@ -237,7 +244,9 @@ class _Carrying:
         if wrong:
             raise InvalidTrial("calibration: " + "; ".join(wrong))
         with ExitStack() as stack:
-            collectors = stack.enter_context(TrialCollectors(self.experiment, self.variant, lab, self.directory))
+            collectors = stack.enter_context(
+                TrialCollectors(self.experiment, self.variant, lab, self.directory, watch_stalls=self.watch_stalls)
+            )
             conversation, pairs = self._start_endpoints(lab)
             changes = QdiscSchedule(lambda argv: lab.run(EMULATOR, argv), schedule_of(plan, self.trial.seed))
             withdrawals = Withdrawals(planning.kernel_withdrawal(self.variant), lab.inside)
@@ -278,6 +287,7 @@ class _Carrying:
         observed.counters += [{"trial": number, **row} for row in collected.counters]
         observed.samples += trial_rows.sample_rows(number, collected.samples)
         observed.events += [{"trial": number, **row} for row in collected.events]
+        observed.stalls = collected.stalls
 
     def _take_links(self, traffic: _Traffic) -> None:
         """The check after the traffic, of both realisations."""

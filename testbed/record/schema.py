@@ -120,7 +120,7 @@ TRIALS = Table(
         _real("rate_error", "ratio", "Worst over the links: relative error of the emulator's rate while backlogged."),
         _time(
             "stall_max_ns",
-            "Largest time by which a sleep of 1 ms beside the traffic was too long; null where nobody looked: on the "
+            "Largest time by which a short sleep (2 ms) beside the traffic was too long; null where nobody looked: on the "
             "own machine, on a machine that is not virtual, in virtual time.",
         ),
         _time("stall_p99_ns", "99th percentile of the same, over the sleeps."),

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.catalog import build
+from testbed.orchestrator import overrides, runner
+from testbed.orchestrator.collectors.jitter import STALL_NS
 from testbed.record.run_directory import RunDirectory
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_mptcp, pytest.mark.slow]
@@ -109,3 +112,24 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(tmp_path: Path) -> None:
     assert len(run.completed_trials()) == 4
     started = {row["trial"]: row["started_utc"] for row in run.read_table("trials").to_pylist()}
     assert {trial: started[trial] for trial in kept} == kept  # these did not run again
+
+
+def test_a_run_of_a_virtual_machine_on_real_time_tells_whether_it_stood_still(tmp_path: Path) -> None:
+    experiment = overrides.apply(overrides.only_variants(build("quickstart"), ["tcp"]), ["duration=200ms"])
+    ran_on = {"backend": "vm:6.12", "host": "root@127.0.0.1:22", "clock": "real"}
+    request = runner.RunRequest(
+        experiment=overrides.apply(experiment, ["repetitions=1"]), parent=tmp_path, ran_on=ran_on
+    )
+
+    run = runner.run(request, lambda message: None)
+
+    (trial,) = run.read_table("trials").to_pylist()
+    assert trial["verdict"] == "VALID", trial["reason"]
+    if not run.document["machine"]["virtualised"]:
+        assert trial["disturbed"] is None  # of such a machine nobody asks
+        return
+    assert 0 <= trial["stall_p99_ns"] <= trial["stall_max_ns"]
+    assert trial["disturbed"] is (trial["stall_max_ns"] > STALL_NS)
+    stalls = [row for row in run.read_table("events").to_pylist() if row["kind"] == "stall"]
+    assert bool(stalls) is trial["disturbed"]
+    assert all(row["time_ns"] > 0 for row in stalls)

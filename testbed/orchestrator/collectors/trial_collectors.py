@@ -16,6 +16,7 @@ from testbed.orchestrator.bpf.segment_program import Seen
 from testbed.orchestrator.collectors.capture import CaptureCollector
 from testbed.orchestrator.collectors.counters import CounterCollector
 from testbed.orchestrator.collectors.host import HostLoadCollector
+from testbed.orchestrator.collectors.jitter import JitterCollector
 from testbed.orchestrator.collectors.kernel_ledger import KernelLedger
 from testbed.orchestrator.collectors.kernel_log import KernelLogCollector, KernelMessage
 from testbed.orchestrator.collectors.qdisc import QdiscCollector
@@ -38,18 +39,24 @@ class Collected:
     counters: list[dict[str, Any]] = field(default_factory=list)
     samples: list[SampleRow] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
-    """Warnings: a capture that lacks packets, a kernel log that could not be read, what the kernel logged."""
+    """Warnings: a capture that lacks packets, a kernel log that could not be read, what the kernel logged; stalls."""
+    stalls: dict[str, Any] = field(default_factory=dict)
+    """Columns of ``trials``; empty: nobody looked."""
 
 
 class TrialCollectors:
     """A context manager: leaving it early takes everything down. :meth:`before`, :meth:`start`, then :meth:`finish`."""
 
-    def __init__(self, experiment: Experiment, variant: Variant, lab: Lab, directory: Path) -> None:
+    def __init__(
+        self, experiment: Experiment, variant: Variant, lab: Lab, directory: Path, *, watch_stalls: bool = False
+    ) -> None:
+        """``watch_stalls``: look whether the machine stands still meanwhile."""
         hosts = [host.name for host in variant.topology.hosts]
         self._directory = directory
         self._counters = CounterCollector(hosts, lab.inside)
         self._host = HostLoadCollector(experiment.sample_interval_ns)
         self._log = KernelLogCollector()
+        self._jitter = JitterCollector() if watch_stalls else None
         shaped_by_kernel = any(shaped.realisation == "qdisc" for shaped in lab.plan.shaped)
         self._qdisc = QdiscCollector([EMULATOR], _start_in(lab)) if shaped_by_kernel else None
         self._capture: CaptureCollector | None = None
@@ -72,6 +79,9 @@ class TrialCollectors:
 
     def before(self) -> None:
         """What takes a moment, before the clock of the trial starts."""
+        if self._jitter is not None:
+            self._stack.callback(self._jitter.close)
+            self._jitter.prepare()
         if self._capture is not None:
             self._stack.callback(self._capture.close)
             self._capture.start(0)
@@ -93,6 +103,8 @@ class TrialCollectors:
 
     def start(self, epoch_ns: int) -> None:
         """The traffic begins now."""
+        if self._jitter is not None:
+            self._jitter.start(epoch_ns)
         self._stack.callback(self._log.stop)
         self._log.start(epoch_ns)
         self._host.start(epoch_ns)
@@ -100,6 +112,7 @@ class TrialCollectors:
 
     def finish(self) -> Collected:
         """The traffic is over: everything that was seen."""
+        jitter = self._jitter.stop() if self._jitter is not None else None
         counters = self._counters.stop()
         if self._qdisc is not None:
             counters += self._qdisc.stop()
@@ -108,7 +121,11 @@ class TrialCollectors:
                 {"host": row.host, "counter": row.counter, "before": row.before, "after": row.after} for row in counters
             ],
             samples=self._host.stop(),
+            stalls=jitter.columns() if jitter is not None else {},
         )
+        if self._jitter is not None:
+            reason = self._jitter.reason
+            collected.events.extend(jitter.events() if jitter is not None else [_warning(0, "machine", reason)])
         if self._capture is not None:
             for capture in self._capture.stop():
                 if capture.dropped:
