@@ -63,6 +63,19 @@ def is_wanted(run_json: Mapping[str, Any]) -> bool:
     return real and bool(run_json["machine"].get("virtualised"))
 
 
+def worst(*columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a trial on several machines; a machine of which nothing is known ({}) adds nothing, but a trial is
+    undisturbed only when all of them say so."""
+    known = [each for each in columns if each]
+    if not known:
+        return {}
+    disturbed = any(each["disturbed"] for each in known)
+    return {
+        **{name: max(each[name] for each in known) for name in ("stall_max_ns", "stall_p99_ns")},
+        "disturbed": True if disturbed else False if len(known) == len(columns) else None,
+    }
+
+
 class JitterCollector:
     """:meth:`prepare` before the clock of the trial starts, :meth:`start` when it does, :meth:`stop` after the traffic;
     :meth:`close` at any time. What cannot be measured is a reason, no error: the trial goes on without."""
@@ -132,4 +145,4 @@ class JitterCollector:
         return heard
 
 
-__all__ = ["STALL_NS", "Jitter", "JitterCollector", "is_wanted"]
+__all__ = ["STALL_NS", "Jitter", "JitterCollector", "is_wanted", "worst"]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.orchestrator import process
-from testbed.orchestrator.collectors.jitter import MOST_EVENTS, Jitter, JitterCollector, is_wanted
+from testbed.orchestrator.collectors.jitter import MOST_EVENTS, Jitter, JitterCollector, is_wanted, worst
 from testbed.orchestrator.collectors.jitter_probe import INTERVAL_NS, STALL_NS, summary
 from testbed.orchestrator.process import Process
 
@@ -58,6 +58,16 @@ def test_a_trial_is_disturbed_by_a_stall_and_the_longest_are_told_in_order_of_ti
     assert all(
         f"stood still for {late_ns // MS} ms" not in {row["detail"] for row in events} for late_ns in left_out[:10]
     )
+
+
+def test_of_two_machines_the_worst_counts_and_who_says_nothing_vouches_for_nothing() -> None:
+    calm, stood = Jitter(5 * MS, MS, ()).columns(), Jitter(30 * MS, 2 * MS, ((1, 30 * MS),)).columns()
+
+    assert worst(calm, stood) == worst(stood, calm) == stood
+    assert worst(calm, calm) == calm
+    assert worst(calm, {}) == {**calm, "disturbed": None}
+    assert worst({}, stood) == stood
+    assert worst({}, {}) == {}
 
 
 @pytest.mark.parametrize(
