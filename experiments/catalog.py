@@ -18,6 +18,7 @@ from experiments.half_close import half_close
 from experiments.handover import handover
 from experiments.hold_time import hold_time
 from experiments.interop import interop
+from experiments.kernel_claims import KERNEL_CLAIMS, kernel_fallbacks
 from experiments.linux_mechanisms import linux_mechanisms
 from experiments.loss_sweep import loss_sweep
 from experiments.mapping_forms import mapping_forms
@@ -51,6 +52,7 @@ EXPERIMENTS: Mapping[str, Callable[..., Experiment]] = {
     "middleboxes": middleboxes,
     "interop": interop,
     "fallback_integrity": fallback_integrity,
+    "kernel_fallbacks": kernel_fallbacks,
     "bare_acks": bare_acks,
     "failed_checksums": failed_checksums,
     "eight_segments": eight_segments,
@@ -87,6 +89,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "unmapped_data",
         "mapping_forms",
     ),
+    "kernel": KERNEL_CLAIMS,
     "reproductions": tuple(REPRODUCTIONS),
 }
 """Name -> experiments that are run together under it."""

@@ -99,6 +99,12 @@ def name_at(name: str, run: Mapping[str, Any], side: int) -> str:
     return f"{name}@{run['kernel'].get('release') or 'unknown'}"
 
 
+def began(run: Run) -> str:
+    """When, in UTC, by the clock of the machine that asked for it: that of a guest on virtual time is fiction."""
+    heard = run.directory.read_table("trials")["host_started_utc"].drop_null()
+    return str(heard[0]) if len(heard) else str(run.document["started_utc"])
+
+
 def _part(number: int, run: Run) -> MatrixResult:
     """The matrix of one run, with names that hold beside those of others."""
     matrix = matrix_of(run)
@@ -123,8 +129,9 @@ def _sides(matrix: MatrixResult) -> Iterable[tuple[int, tuple[Row, ...]]]:
 def _counts_before(cell: CellResult, other: CellResult, runs: Sequence[Run]) -> bool:
     if cell.is_asked != other.is_asked:
         return cell.is_asked
-    started = [runs[each.run].document["started_utc"] for each in (cell, other) if each.run is not None]
-    return bool(started[0] >= started[1])
+    assert cell.run is not None
+    assert other.run is not None
+    return began(runs[cell.run]) >= began(runs[other.run])
 
 
 def _united(groups: Sequence[Sequence[Row]], paths: Sequence[Path]) -> tuple[Row, ...]:

@@ -36,7 +36,7 @@ def render_result(matrix: MatrixResult) -> Mapping[str, str]:
 
 
 def write_result(matrix: MatrixResult, directory: Path) -> list[Path]:
-    """Into a directory of their own, each replaced atomically; their paths. Raises RecordError when the disk is full."""
+    """The files in a directory of their own, each replaced atomically. Raises RecordError when the disk is full."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for name, text in render_result(matrix).items():

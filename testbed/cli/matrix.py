@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from testbed.cli import outcome
 
 if TYPE_CHECKING:
-    from experiments.interop import Implementation
-    from testbed.orchestrator.adapters import Adapter
-    from testbed.orchestrator.spec import Experiment
-
-IN_VIRTUAL_TIME = ("userspace", "userspace:rfc8684", "userspace:mptcp.org", "userspace-tcp")
-"""What is compared in the simulator when nothing else is said."""
-RETRIES = 3
-"""Of a trial that the testbed itself disturbed: with one trial to a cell, each that is lost is a hole in the grid."""
+    from testbed.cli import matrix_kernels, matrix_request
 
 
 def matrix(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RUN]...", help="With --merge: run directories.", show_default=False),
+    ] = None,
     implementations: Annotated[
         str,
         typer.Option(
             help="Rows and columns, by comma: linux, linux-tcp, userspace, userspace:PROFILE, userspace-tcp, "
-            "linux@RELEASE, or the name of an adapter.",
+            "linux@KERNEL (in a virtual machine), or the name of an adapter.",
             show_default=False,
         ),
     ] = "",
@@ -47,12 +42,34 @@ def matrix(
             metavar="NAME.toml|NAME=COMMAND", help="A further implementation; may be repeated.", show_default=False
         ),
     ] = None,
+    kernels: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="linux and linux-tcp stand for those of each of these, by comma: 6.1,6.12,newest,bz:FILE. Each is "
+            "booted, two for a pair of kernels; all runs are joined into one matrix.",
+            show_default=False,
+        ),
+    ] = None,
+    claims: Annotated[
+        bool,
+        typer.Option("--claims", help="With --kernels: also the experiments of the group 'kernel', and what differs."),
+    ] = False,
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="Run nothing: join the matrices of the RUNS into one, and compare their claims."),
+    ] = False,
+    time: Annotated[
+        Literal["virtual", "real"] | None,
+        typer.Option("--time", help="Of virtual machines: virtual (default) or real; a pair of two is always real."),
+    ] = None,
+    shift: Annotated[
+        int | None, typer.Option("--shift", metavar="N", help="Of virtual time: an instruction takes 2**N ns.")
+    ] = None,
     backend: Annotated[
         str,
         typer.Option(
             help="mininet (real kernels, root), sim (virtual time, our own stack), vm:KERNEL, ssh:HOST, "
-            "vagrant[:MACHINE]; "
-            "default: mininet where it can run, else sim.",
+            "vagrant[:MACHINE]; default: mininet where it can run, else sim.",
             show_default=False,
         ),
     ] = "",
@@ -61,9 +78,18 @@ def matrix(
     out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("runs"),
     jobs: Annotated[
         int | None,
-        typer.Option(help="Trials at a time in the simulator; default: one per processor.", min=1, show_default=False),
+        typer.Option(
+            help="Trials at a time in the simulator, machines at a time with --kernels; default: one per processor.",
+            min=1,
+            show_default=False,
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished run of the same.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the newest unfinished run of the same; of several kernels, keep those done."
+        ),
+    ] = False,
     pcap: Annotated[
         bool, typer.Option("--pcap/--no-pcap", help="Capture headers at both ends; contention needs them.")
     ] = True,
@@ -77,39 +103,64 @@ def matrix(
     Example: sudo testbed matrix --implementations linux,userspace --tests handshake,join --repeat 3
     """
     with outcome.reported():
-        from testbed.cli import carrying_out
+        from testbed.cli import carrying_out, matrix_kernels, matrix_request
         from testbed.orchestrator.runner import RunRequest
 
+        command = ("testbed", *sys.argv[1:])
+        told = matrix_kernels.Telling(as_json=as_json, quiet=quiet)
+        _check_merge(runs or [], merge=merge)
+        if merge:
+            raise typer.Exit(matrix_kernels.merged(runs or [], out, command, told))
+        words = matrix_request.Words(
+            implementations=implementations,
+            clients=clients,
+            servers=servers,
+            tests=tests,
+            adapters=adapter or [],
+            kernels=matrix_kernels.kernel_words(kernels or []),
+        )
+        machine = carrying_out.Machine(time, shift)
+        numbers = {"repeat": repeat, "seed": seed}
+        if not backend and matrix_request.has_kernels(words):
+            several = matrix_kernels.Several(words, machine, out, command, jobs=jobs, resume=resume, claims=claims)
+            raise typer.Exit(several.carry_out(told, capture=pcap, **numbers))
+        _check_words(words, backend, claims=claims)
         chosen, why = _backend(backend)
         if why and not quiet:
             print(f"backend {chosen}: {why}", file=sys.stderr)
         carrying_out.check_backend(chosen)
-        rows = _words(clients) or _words(implementations)
-        columns = _words(servers) or _words(implementations)
         where = "sim" if carrying_out.in_virtual_time(chosen) else chosen
-        experiment = _experiment(
-            rows, columns, _words(tests), adapter or [], where, repeat=repeat, seed=seed, capture=pcap
-        )
         request = RunRequest(
-            experiment=experiment,
+            experiment=matrix_request.asked(words, where, capture=pcap, **numbers).experiment(),
             parent=out,
-            command=["testbed", *sys.argv[1:]],
+            command=command,
             resume=resume,
             backend="sim" if chosen == "sim" else "mininet",
             jobs=jobs,
         )
-        with carrying_out.runs_on(chosen) as run_one:
+        with carrying_out.runs_on(chosen, machine) as run_one:
             _, summary = carrying_out.carry_out(run_one, request, quiet=quiet, as_json=True, messages=False)
-        raise typer.Exit(_told(Path(summary["path"]), as_json=as_json, quiet=quiet))
+        raise typer.Exit(_told(Path(summary["path"]), told))
 
 
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if text and not words:
-        from testbed.orchestrator.spec import SpecificationError
+def _check_merge(runs: list[Path], *, merge: bool) -> None:
+    """Raises SpecificationError."""
+    from testbed.orchestrator.spec import SpecificationError
 
-        raise SpecificationError(f"{text!r} names nothing: write names with commas between, or leave the option out")
-    return words
+    if merge and not runs:
+        raise SpecificationError("--merge joins runs: name their directories, as in --merge runs/interop/2026*")
+    if runs and not merge:
+        raise SpecificationError(f"{runs[0]}: to join runs that are there, say --merge; implementations have options")
+
+
+def _check_words(words: matrix_request.Words, backend: str, *, claims: bool) -> None:
+    """What goes with kernels of virtual machines alone. Raises SpecificationError."""
+    from testbed.orchestrator.spec import SpecificationError
+
+    if words.kernels:
+        raise SpecificationError(f"--kernels boots machines of its own: leave --backend {backend} away")
+    if claims:
+        raise SpecificationError("--claims goes with --kernels; 'testbed run kernel' runs the group on one kernel")
 
 
 def _backend(asked: str) -> tuple[str, str]:
@@ -124,83 +175,11 @@ def _backend(asked: str) -> tuple[str, str]:
     return "sim", f"virtual time, our own stack alone; mininet cannot run here ({reason})"
 
 
-def _experiment(
-    rows: Sequence[str],
-    columns: Sequence[str],
-    tests: Sequence[str],
-    adapter: Sequence[str],
-    backend: str,
-    *,
-    repeat: int,
-    seed: int,
-    capture: bool,
-) -> Experiment:
-    """Raises SpecificationError, and Unsupported when not one cell can be asked."""
-    from experiments import interop
-    from testbed.orchestrator.adapters import load_adapter
-    from testbed.orchestrator.errors import Unsupported
-    from testbed.orchestrator.spec import SpecificationError
-
-    loaded = [load_adapter(text) for text in adapter]
-    adapters = {each.name: each for each in loaded}
-    if len(adapters) < len(loaded):
-        raise SpecificationError(
-            f"two of the {len(loaded)} adapters have the same name; the names are "
-            f"{', '.join(each.name for each in loaded)}: give one another name (NAME=COMMAND, or 'name' in its file)"
-        )
-    default = IN_VIRTUAL_TIME if backend == "sim" else interop.DEFAULT_IMPLEMENTATIONS
-    usual = [*default, *adapters]
-    asked = dict.fromkeys([*(rows or usual), *(columns or usual)])
-    known = {name: _implementation(name, adapters, backend) for name in asked}
-    try:
-        return interop.build(
-            [known[name] for name in dict.fromkeys(rows or usual)],
-            [known[name] for name in dict.fromkeys(columns or usual)],
-            interop.chosen_tests(tests or ["tests", "measurements"]),
-            repetitions=repeat,
-            seed=seed,
-            capture=capture,
-            retries=1 if backend == "sim" else RETRIES,
-        )
-    except interop.NothingToAskError as error:
-        raise Unsupported(str(error)) from None
-
-
-def _implementation(name: str, adapters: Mapping[str, Adapter], backend: str) -> Implementation:
-    from experiments import interop
-
-    ends = {each.name: each.endpoint() for each in adapters.values()}
-    found = interop.implementation(name, ends)
-    if name in adapters:
-        about = adapters[name]
-        found = dataclasses.replace(found, summary=about.summary or found.summary, url=about.url or "")
-    return found if found.obstacle else dataclasses.replace(found, obstacle=_obstacle(found, backend))
-
-
-def _obstacle(found: Implementation, backend: str) -> str:
-    """Why an implementation cannot run on that backend; empty: it can, or only the run will tell."""
-    from testbed.orchestrator import features
-
-    end = found.endpoint
-    if backend == "sim":
-        return "" if end.is_userspace else f"{found.name}: needs real kernels (--backend mininet)"
-    if backend == "mininet" and end.implementation == "linux":
-        feature = features.mptcp()
-        return "" if feature.available else f"{found.name}: {feature.detail}; {feature.remedy}"
-    return ""
-
-
-def _told(path: Path, *, as_json: bool, quiet: bool) -> int:
+def _told(path: Path, told: matrix_kernels.Telling) -> int:
     """The result on the terminal; the exit code."""
-    from analysis.interop import exit_code, matrix_of
+    from analysis.interop import matrix_of
     from analysis.runs import load
-    from testbed.cli.matrix_table import print_matrix
 
-    run = load(path)
-    result = matrix_of(run)
+    result = matrix_of(load(path))
     assert result is not None
-    if as_json:
-        print((path / "matrix.json").read_text(), end="")
-    elif not quiet:
-        print_matrix(result, path)
-    return exit_code(result)
+    return told.result(result, path)

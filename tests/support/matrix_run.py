@@ -24,13 +24,18 @@ SECOND = 1_000_000_000
 
 
 def make_matrix_run(
-    parent: Path, experiment: Experiment, outcomes: Outcomes | None = None, *, stop_after: int | None = None
+    parent: Path,
+    experiment: Experiment,
+    outcomes: Outcomes | None = None,
+    *,
+    stop_after: int | None = None,
+    document: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Its path; it is complete unless it stops early."""
+    """Its path; it is complete unless it stops early. ``document``: keys of run.json that are otherwise."""
     trials = planning.trials(experiment)
-    document = run_json(experiment) | {"plan": [trial.as_row() for trial in trials], "overrides": {}}
-    document["command"] = ["testbed", "matrix", "--backend", "mininet"]
-    run = RunDirectory.create(parent, experiment.name, digest(experiment), document)
+    content = run_json(experiment) | {"plan": [trial.as_row() for trial in trials], "overrides": {}}
+    content["command"] = ["testbed", "matrix", "--backend", "mininet"]
+    run = RunDirectory.create(parent, experiment.name, digest(experiment), {**content, **(document or {})})
     for trial in trials[:stop_after]:
         told = (outcomes or {}).get(trial.variant, "pass")
         word = told if isinstance(told, str) else told[trial.repetition % len(told)]

@@ -1,0 +1,235 @@
+"""The matrix of several kernels: a run in each machine, all joined into one matrix and one table of what changed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from testbed.orchestrator.errors import InvalidTrial, Unsupported
+
+if TYPE_CHECKING:
+    from analysis.interop import Absent, MatrixResult
+    from experiments.interop.kernels import Part as Place
+    from testbed.cli.carrying_out import Machine
+    from testbed.cli.matrix_request import Asked, Words
+    from testbed.orchestrator.runner import RunRequest
+    from testbed.orchestrator.spec import Experiment
+    from testbed.vm.qemu import Hardware
+    from testbed.vm.several import Done, Part
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a result is told."""
+
+    as_json: bool
+    quiet: bool
+
+    def result(self, matrix: MatrixResult, directory: Path) -> int:
+        """On the terminal; the exit code."""
+        from analysis.interop import exit_code
+        from testbed.cli.matrix_table import print_matrix
+
+        if self.as_json:
+            print((directory / "matrix.json").read_text(), end="")
+        elif not self.quiet:
+            print_matrix(matrix, directory)
+        return exit_code(matrix)
+
+
+def kernel_words(texts: Sequence[str]) -> list[str]:
+    """Of ``--kernels``; ``newest`` by the version that it is. Raises SpecificationError."""
+    if not texts:
+        return []
+    from testbed.vm import several
+
+    return [_named(word) for word in several.kernel_words(texts)]
+
+
+def _named(word: str) -> str:
+    """What a kernel is called in the matrix, and found by: ``newest`` is another one next month."""
+    from testbed.vm import debian, fetching, kernels
+    from testbed.vm.cache import Cache
+
+    if word.removeprefix("debian:") != debian.NEWEST:
+        return word
+    cache = Cache()
+    kernel = fetching.obtain(cache, word, _say)
+    series = ".".join(kernel.version.split(".")[:2])
+    kernels.named(cache, series, kernel.directory.name)
+    return series
+
+
+def _say(text: str) -> None:
+    import sys
+
+    print(text, file=sys.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """A matrix whose cells are asked in several machines."""
+
+    words: Words
+    machine: Machine
+    out: Path
+    command: Sequence[str]
+    jobs: int | None
+    resume: bool
+    claims: bool
+
+    def carry_out(self, told: Telling, *, repeat: int, seed: int, capture: bool) -> int:
+        """All of it; the exit code is that of the matrix, for what a claim says is a finding on any kernel."""
+        from experiments.interop.kernels import parts
+        from testbed.cli import matrix_request
+
+        asked = matrix_request.asked(self.words, "", repeat=repeat, seed=seed, capture=capture)
+        places, nowhere = parts(asked.rows, asked.columns)
+        done, kept = self._asked(asked, places, told)
+        paths = [*kept, *(each.directory.path for each in done if each.directory is not None)]
+        absent = _absent(nowhere, places, [each for each in done if each.directory is None])
+        return _joined(paths, self.out, self.command, told, absent)
+
+    def _asked(self, asked: Asked, places: Sequence[Place], told: Telling) -> tuple[list[Done], list[Path]]:
+        """What became of each request; run directories of an earlier time that are kept."""
+        from testbed.vm import backend, several
+
+        single: list[Part] = []
+        pairs: list[Part] = []
+        kept: list[Path] = []
+        for place in places:
+            is_pair = "+" in place.place
+            experiments = _experiments(asked, place, claims=self.claims and not is_pair)
+            wanted = []
+            for experiment in experiments:
+                earlier = self._earlier(experiment, place.place) if self.resume else None
+                if earlier is None:
+                    wanted.append(self._request(experiment))
+                else:
+                    kept.append(earlier)
+                    _say(f"{place.place}: {earlier} is complete, and kept")
+            if wanted:
+                (pairs if is_pair else single).append(several.Part(place.place, place.place, wanted))
+        found = []
+        for group, time_of in ((single, self.machine.time or "virtual"), (pairs, "real")):
+            if group is pairs and group and (reason := _no_pairs()):
+                found += [several.Done(part, each, None, reason) for part in group for each in part.requests]
+            elif group:
+                shift = self.machine.shift if time_of == "virtual" else None
+                hardware = backend.hardware(time=time_of, shift=shift)
+                jobs = self.jobs or several.jobs_for(len(group), hardware)
+                found += _side_by_side(group, hardware, min(jobs, len(group)) if group is single else 1, told)
+        return found, kept
+
+    def _request(self, experiment: Experiment) -> RunRequest:
+        from testbed.orchestrator.runner import RunRequest
+
+        return RunRequest(experiment=experiment, parent=self.out, command=list(self.command))
+
+    def _earlier(self, experiment: Experiment, place: str) -> Path | None:
+        """The newest complete run of exactly this, there."""
+        from testbed.orchestrator import spec
+
+        digest = spec.digest(experiment)
+        for path in sorted((self.out / experiment.name).glob("*/run.json"), reverse=True):
+            document = json.loads(path.read_bytes())
+            there = (document.get("ran_on") or {}).get("backend")
+            if (document.get("state"), document.get("digest"), there) == ("complete", digest, place):
+                return path.parent
+        return None
+
+
+def merged(paths: Sequence[Path], out: Path, command: Sequence[str], told: Telling) -> int:
+    """Of run directories that are there: the matrix of those that have one, the table of those that have claims."""
+    return _joined(paths, out, command, told, {})
+
+
+def _no_pairs() -> Unsupported | None:
+    """Why two machines cannot be linked."""
+    from importlib.util import find_spec
+
+    there = find_spec("testbed.vm.pair") is not None
+    return None if there else Unsupported("two machines on one link are not part of this version")
+
+
+def _experiments(asked: Asked, place: Place, *, claims: bool) -> list[Experiment]:
+    """What a machine carries out, in order."""
+    from experiments import catalog
+    from experiments.kernel_claims import KERNEL_CLAIMS, of_the_kernel
+
+    found = [asked.experiment(place.pairs)]
+    if claims:
+        found += [of_the_kernel(catalog.build(name)) for name in KERNEL_CLAIMS]
+    return found
+
+
+def _side_by_side(parts: Sequence[Part], hardware: Hardware, jobs: int, told: Telling) -> list[Done]:
+    """Each run with its reports. What fails is told as it happens."""
+    from analysis.report.write import write_report
+    from testbed.cli.several_progress import SeveralProgress
+    from testbed.vm import several
+
+    left = {part.name: [request.experiment.name for request in part.requests] for part in parts}
+    with SeveralProgress([part.name for part in parts], quiet=told.quiet) as progress:
+
+        def heard(part: Part, message: Mapping[str, Any]) -> None:
+            progress.hear(part.name, left[part.name][0], message)
+
+        def ended(done: Done) -> None:
+            name = left[done.part.name].pop(0)
+            if done.directory is not None:
+                write_report(done.directory.path)
+            text = str(done.error) if done.directory is None else f"-> {done.directory.path}"
+            progress.over(done.part.name, f"{name}: {text}", last=not left[done.part.name])
+
+        return several.carry_out(parts, hardware, jobs=jobs, told=heard, ended=ended)
+
+
+def _absent(nowhere: Mapping[Pair, str], places: Sequence[Place], failed: Sequence[Done]) -> dict[Pair, Absent]:
+    """Why the cells of a pair are in no run: cannot be asked, or were to be and could not."""
+    from analysis.interop import Absent
+
+    found = {pair: Absent("unsupported", reason) for pair, reason in nowhere.items()}
+    for done in failed:
+        if done.request.experiment.interop is None:
+            continue
+        reason = f"{done.part.place}: {done.error}"
+        why = Absent("unsupported" if isinstance(done.error, Unsupported) else "invalid", reason)
+        for place in places:
+            if place.place == done.part.place:
+                found |= dict.fromkeys(place.pairs, why)
+    return found
+
+
+def _joined(
+    paths: Sequence[Path], out: Path, command: Sequence[str], told: Telling, absent: Mapping[Pair, Absent]
+) -> int:
+    """The files of all runs together, in a directory of their own; the exit code."""
+    from analysis.interop import joined
+    from analysis.report.interop_write import write_result
+    from analysis.report.kernels_write import write_kernels
+    from analysis.runs import load
+
+    runs = [load(path) for path in paths]
+    matrices = [run for run in runs if run.experiment.get("interop")]
+    with_claims = [run for run in runs if run.experiment.get("claims")]
+    if not matrices and not with_claims:
+        reasons = "; ".join(dict.fromkeys(each.reason for each in absent.values())) or "no run has a matrix or claims"
+        raise (InvalidTrial if any(each.result == "invalid" for each in absent.values()) else Unsupported)(reasons)
+    directory = out / "interop" / f"kernels-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    code = 0
+    if with_claims:
+        pages = write_kernels(with_claims, directory, command)
+        if not told.quiet:
+            _say(f"what changed between the kernels: {pages[0]}")
+    if matrices:
+        matrix = joined(matrices, directory, absent=absent, command=command)
+        write_result(matrix, directory)
+        code = told.result(matrix, directory)
+    return code
