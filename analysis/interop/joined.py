@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,12 @@ def name_at(name: str, run: Mapping[str, Any], side: int) -> str:
     return f"{name}@{run['kernel'].get('release') or 'unknown'}"
 
 
+def age(kernel: str) -> tuple[int, ...]:
+    """For sorting, the oldest first: the numbers that a word for a kernel begins with; one without comes last."""
+    found = re.match(r"\d+(\.\d+)*", kernel)
+    return tuple(int(part) for part in found[0].split(".")) if found else (1 << 30,)
+
+
 def began(run: Run) -> str:
     """When, in UTC, by the clock of the machine that asked for it: that of a guest on virtual time is fiction."""
     heard = run.directory.read_table("trials")["host_started_utc"].drop_null()
@@ -150,15 +157,16 @@ def _united(groups: Sequence[Sequence[Row]], paths: Sequence[Path]) -> tuple[Row
 
 
 def _in_order(groups: Sequence[Sequence[Row]], absent: Mapping[Pair, Absent], side: int) -> tuple[Row, ...]:
-    """Kernels before what is of none, ``linux`` of all kernels before ``linux-tcp``; else as they come."""
+    """Kernels before what is of none, the oldest first, ``linux`` of all before ``linux-tcp``; else as they come."""
     found = {end["name"]: end for group in groups for end in group}
     for pair in absent:
         found.setdefault(pair[side], {"name": pair[side], "summary": "not in these runs", "url": ""})
     first = {name: number for number, name in enumerate(found)}
 
-    def place(name: str) -> tuple[int, int, int]:
-        base, at, _ = name.partition("@")
-        return (0, OF_A_KERNEL.index(base), first[name]) if at and base in OF_A_KERNEL else (1, 0, first[name])
+    def place(name: str) -> tuple[int, int, tuple[int, ...], int]:
+        base, _, kernel = name.partition("@")
+        is_kernel = bool(kernel) and base in OF_A_KERNEL
+        return (0, OF_A_KERNEL.index(base), age(kernel), first[name]) if is_kernel else (1, 0, (), first[name])
 
     return tuple(found[name] for name in sorted(found, key=place))
 

@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from analysis.claims import Judgement, Piece, judge, stacks, supports
-from analysis.interop.joined import began, name_at
+from analysis.interop.joined import age, began, name_at
 from analysis.runs import Run
 from analysis.verdict import Verdict, evaluate
 from testbed.record import RecordError
@@ -160,17 +160,8 @@ def _kernels(chosen: Mapping[tuple[str, str], Run]) -> tuple[Kernel, ...]:
         by_name.setdefault(kernel, []).append(run)
     return tuple(
         Kernel(name, str(by_name[name][0].document["kernel"].get("release") or "unknown"), tuple(by_name[name]))
-        for name in sorted(by_name, key=_age)
+        for name in sorted(by_name, key=lambda name: (age(name), name))
     )
-
-
-def _age(name: str) -> tuple[tuple[int, ...], str]:
-    numbers = []
-    for part in name.partition("-")[0].partition("+")[0].split("."):
-        if not part.isdigit():
-            break
-        numbers.append(int(part))
-    return (tuple(numbers) or (1 << 30,), name)
 
 
 def _key(experiment: str, verdict: Verdict) -> _Key:

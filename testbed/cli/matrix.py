@@ -73,7 +73,15 @@ def matrix(
             show_default=False,
         ),
     ] = "",
-    repeat: Annotated[int, typer.Option(help="Trials of each test; measurements have 3 at least.", min=1)] = 1,
+    repeat: Annotated[
+        int | None,
+        typer.Option(
+            help="Trials of each test, 1 if not said; measurements have 3 at least. Of the claims' experiments, too, "
+            "which else have their own.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the run.", min=0)] = 1,
     out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("runs"),
     jobs: Annotated[
@@ -120,10 +128,9 @@ def matrix(
             kernels=matrix_kernels.kernel_words(kernels or []),
         )
         machine = carrying_out.Machine(time, shift)
-        numbers = {"repeat": repeat, "seed": seed}
         if not backend and matrix_request.has_kernels(words):
             several = matrix_kernels.Several(words, machine, out, command, jobs=jobs, resume=resume, claims=claims)
-            raise typer.Exit(several.carry_out(told, capture=pcap, **numbers))
+            raise typer.Exit(several.carry_out(told, repeat=repeat, seed=seed, capture=pcap))
         _check_words(words, backend, claims=claims)
         chosen, why = _backend(backend)
         if why and not quiet:
@@ -131,7 +138,7 @@ def matrix(
         carrying_out.check_backend(chosen)
         where = "sim" if carrying_out.in_virtual_time(chosen) else chosen
         request = RunRequest(
-            experiment=matrix_request.asked(words, where, capture=pcap, **numbers).experiment(),
+            experiment=matrix_request.asked(words, where, repeat=repeat or 1, seed=seed, capture=pcap).experiment(),
             parent=out,
             command=command,
             resume=resume,

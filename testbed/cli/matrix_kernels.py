@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -84,19 +85,21 @@ class Several:
     resume: bool
     claims: bool
 
-    def carry_out(self, told: Telling, *, repeat: int, seed: int, capture: bool) -> int:
+    def carry_out(self, told: Telling, *, repeat: int | None, seed: int, capture: bool) -> int:
         """All of it; the exit code is that of the matrix, for what a claim says is a finding on any kernel."""
         from experiments.interop.kernels import parts
         from testbed.cli import matrix_request
 
-        asked = matrix_request.asked(self.words, "", repeat=repeat, seed=seed, capture=capture)
+        asked = matrix_request.asked(self.words, "", repeat=repeat or 1, seed=seed, capture=capture)
         places, nowhere = parts(asked.rows, asked.columns)
-        done, kept = self._asked(asked, places, told)
+        done, kept = self._asked(asked, places, told, repeat)
         paths = [*kept, *(each.directory.path for each in done if each.directory is not None)]
         absent = _absent(nowhere, places, [each for each in done if each.directory is None])
         return _joined(paths, self.out, self.command, told, absent)
 
-    def _asked(self, asked: Asked, places: Sequence[Place], told: Telling) -> tuple[list[Done], list[Path]]:
+    def _asked(
+        self, asked: Asked, places: Sequence[Place], told: Telling, repeat: int | None
+    ) -> tuple[list[Done], list[Path]]:
         """What became of each request; run directories of an earlier time that are kept."""
         from testbed.vm import backend, several
 
@@ -105,8 +108,9 @@ class Several:
         kept: list[Path] = []
         for place in places:
             is_pair = "+" in place.place
-            experiments = _experiments(asked, place, claims=self.claims and not is_pair)
             wanted = []
+            experiments = [asked.experiment(place.pairs)]
+            experiments += _of_claims(repeat) if self.claims and not is_pair else []
             for experiment in experiments:
                 earlier = self._earlier(experiment, place.place) if self.resume else None
                 if earlier is None:
@@ -116,15 +120,15 @@ class Several:
                     _say(f"{place.place}: {earlier} is complete, and kept")
             if wanted:
                 (pairs if is_pair else single).append(several.Part(place.place, place.place, wanted))
-        found = []
-        for group, time_of in ((single, self.machine.time or "virtual"), (pairs, "real")):
-            if group is pairs and group and (reason := _no_pairs()):
-                found += [several.Done(part, each, None, reason) for part in group for each in part.requests]
-            elif group:
-                shift = self.machine.shift if time_of == "virtual" else None
-                hardware = backend.hardware(time=time_of, shift=shift)
-                jobs = self.jobs or several.jobs_for(len(group), hardware)
-                found += _side_by_side(group, hardware, min(jobs, len(group)) if group is single else 1, told)
+        found: list[Done] = []
+        hardware = backend.hardware(time=self.machine.time or "virtual", shift=self.machine.shift)
+        if single:
+            jobs = min(self.jobs or several.jobs_for(len(single), hardware), len(single))
+            found += _side_by_side(single, hardware, jobs, told)
+        if pairs and (reason := _no_pairs()):
+            found += [several.Done(part, each, None, reason) for part in pairs for each in part.requests]
+        elif pairs:  # the clocks of two machines go together in real time alone, and a pair takes all processors
+            found += _side_by_side(pairs, backend.hardware(time="real"), 1, told)
         return found, kept
 
     def _request(self, experiment: Experiment) -> RunRequest:
@@ -158,15 +162,13 @@ def _no_pairs() -> Unsupported | None:
     return None if there else Unsupported("two machines on one link are not part of this version")
 
 
-def _experiments(asked: Asked, place: Place, *, claims: bool) -> list[Experiment]:
-    """What a machine carries out, in order."""
+def _of_claims(repeat: int | None) -> list[Experiment]:
+    """What every kernel is asked of the claims, in order."""
     from experiments import catalog
     from experiments.kernel_claims import KERNEL_CLAIMS, of_the_kernel
 
-    found = [asked.experiment(place.pairs)]
-    if claims:
-        found += [of_the_kernel(catalog.build(name)) for name in KERNEL_CLAIMS]
-    return found
+    found = [of_the_kernel(catalog.build(name)) for name in KERNEL_CLAIMS]
+    return [dataclasses.replace(each, repetitions=repeat) for each in found] if repeat is not None else found
 
 
 def _side_by_side(parts: Sequence[Part], hardware: Hardware, jobs: int, told: Telling) -> list[Done]:
