@@ -46,7 +46,7 @@ def fetch_kernel(
             fetching.fetch(
                 store,
                 word,
-                lambda text: typer.echo(text, err=True),
+                _say,
                 name=name,
                 module_tree=modules,
                 config=config,
@@ -86,6 +86,13 @@ def fetch_kernel(
 
 
 def build(
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full/--minimal",
+            help="minimal: what runs need. full: also strace, tshark, perf, bpftool, an editor and their like.",
+        ),
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Make it anew from today's packages; the old one goes when that is done.")
     ] = False,
@@ -94,18 +101,28 @@ def build(
 ) -> None:
     """Make the root file system that all kernels share, and the Python packages for it; once, with or without root.
 
-    Example: testbed vm build
+    Beside the image, packages.lock says what is in it. Example: testbed vm build
     """
     with outcome.reported():
         from testbed.vm import cache, rootfs
 
-        made = rootfs.build(cache.Cache(), lambda text: typer.echo(text, err=True), mirror=mirror, again=again)
+        variant: rootfs.Variant = "full" if full else "minimal"
+        made = rootfs.build(cache.Cache(), _say, mirror=mirror, again=again, variant=variant)
         sizes = {path: cache.size_on_disk(path.parent) for path in (made.image, made.site)}
         if as_json:
-            print(json.dumps({"image": str(made.image), "site": str(made.site), "bytes": [*sizes.values()]}, indent=1))
+            document = {
+                "variant": variant,
+                "image": str(made.image),
+                "site": str(made.site),
+                "bytes": [*sizes.values()],
+                "lock": str(made.lock),
+                "packages": json.loads(made.lock.read_bytes()),
+            }
+            print(json.dumps(document, indent=1))
         else:
             for path, size in sizes.items():
                 print(f"{path} ({size / 1e6:.0f} MB)")
+            print(f"{made.lock} ({len(json.loads(made.lock.read_bytes()))} packages)")
 
 
 def prune(
@@ -142,3 +159,7 @@ def prune(
             for entry in removed:
                 print(f"removed {entry.kind}/{entry.digest} ({entry.size_bytes / 1e6:.0f} MB)")
             print(f"kept {len(kept)} in {store.root} ({sum(entry.size_bytes for entry in kept) / 1e6:.0f} MB)")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

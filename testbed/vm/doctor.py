@@ -22,7 +22,6 @@ RUNNING: Mapping[str, tuple[str, str]] = {
 NEEDED_MIB = 1024
 """A guest of 1.5 GiB takes 0.4 to 0.5 GiB of this machine, its writes included."""
 INSTALL_S = 900.0
-_MEMORY = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +53,9 @@ def boots(checks: Iterable[Check]) -> bool:
     return all(check.there for check in checks if check.vital)
 
 
-def memory(meminfo: Path = _MEMORY) -> Check:
-    """What the kernel says could be used without swapping (proc(5), MemAvailable)."""
-    lines = (line.split() for line in meminfo.read_text().splitlines())
-    available_mib = next((int(words[1]) // 1024 for words in lines if words and words[0] == "MemAvailable:"), 0)
+def memory() -> Check:
+    """What the kernel says could be used without swapping."""
+    available_mib = tools.available_mib()
     remedy = f"a machine takes up to {NEEDED_MIB} MiB: end something, or boot with less --memory"
     enough = available_mib >= NEEDED_MIB
     return Check(name="memory", there=enough, seen=f"{available_mib} MiB free", remedy="" if enough else remedy)

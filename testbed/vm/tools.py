@@ -27,6 +27,7 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
 """Program -> its package, and what needs it."""
 
 
+MEMINFO = Path("/proc/meminfo")
 _DEBIANS_OWN = frozenset({"apt", "dpkg"})
 """Where they are missing, apt cannot be the remedy."""
 
@@ -63,3 +64,9 @@ def run(
     found = require(name)
     with process.start([found, *words], cwd=cwd, environment=environment) as tool:
         return tool.succeed(deadline_s)
+
+
+def available_mib() -> int:
+    """Memory that could be used without swapping (proc(5), MemAvailable)."""
+    lines = (line.split() for line in MEMINFO.read_text().splitlines())
+    return next((int(words[1]) // 1024 for words in lines if words and words[0] == "MemAvailable:"), 0)

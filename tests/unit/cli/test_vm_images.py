@@ -79,14 +79,22 @@ def test_pruning_tells_what_went(tmp_path: Path) -> None:
 
 
 def test_what_is_built_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(cache: Cache, say: object, *, mirror: str | None, again: bool) -> rootfs.RootFs:
+    def build(cache: Cache, say: object, *, mirror: str | None, again: bool, variant: str) -> rootfs.RootFs:
         if again:
             raise Unsupported("no mirror")
-        root = cache.made(ROOTFS, "r", lambda directory: (directory / "root.ext4").write_text("x") and None)
+
+        def make(directory: Path) -> None:
+            (directory / "root.ext4").write_text("x")
+            (directory / "packages.lock").write_text('[{"package": "bash", "version": "5.2"}]')
+
+        root = cache.made(ROOTFS, f"{variant}-root", make)
         site = cache.made(SITES, "s", lambda directory: (directory / "site.sqfs").write_text("x") and None)
         return rootfs.RootFs(directory=root, image=root / "root.ext4", site=site / "site.sqfs")
 
     monkeypatch.setattr(rootfs, "build", build)
-    assert "rootfs/r/root.ext4 (0 MB)" in _typed("build").stdout
-    assert json.loads(_typed("build", "--json").stdout)["site"].endswith("sites/s/site.sqfs")
+    told = _typed("build").stdout
+    assert "rootfs/minimal-root/root.ext4 (0 MB)" in told and "packages.lock (1 packages)" in told
+    full = json.loads(_typed("build", "--full", "--json").stdout)
+    assert full["site"].endswith("sites/s/site.sqfs") and "full-root" in full["image"]
+    assert (full["variant"], full["packages"]) == ("full", [{"package": "bash", "version": "5.2"}])
     assert _typed("build", "--again").exit_code == outcome.UNSUPPORTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ pandas==4.0 \\
 STATUS = """\
 Package: iproute2
 Status: install ok installed
+Architecture: amd64
 Version: 6.15.0-1~bpo12+1
 Description: networking
  Version: in a text
@@ -43,7 +45,28 @@ Package: gone
 Status: deinstall ok config-files
 Version: 1
 
+Package: from-elsewhere
+Status: install ok installed
+Architecture: all
+Version: 2
+
 """
+KNOWN = f"""\
+Package: iproute2
+Version: 6.1.0-3
+Size: 1
+SHA256: {"a" * 64}
+
+Package: iproute2
+Version: 6.15.0-1~bpo12+1
+Size: 2
+SHA256: {"b" * 64}
+
+"""
+LOCKED = [
+    {"package": "from-elsewhere", "version": "2", "architecture": "all", "sha256": None},
+    {"package": "iproute2", "version": "6.15.0-1~bpo12+1", "architecture": "amd64", "sha256": "b" * 64},
+]
 
 
 class FakeMaker:
@@ -60,9 +83,9 @@ class FakeMaker:
         made = ["true"]
         if self.fails and self.fails in " ".join(words):
             made = ["sh", "-c", "echo 'I: working' >&2; echo 'E: no such mirror' >&2; echo ERROR: no wheel >&2; exit 1"]
-        elif words[0] == "mmdebstrap":
-            status = next(word.rsplit(" ", 1)[1] for word in words if "download" in word)
-            made = ["sh", "-c", f"cat >{status} <<'END'\n{STATUS}\nEND"]
+        elif "mmdebstrap" in words:
+            known, status = (word.rsplit(" ", 1)[1] for word in words if "=download" in word)
+            made = ["sh", "-c", f"cat >{status} <<'END'\n{STATUS}\nEND\ncat >{known} <<'END'\n{KNOWN}\nEND"]
         elif "mkfs.ext4" in " ".join(words):
             made = ["sh", "-c", f"echo ext4 >{words[-2]}"]
         elif "pip" in words:
@@ -91,8 +114,8 @@ def _quiet(text: str) -> None:
 
 def test_it_is_made_once_and_says_what_is_in_it(maker: FakeMaker, tmp_path: Path) -> None:
     made = rootfs.build(Cache(tmp_path), _quiet)
-    assert made.image.read_text() == "ext4\n" and made.site.read_text() == "gzip of site"
-    assert (made.directory / "packages.lock").read_text() == "iproute2 6.15.0-1~bpo12+1\n"
+    assert made.image.read_text() == "ext4\n" and made.site.read_text().endswith(" of site")
+    assert json.loads(made.lock.read_bytes()) == LOCKED
     assert sorted(path.name for path in made.directory.iterdir()) == ["lock", "packages.lock", "root.ext4"]
     started = len(maker.started)
     assert rootfs.build(Cache(tmp_path), _quiet) == made
@@ -109,18 +132,49 @@ def test_without_root_it_is_made_in_a_user_namespace(
     rootfs.build(Cache(tmp_path), _quiet)
     bootstrap, mkfs, _pip = maker.started
     assert f"--mode={'root' if root else 'unshare'}" in bootstrap
-    assert (mkfs[0] == "unshare") != root
+    assert ("--map-root-user" in mkfs) != root
+
+
+@pytest.mark.parametrize(("free_mib", "mounts"), [(rootfs.IN_MEMORY_MIB, True), (rootfs.IN_MEMORY_MIB - 1, False)])
+def test_it_is_unpacked_in_memory_where_there_is_room(
+    maker: FakeMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_mib: int, mounts: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(tools, "available_mib", lambda: free_mib)
+    rootfs.build(Cache(tmp_path), _quiet)
+    for words in maker.started[:2]:
+        assert words[:2] == ["unshare", "--mount"]  # seen by nobody else
+        assert any("mount -t tmpfs" in word for word in words) == mounts
+
+
+def test_what_people_ask_for_is_another_image_with_the_same_packages_for_runs(maker: FakeMaker, tmp_path: Path) -> None:
+    minimal, full = (rootfs.build(Cache(tmp_path), _quiet, variant=variant) for variant in ("minimal", "full"))
+    assert minimal.directory != full.directory and minimal.site == full.site
+    assert set(rootfs.contents("minimal")) < set(rootfs.contents("full"))
+    includes = [word for words in maker.started for word in words if word.startswith("--include")]
+    assert ["strace" in word for word in includes] == [False, True]
+
+
+def test_made_again_it_takes_the_place_of_the_old_one(maker: FakeMaker, tmp_path: Path) -> None:
+    old = rootfs.build(Cache(tmp_path), _quiet)
+    old.lock.write_text("[]")
+    assert json.loads(rootfs.build(Cache(tmp_path), _quiet, again=True).lock.read_bytes()) == LOCKED
 
 
 def test_the_image_keeps_neither_keys_nor_the_users_way_to_the_archive() -> None:
-    words = rootfs.command(Path("s"), Path("c"), Path("d"))
+    words = rootfs.command(rootfs.PACKAGES, Path("s"), Path("c"), Path("d"), Path("k"))
     hooks = " ".join(word for word in words if word.startswith("--customize-hook"))
     for path in ("/etc/apt/apt.conf.d/99mmdebstrap", "/etc/apt/sources.list.d/*", "/etc/ssh/ssh_host_*"):
         assert path in hooks
 
 
 @pytest.mark.parametrize(
-    ("program", "why"), [("mmdebstrap", "made: E: no such mirror"), ("mkfs", "made: E: no"), ("pip", "no wheel")]
+    ("program", "why"),
+    [
+        ("mmdebstrap", "made: E: no such mirror"),
+        ("mkfs", "made: E: no"),
+        ("pip", "no wheel"),
+    ],
 )
 def test_what_fails_is_told_in_its_words_and_leaves_nothing(
     maker: FakeMaker, tmp_path: Path, program: str, why: str

@@ -83,12 +83,13 @@ def test_the_doctor_names_the_package_of_what_is_missing_and_knows_what_is_vital
     assert "not tried" in kvm.seen
 
 
-def test_too_little_memory_is_told_and_refuses_nothing(tmp_path: Path) -> None:
+def test_too_little_memory_is_told_and_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.tools, "MEMINFO", tmp_path / "meminfo")
     (tmp_path / "meminfo").write_text("MemTotal: 9999999 kB\nMemAvailable: 524288 kB\n")
-    check = doctor.memory(tmp_path / "meminfo")
+    check = doctor.memory()
     assert (check.there, check.seen, check.vital) == (False, "512 MiB free", False)
     (tmp_path / "meminfo").write_text("MemAvailable: 4194304 kB\n")
-    assert doctor.memory(tmp_path / "meminfo").there
+    assert doctor.memory().there
 
 
 def test_installing_needs_root_and_says_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
