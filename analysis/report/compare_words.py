@@ -28,8 +28,8 @@ class Answer:
     """The strongest change, or what could have been found."""
 
 
-def answer(comparison: Comparison) -> Answer:
-    """What all series together say of the candidate."""
+def answer(comparison: Comparison, candidate: str = "The candidate") -> Answer:
+    """What all series together say of the candidate, which is called so where there is more than one pair."""
     compared, changes, worse = comparison.compared, comparison.changes, comparison.regressions
     of = f"of {count(len(compared), 'series', 'series')}"
     if not comparison.is_decided:
@@ -40,7 +40,7 @@ def answer(comparison: Comparison) -> Answer:
         return Answer("open", "Nothing can be said.", f"{told}.{fix}")
     if comparison.same_run and not comparison.of_variants and not changes:
         return Answer("met", "This is the same run twice: nothing differs.", f"{len(compared)} series, all alike.")
-    who = "The candidate" if len(comparison.pairs) != 1 else comparison.pairs[0].name
+    who = candidate if len(comparison.pairs) != 1 else comparison.pairs[0].name
     better = tuple(one for one in changes if one.better is not None and not one.is_regression)
     rest = len(changes) - len(worse) - len(better)
     more = f"; {rest} more changed, neither way" if rest else ""
