@@ -18,7 +18,7 @@ class RunProgress(LiveLine):
     def __init__(self, name: str, *, quiet: bool) -> None:
         self._name = name
         super().__init__(quiet=quiet)
-        self._clock = _Clock()
+        self._clock = TrialClock()
         self.path: str | None = None
         """The run directory, once it is known."""
 
@@ -45,7 +45,7 @@ class RunProgress(LiveLine):
                 self.print(f"  {message['variant']} #{message['repetition'] + 1}: again, {message['reason']}")
             case "ended":
                 self._clock.ended(message["duration_s"])
-                self.print(f"  {self._clock.done}/{self._clock.planned} {_line(message)}")
+                self.print(f"  {self._clock.done}/{self._clock.planned} {trial_line(message)}")
                 self._redraw("")
 
     _variant = ""
@@ -59,7 +59,7 @@ class RunProgress(LiveLine):
         self.draw(words, self._clock.share(), count, f"{self._clock.left_s():.0f} s left")
 
 
-class _Clock:
+class TrialClock:
     """How far the run is."""
 
     def __init__(self) -> None:
@@ -69,14 +69,18 @@ class _Clock:
         self._measured = False
 
     def begin(self, planned: int, remaining: int) -> None:
+        """So many trials, of which so many are to do."""
         self.planned, self.done = planned, planned - remaining
 
     def trial(self, expected_s: float) -> None:
+        """One begins; until one has been measured, that long is what it takes."""
         self._began_s = time.monotonic()
         if not self._measured:
             self._per_trial_s = expected_s
 
-    def ended(self, duration_s: float) -> None:
+    def ended(self, duration_s: float | None = None) -> None:
+        """It took that long; None: since it began, by this machine's clock."""
+        duration_s = time.monotonic() - self._began_s if duration_s is None else duration_s
         self.done += 1
         weight = SMOOTHING if self._measured else 1.0
         self._per_trial_s = weight * duration_s + (1 - weight) * self._per_trial_s
@@ -84,11 +88,13 @@ class _Clock:
         self._began_s = time.monotonic()
 
     def share(self) -> float:
+        """Of the run, what is done."""
         if not self.planned:
             return 0.0
         return min(1.0, (self.done + self._of_this_trial()) / self.planned)
 
     def left_s(self) -> float:
+        """What is left should all take as long as the last ones."""
         return max(0.0, (self.planned - self.done - self._of_this_trial()) * self._per_trial_s)
 
     def _of_this_trial(self) -> float:
@@ -96,7 +102,8 @@ class _Clock:
         return min(0.99, (time.monotonic() - self._began_s) / self._per_trial_s) if running else 0.0
 
 
-def _line(message: Mapping[str, Any]) -> str:
+def trial_line(message: Mapping[str, Any]) -> str:
+    """A trial that has ended: variant, verdict, number, and the reason of what is not VALID."""
     goodput = message.get("goodput_bit_s")
     number = f"{goodput / 1e6:8.2f} Mbit/s" if goodput is not None else " " * 15
     reason = f"  {message['reason']}" if message["reason"] else ""
