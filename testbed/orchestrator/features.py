@@ -22,7 +22,7 @@ from testbed import compilation
 from testbed.endpoint import probe as endpoint_probe
 from testbed.orchestrator import namespaces, netlink, process, rtnetlink
 from testbed.orchestrator.errors import TestbedError, Unsupported
-from testbed.orchestrator.netem import QdiscFeatures
+from testbed.orchestrator.netem import QdiscFeatures, held_seed
 from testbed.orchestrator.netlink import Message, Netlink, NetlinkError
 
 RTM_NEWQDISC = 36
@@ -30,6 +30,8 @@ TC_H_ROOT = 0xFFFF_FFFF
 TCA_KIND, TCA_OPTIONS = 1, 2
 _LOOPBACK = 1
 _WITHOUT_ROOT = "not known without root"
+_SEED = 20_260_131
+"""Any number that the kernel would not choose by itself."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,7 +68,7 @@ class Feature:
 def probe_features() -> tuple[Feature, ...]:
     """All features, the basic ones first."""
     probes: list[Callable[[], Feature]] = [root, network_namespaces, mptcp, path_manager, packet_capture, attachment]
-    probes += [compiled_stacks, realtime, tbf, netem, bridge, kernel_ledger, mininet]
+    probes += [compiled_stacks, realtime, tbf, netem, netem_seed, bridge, kernel_ledger, mininet]
     return (*(probe() for probe in probes), *(tool(name) for name in TOOLS))
 
 
@@ -76,7 +78,7 @@ def qdiscs() -> QdiscFeatures:
     if not namespace.available:
         return QdiscFeatures(unknown=namespace.detail if os.geteuid() == 0 else _WITHOUT_ROOT)
     has_netem = netem().available
-    return QdiscFeatures(tbf=tbf().available, netem=has_netem, netem_seed=has_netem and _tc_knows_seed())
+    return QdiscFeatures(tbf=tbf().available, netem=has_netem, netem_seed=has_netem and netem_seed().available)
 
 
 def root() -> Feature:
@@ -298,11 +300,15 @@ def _qdisc(kind: str, options: bytes, needed_by: str, remedy: str) -> Feature:
     return _tried(kind, needed_by, remedy, lambda: _in_namespace(probe))
 
 
-def _tc_knows_seed() -> bool:
-    """Whether tc and the kernel take a seed; asked of the help text, then of the kernel."""
+def netem_seed() -> Feature:
+    """Whether netem holds the seed that it is given: tc may know none, and an older kernel ignores what tc gives it."""
 
     def probe() -> str:
-        process.run(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "loss", "1%", "seed", "1"])
-        return "taken"
+        process.run(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "loss", "1%", "seed", str(_SEED)])
+        held = held_seed(process.run(["tc", "-j", "qdisc", "show", "dev", "lo"]))
+        if held != _SEED:
+            raise Unsupported("tc takes a seed and the kernel ignores it")
+        return "a seed was given and read back"
 
-    return _tried("netem seed", "", "", lambda: _in_namespace(probe)).available
+    remedy = "boot Linux 6.7 or later with iproute2 6.8 or later; the relay's chance has a seed everywhere"
+    return _tried("netem seed", "losses by netem that can be repeated", remedy, lambda: _in_namespace(probe))

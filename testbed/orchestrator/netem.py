@@ -47,7 +47,8 @@ class QdiscFeatures:
     tbf: bool = False
     netem: bool = False
     netem_seed: bool = False
-    """netem takes a seed (Linux 6.7 with iproute2 6.8), so that the same packets are lost again."""
+    """netem holds the seed that it is given, so that the same packets are lost again: it was read back, for a kernel
+    before 6.7 ignores it without a word."""
     unknown: str = ""
     """Why nobody could ask, ``not known without root``; empty when the other fields are answers."""
 
@@ -192,6 +193,15 @@ def check(interface: str, profile: LinkProfile, changes: Sequence[Change], shown
     for name, wanted, found in pairs:
         if not math.isclose(wanted, float(found), rel_tol=_TOLERANCE, abs_tol=1e-6):
             raise QdiscMismatch(f"{interface}: {name} was set to {wanted:g} and the kernel holds {found}")
+
+
+def held_seed(shown: str) -> int | None:
+    """The seed that netem holds, by the output of ``tc -j qdisc show dev INTERFACE``; None: it, or tc, knows of none.
+
+    Source: net/sched/sch_netem.c, netem_dump: TCA_NETEM_PRNG_SEED, its own choice when it was given none.
+    """
+    held = [entry.get("options", {}).get("seed") for entry in json.loads(shown or "[]") if entry["kind"] == "netem"]
+    return held[0] if held and isinstance(held[0], int) else None
 
 
 def for_direction(changes: Sequence[Change], direction: Literal["forward", "backward"]) -> tuple[Change, ...]:

@@ -9,10 +9,11 @@ Bytes are checked against the rate from above only: an idle line sends less.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from testbed.orchestrator import netem
+from testbed.orchestrator import netem, network_commands
 from testbed.orchestrator.netem import QdiscMismatch
 from testbed.orchestrator.network_plan import NetworkPlan, ShapedLink
 from testbed.orchestrator.qdisc_schedule import LATEST_NS
@@ -96,11 +97,12 @@ def check(
     lead_ns: int,
     elapsed_ns: int,
     show: Show,
+    seed: int,
 ) -> tuple[dict[tuple[str, str], dict[str, Any]], list[str]]:
     """((link, direction) -> columns of ``links``, problems as ``<link> <direction>: ...``).
 
     ``elapsed_ns`` is from before the first reading of the counters to after the last, ``lead_ns`` its part before the
-    epoch of the schedule, ``done`` the changes carried out of each direction.
+    epoch of the schedule, ``done`` the changes carried out of each direction, ``seed`` the trial's.
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     problems = []
@@ -110,10 +112,14 @@ def check(
         for direction, profile, changes, interface in sides(shaped):
             key = shaped.link.name, direction
             moved = deltas(counters, interface)
-            rows[key] = counted(profile, changes, moved)
+            shown = show(interface)
+            rows[key] = counted(profile, changes, moved) | {
+                "seed": wanted_seed(shaped, direction, seed, done.get(key, 0)),
+                "seed_effective": netem.held_seed(shown),
+            }
             found = []
             try:
-                netem.check(interface, profile, changes, show(interface), done=done.get(key, 0))
+                netem.check(interface, profile, changes, shown, done=done.get(key, 0))
             except QdiscMismatch as error:
                 found.append(f"after the traffic: {error}")
             most = most_bytes(profile, changes[: done.get(key, 0)], lead_ns, elapsed_ns)
@@ -122,6 +128,16 @@ def check(
                 found.append(f"{sent} bytes passed in {elapsed_ns / 1e9:.3f} s where the rate allows {most}")
             problems += [f"{shaped.link.name} {direction}: {text}" for text in found]
     return rows, problems
+
+
+def wanted_seed(shaped: ShapedLink, direction: Literal["forward", "backward"], seed: int, done: int) -> int | None:
+    """What netem's chance was to begin from, whether or not this kernel could be told so; None where chance decides
+    nothing. ``done``: changes carried out, each of which begins anew."""
+    profile = getattr(shaped.link, direction)
+    if not netem.is_random(profile, netem.for_direction(shaped.link.changes, direction)):
+        return None
+    chance = network_commands.qdisc_seed(dataclasses.replace(shaped, seeded=True), seed, direction)
+    return network_commands.derived_seed(chance, f"change {done - 1}") if chance is not None and done else chance
 
 
 def mean_loss(loss: Loss) -> float | None:

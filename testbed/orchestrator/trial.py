@@ -305,6 +305,7 @@ class _Carrying:
             done=traffic.changes.done,
             lead_ns=traffic.epoch_ns - traffic.before_ns,
             elapsed_ns=time.monotonic_ns() - traffic.before_ns,
+            seed=self.trial.seed,
             show=lambda interface: lab.run(EMULATOR, ("tc", "-j", "qdisc", "show", "dev", interface)),
         )
         for row in observed.links:

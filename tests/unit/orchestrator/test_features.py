@@ -4,7 +4,7 @@ import errno
 import os
 import pickle
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from testbed.endpoint.probe import explain
 from testbed.orchestrator import features, namespaces, sysctl
-from testbed.orchestrator.errors import Unsupported
+from testbed.orchestrator.errors import CommandFailed, Unsupported
 from testbed.orchestrator.netem import QdiscFeatures
 from testbed.orchestrator.sysctl import SysctlError
 
@@ -22,6 +22,31 @@ def test_every_feature_says_what_needs_it_and_how_to_get_it() -> None:
         assert feature.detail
         assert feature.needed_by
         assert feature.available or feature.remedy
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize(
+    ("shown", "available", "said"),
+    [
+        ('[{"kind": "netem", "options": {"seed": 20260131}}]', True, "read back"),
+        ('[{"kind": "netem", "options": {"loss-random": {"loss": 0.01}}}]', False, "the kernel ignores it"),
+        ('[{"kind": "netem", "options": {"seed": 17}}]', False, "the kernel ignores it"),
+        (None, False, "What is"),
+    ],
+)
+def test_a_seed_is_believed_when_the_kernel_holds_it_and_not_when_tc_takes_it(
+    monkeypatch: pytest.MonkeyPatch, shown: str | None, available: bool, said: str
+) -> None:
+    """Linux 6.1 under a new tc takes the command and keeps no seed; an old tc does not know the word."""
+
+    def run(argv: Sequence[str]) -> str:
+        if shown is None:
+            raise CommandFailed(argv, 1, 'What is "seed"?')
+        return shown if "-j" in argv else ""
+
+    monkeypatch.setattr(features.process, "run", run)
+    feature = features.netem_seed()
+    assert (feature.available, said in feature.detail) == (available, True)
 
 
 def test_asking_leaves_this_process_where_it_was() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from testbed.orchestrator import network_commands, qdisc_check, qdisc_schedule
 from testbed.orchestrator.netem import QdiscFeatures
-from testbed.orchestrator.network_plan import NetworkPlan, plan_network
+from testbed.orchestrator.network_plan import NetworkPlan, NetworkSettings, plan_network
 from testbed.orchestrator.qdisc_schedule import LATEST_NS, DueChange, QdiscSchedule, schedule_of
 from topologies.link_profile import (
     Change,
@@ -111,6 +111,7 @@ def check(sent: int, *, held: float = 0.0, done: int = 0, changes: tuple[Change,
         lead_ns=S // 10,
         elapsed_ns=S,
         show=lambda interface: show(RATE, held),
+        seed=5,
     )
     return [text for text in problems if text.startswith("path1 forward")]
 
@@ -126,6 +127,52 @@ def test_a_rate_that_changes_allows_what_both_rates_allow() -> None:
     assert allowed is not None
     assert 1_875_000 <= allowed <= 1_950_000
     assert qdisc_check.most_bytes(LinkProfile(), (), 0, S) is None
+
+
+Seeds = tuple[int | None, int | None]
+
+
+def seeds(profile: LinkProfile, held: int | None, changes: tuple[Change, ...] = (), done: int = 0) -> Seeds:
+    """(asked for, held) of path1 forward."""
+    options = {} if held is None else {"seed": held}
+    rows, _ = qdisc_check.check(
+        plan(profile, changes),
+        [],
+        done={("path1", "forward"): done},
+        lead_ns=0,
+        elapsed_ns=S,
+        show=lambda interface: json.dumps([{"kind": "netem", "options": options}]),
+        seed=5,
+    )
+    return rows["path1", "forward"]["seed"], rows["path1", "forward"]["seed_effective"]
+
+
+def test_the_seed_that_was_asked_for_stands_beside_the_one_that_the_kernel_holds() -> None:
+    asked, held = seeds(LOSSY, 2**63 - 1)
+    given = network_commands.reseed_commands(plan(LOSSY).shaped[0], 5)[0]
+    assert (str(asked), held) == (given[-1], 2**63 - 1)
+    assert seeds(LOSSY, None) == (asked, None)  # Linux 6.1 takes a seed and holds none
+    assert seeds(RATE, 3) == (None, 3)  # nothing is left to chance
+
+
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_each_change_that_was_carried_out_asks_for_its_own_seed(done: int) -> None:
+    changes = outage(S, S)
+    due = [change for change in schedule_of(plan(LOSSY, changes), 5) if change.direction == "forward"]
+    started = str(network_commands.qdisc_seed(plan(LOSSY).shaped[0], 5, "forward"))
+    given = [started, *(change.commands[0][-1] for change in due)]
+    assert str(seeds(LOSSY, None, changes, done)[0]) == given[done]
+
+
+def test_a_kernel_without_seeds_is_asked_for_the_same_as_one_with() -> None:
+    settings = NetworkSettings(realisation="netem")
+    topology = two_path(LOSSY, LOSSY)
+    without, with_seed = (
+        plan_network(topology, settings, dataclasses.replace(ALL, netem_seed=knows)).shaped[0]
+        for knows in (False, True)
+    )
+    assert network_commands.qdisc_seed(without, 5, "forward") is None
+    assert qdisc_check.wanted_seed(without, "forward", 5, 0) == network_commands.qdisc_seed(with_seed, 5, "forward")
 
 
 def test_values_that_the_kernel_does_not_hold_after_the_traffic_are_found() -> None:
