@@ -51,6 +51,7 @@ def _only(experiment: Experiment, variants: list[Variant]) -> Experiment:
         experiment,
         variants=tuple(variants),
         expectations=expectations,
+        claims=tuple(claim for claim in experiment.claims if claim.id in {each.claim for each in expectations}),
         grid=experiment.grid.only(names) if experiment.grid is not None else None,
     )
 

@@ -13,7 +13,10 @@ from analysis.report.wording import count, interval, quantity
 
 NOT_KNOWN = "not known"
 HEADINGS: Mapping[Change, tuple[str, str]] = {
-    "verdict": ("What changed", "One kernel meets the bound, or the connection becomes the same, and another not."),
+    "verdict": (
+        "What changed",
+        "One kernel meets the bound and another does not, or the connection became something else.",
+    ),
     "known of some": (
         "Known of some kernels alone",
         "A kernel has no such counter, or its trials are not valid: that is not known, and no 0.",
@@ -122,7 +125,9 @@ def gather(table: KernelTable, links: Mapping[str, str], command: Sequence[str])
 
 def _claim(row: ClaimRow) -> ClaimText:
     cells = tuple(
-        CellText(_SIGNS[each.word], each.text, f"{each.count} support it", "met" if each.word == "holds" else "open")
+        CellText(
+            _SIGNS[each.word], each.text, f"{each.count} pieces of evidence", "met" if each.word == "holds" else "open"
+        )
         if each.count != "–"
         else CellText("–", NOT_KNOWN, "no evidence on this kernel", "open")
         for each in row.judgements

@@ -1,72 +1,58 @@
-"""The page of several kernels: a change, a hole, an expectation that one of them misses, one that has no run."""
+"""What changed between kernels: a counter that one lacks, a verdict that changed, a grid, numbers apart, long words."""
 
 from __future__ import annotations
 
-import dataclasses
-import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from compared_runs import experiment, make
-from kernel_runs import COUNTERS, in_machine
 
-from analysis.comparison.kernels import compare_kernels
-from analysis.report.compare_kernels_write import write_kernels_comparison
-from analysis.runs import load
+import analysis
+from analysis.report.kernels_write import write_kernels
+from experiments.claims import CLAIMS
+from testbed.orchestrator.grid import Grid, GridCell, GridColumn, GridRow
 from testbed.orchestrator.spec import Expectation
 
-NEWER = {
-    "counters": [*COUNTERS, "MPJoinSynTx", "MPJoinSynTxCreatSkErr"],
-    "sysctls": {"enabled": "1", "stale_loss_cnt": "4", "scheduler": "default"},
-    "mptcp_info_bytes": 96,
-    "mptcp_full_info_bytes": 48,
-    "netem_seed": True,
-}
-KERNELS = [
-    ("6.1", "6.1.0-56-cloud-amd64", {"mptcp_full_info_bytes": None}, 1.0),
-    ("6.12", "6.12.117+deb13-cloud-amd64", NEWER, 1.06),
-    ("bzimage:/home/somebody/linux-with-a-long-name/arch/x86/boot/bzImage", "5.4.302-mptcp", {"counters": None}, 0.9),
-]
-
-
-def numbers(factor: float, has_blocks: bool) -> Any:
-    def found(variant: str, repetition: int, seed: int) -> Mapping[str, Any]:
-        rng = random.Random(seed)
-        of_kernel = factor if variant == "mptcp-with-a-rather-long-name" else 1.0
-        return {
-            "goodput_bit_s": 1e7 * of_kernel * rng.uniform(0.999, 1.001),
-            "completion_time_ns": int(5e9 / of_kernel * rng.uniform(0.999, 1.001)),
-            "retransmits": round(40 * rng.uniform(0.8, 1.2)),
-            "counters": {("client", "MPTcpExtMPFailRx"): 0, ("server", "MPTcpExtRmAddr"): 2 if factor == 1 else 9},
-            **({"block_delay_p50_ns": 7_000_000} if has_blocks else {}),
-        }
-
-    return found
+VARIANTS = ("announces-ipv6-with-a-port-and-timestamps", "falls-back")
+KERNELS = ("6.1", "6.12", "7.3")
 
 
 def page(directory: Path) -> Path:
-    bound = Expectation(variant="mptcp-with-a-rather-long-name", metric="goodput_bit_s", at_least=9.5e6, because="x")
-    asked = dataclasses.replace(
-        experiment(("mptcp-with-a-rather-long-name", "tcp"), repetitions=8), expectations=(bound,)
+    bounds = (
+        ("goodput_bit_s", 0, 1e6, None, "two narrow paths carry it"),
+        ("counter:MPTcpExtAddAddrTxDrop@server", 0, 1, "N12", "12 + 30 octets are more than the 40 that TCP has"),
+        ("counter:MPTcpExtDssFallback@server", 1, 1, "N11", "a counter of newer kernels"),
+        ("retransmits", 1, 0, None, "the same everywhere"),
     )
-    runs = [
-        load(
-            make(
-                directory / str(index),
-                numbers(factor, has_blocks=index != 2),
-                asked,
-                document=in_machine(word, release, more),
-                verdicts={3: ("INVALID", "path1: calibrated 18.1 Mbit/s")} if index == 1 else {},
+    cell = GridCell(variant=VARIANTS[1], row="box", column=GridColumn(pair="linux/linux", role="to"), fates=("mptcp",))
+    asked = experiment(
+        VARIANTS,
+        repetitions=2,
+        claims=(CLAIMS["N12"], CLAIMS["N11"]),
+        expectations=tuple(
+            Expectation(
+                variant=VARIANTS[number], metric=metric, at_least=bound, statistic="min", because=because, claim=claim
             )
-        )
-        for index, (word, release, more, factor) in enumerate(KERNELS)
-    ]
-    absent = [
-        ("7.3", "QEMU ended with 0 before the guest was up; its console (vm/runs/x/console.log) ends with: panic")
-    ]
-    command = ["testbed", "vm", "run", "compared", "--kernels", "6.1,6.12,bz:/home/somebody/bzImage,7.3"]
-    return write_kernels_comparison(compare_kernels(runs, absent), directory / "out", command)[0]
+            for metric, number, bound, claim, because in bounds
+        ),
+        grid=Grid(heading="box", rows=(GridRow(name="box", text="a box", because="it may"),), cells=(cell,)),
+    )
+    runs = []
+    for age, kernel in enumerate(KERNELS):
+
+        def numbers(_variant: str, repetition: int, _seed: int, age: int = age) -> Mapping[str, Any]:
+            counters = {("server", "MPTcpExtAddAddrTxDrop"): 0 if age == 2 else 1}
+            counters["server", "MPTcpExtDssFallback"] = 4 if age else None
+            numbers = {"goodput_bit_s": 2e6 * (1 + age) + repetition, "retransmits": 3, "counters": counters}
+            return {**numbers, "fallback": age == 0, "in_force": "linux"}
+
+        there = {"backend": f"vm:{kernel}", "host": "root@127.0.0.1:1", "clock": "virtual"}
+        document = {"kernel": {"release": f"{kernel}.9+deb13-cloud-amd64", "version": ""}, "ran_on": there}
+        path = make(directory / "runs", numbers, asked, document=document)
+        (path / "report.html").write_text("<!DOCTYPE html><title>report</title>")
+        runs.append(analysis.load(path))
+    return write_kernels(runs, directory / "kernels", ["testbed", "matrix", "--kernels", ",".join(KERNELS)])[0]
 
 
 PAGES = [("kernels", page)]
