@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from testbed.orchestrator import process
 from testbed.orchestrator.errors import CommandFailed, NotReady, Unsupported
-from testbed.vm import site_packages, tools
+from testbed.orchestrator.process import Process
+from testbed.vm import side_by_side, site_packages, tools
 from testbed.vm.apt import Archive, archive, packages, transport
 from testbed.vm.cache import ROOTFS, Cache
 from testbed.vm.kernels import Say
@@ -195,7 +195,7 @@ def _bootstrap(where: Archive, wanted: Sequence[str], to: Path, directory: Path)
             work = Path(folder) / "work"
             work.mkdir()
             words, own = [*_in_memory(["unshare", "--mount"], work), *words], {"TMPDIR": str(work)}
-        _succeed(process.start(words, stdout=to, environment=own), MMDEBSTRAP_S)
+        _succeed(side_by_side.start(words, stdout=to, environment=own), MMDEBSTRAP_S)
         lock = installed(status.read_text(errors="replace"), known.read_text(errors="replace"))
         (directory / LOCK).write_text(json.dumps(lock, indent=1) + "\n")
 
@@ -208,7 +208,7 @@ def _image(packed: Path, folder: Path, image: Path) -> None:
     words += [str(tools.find("mkfs.ext4")), "-q", "-F", "-L", "testbed", "-m", "0", "-N", _INODES]
     words += ["-O", "^has_journal", "-E", "lazy_itable_init=1", "-d", str(tree), str(image), SIZE]
     alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--map-auto", "--mount"]
-    _succeed(process.start([*_in_memory(alone, tree), *words]), MKFS_S)
+    _succeed(side_by_side.start([*_in_memory(alone, tree), *words]), MKFS_S)
 
 
 def _in_memory(alone: Sequence[str], directory: Path) -> list[str]:
@@ -217,7 +217,7 @@ def _in_memory(alone: Sequence[str], directory: Path) -> list[str]:
     return [*alone, *(("sh", "-c", _IN_MEMORY, str(directory)) if there else ())]
 
 
-def _succeed(program: process.Process, deadline_s: float) -> None:
+def _succeed(program: Process, deadline_s: float) -> None:
     try:
         program.succeed(deadline_s)
     except CommandFailed as error:

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from testbed.orchestrator import process
 from testbed.orchestrator.errors import Unsupported
+from testbed.vm import side_by_side
 
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "dpkg-deb": ("dpkg", "kernels from Debian packages"),
@@ -62,7 +62,7 @@ def run(
     Raises Unsupported with its package when it is not installed, CommandFailed with its last words, NotReady.
     """
     found = require(name)
-    with process.start([found, *words], cwd=cwd, environment=environment) as tool:
+    with side_by_side.start([found, *words], cwd=cwd, environment=environment) as tool:
         return tool.succeed(deadline_s)
 
 
