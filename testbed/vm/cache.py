@@ -1,6 +1,7 @@
 """What is made once and used by many machines: kernels and root file systems, each named by what it was made from.
 
-    $XDG_CACHE_HOME/mptcp-testbed/vm/{kernels,rootfs,sites}/DIGEST, names/, apt/, downloads/; runs/ID is a machine's
+    $XDG_CACHE_HOME/mptcp-testbed/vm/{kernels,rootfs,sites,checkouts}/DIGEST, names/, apt/, downloads/
+    and runs/ID, which is a machine's
 
 An entry is made in a directory of its own under a lock and renamed when it is whole, so what has its name is complete
 and never changes. Who uses one holds a shared flock on its file ``lock`` (flock(2)); the lock lives in the open file,
@@ -22,10 +23,10 @@ from pathlib import Path
 from testbed.orchestrator.errors import InvalidTrial, Unsupported
 from testbed.record.files import sync_directory
 
-KERNELS, ROOTFS, SITES, RUNS = "kernels", "rootfs", "sites", "runs"
+KERNELS, ROOTFS, SITES, CHECKOUTS, RUNS = "kernels", "rootfs", "sites", "checkouts", "runs"
 LISTS, DOWNLOADS = "apt", "downloads"
 """Scratch: package lists, and packages on their way into an entry."""
-KINDS = (KERNELS, ROOTFS, SITES, RUNS)
+KINDS = (KERNELS, ROOTFS, SITES, CHECKOUTS, RUNS)
 LOCK = "lock"
 _PARTIAL, _REMOVED = ".partial", ".removed"
 _BLOCK = 512
