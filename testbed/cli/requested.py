@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from testbed.orchestrator.spec import SpecificationError
 
 if TYPE_CHECKING:
+    from testbed.orchestrator.away.exchange import AwayNode
     from testbed.orchestrator.spec import Experiment
 
-_REQUEST_KEYS = ("experiment", "command", "overrides", "ran_on")
+_REQUEST_KEYS = ("experiment", "command", "overrides", "ran_on", "away")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Requested:
     overrides: Mapping[str, str] = field(default_factory=dict)
     ran_on: Mapping[str, str] | None = None
     """Which machine another one asked to run it; for run.json."""
+    away: AwayNode | None = None
+    """A node that lives on yet another machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def _built(name: str, changes: Changes) -> Experiment:
 
 def from_file(path: Path, changes: Changes) -> list[Requested]:
     """The experiments of a JSON file: one as run.json has it under ``experiment``, a list of them, a whole run.json, or
-    a request of another machine (``experiment``, ``command``, ``overrides``, ``ran_on``).
+    a request of another machine (``experiment``, ``command``, ``overrides``, ``ran_on``, ``away``).
 
     Raises SpecificationError that names file and key.
     """
@@ -99,16 +102,17 @@ def _of_entry(entry: Any, where: str, prefix: str, changes: Changes) -> Requeste
         raise SpecificationError(
             f"{where}:{place} an experiment is an object, as 'experiment' in run.json, not {_kind(entry)}"
         )
-    command, ran_on, overrides = None, None, dict[str, str]()
+    command, ran_on, away, overrides = None, None, None, dict[str, str]()
     if "experiment" in entry:
         if "schema_version" not in entry:  # a request; a run.json tells of another run besides
             if unknown := sorted(entry.keys() - set(_REQUEST_KEYS)):
                 raise SpecificationError(
                     f"{where}: {prefix}{unknown[0]}: there is no such key; beside 'experiment' there are "
-                    "'command', 'overrides' and 'ran_on'"
+                    "'command', 'overrides', 'ran_on' and 'away'"
                 )
             command = _words(entry.get("command"), f"{where}: {prefix}command")
             ran_on = _texts(entry["ran_on"], f"{where}: {prefix}ran_on") if entry.get("ran_on") else None
+            away = _away(entry["away"], f"{where}: {prefix}away") if entry.get("away") else None
         overrides = _texts(entry.get("overrides", {}), f"{where}: {prefix}overrides")
         entry, prefix = entry["experiment"], f"{prefix}experiment."
     if not isinstance(entry, dict):
@@ -118,7 +122,7 @@ def _of_entry(entry: Any, where: str, prefix: str, changes: Changes) -> Requeste
     except SpecificationError as error:
         raise SpecificationError(f"{where}: {prefix}{error}") from None
     overrides |= _as_overrides(changes.assignments)
-    return Requested(changes.apply(experiment, changes.assignments), command, overrides, ran_on)
+    return Requested(changes.apply(experiment, changes.assignments), command, overrides, ran_on, away)
 
 
 def _as_overrides(assignments: Sequence[str]) -> dict[str, str]:
@@ -137,6 +141,17 @@ def _texts(value: Any, where: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise SpecificationError(f"{where}: it is an object of texts")
     return dict(value)
+
+
+def _away(value: Any, where: str) -> AwayNode:
+    from testbed.orchestrator.away.exchange import AwayNode
+
+    if not isinstance(value, dict):
+        raise SpecificationError(f"{where}: it is an object, not {_kind(value)}")
+    try:
+        return AwayNode.of(value)
+    except ValueError as error:
+        raise SpecificationError(f"{where}: {error}") from None
 
 
 def _kind(value: Any) -> str:

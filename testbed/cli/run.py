@@ -146,6 +146,7 @@ def _request(
         command=requested.command or ("testbed", *sys.argv[1:]),
         overrides=requested.overrides,
         ran_on=requested.ran_on,
+        away=requested.away,
         resume=resume,
         backend="sim" if backend == "sim" else "mininet",
         jobs=jobs,

@@ -31,6 +31,7 @@ _PACKET_IGNORE_OUTGOING = 23
 _SO_RCVBUFFORCE = 33
 _SO_TIMESTAMPNS = 35
 _ETH_P_IP = 0x0800
+_ETH_P_ALL = 3
 
 MOST_PROBES = 1000
 MOST_TRAIN_FRAMES = 1000
@@ -41,14 +42,17 @@ FRAMES_PER_SECOND = 25_000
 """All links together: what a per-packet relay on a small machine forwards without strain."""
 
 
-def probe_socket(interface: str) -> socket.socket:
-    """A socket to send and receive probes on ``interface`` of the calling thread's network namespace. Raises
-    OSError."""
+def probe_socket(interface: str, *, bridged: bool = False) -> socket.socket:
+    """A socket to send and receive probes on ``interface`` of the calling thread's network namespace. Raises OSError.
+
+    ``bridged``: the interface is a port of a bridge, which takes what is for one protocol before anybody else sees it
+    (net/core/dev.c, __netif_receive_skb_core()); so all of them are listened to.
+    """
     result = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     result.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
     result.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
     result.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    result.bind((interface, _ETH_P_IP))
+    result.bind((interface, _ETH_P_ALL if bridged else _ETH_P_IP))
     return result
 
 

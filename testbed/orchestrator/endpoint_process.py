@@ -7,9 +7,8 @@ that dies without, or is not done at its deadline, makes the trial INVALID and i
 from __future__ import annotations
 
 import select
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -31,7 +30,7 @@ from testbed.endpoint.protocol import (
 )
 from testbed.orchestrator.backends.base import Lab
 from testbed.orchestrator.errors import InvalidTrial, NotReady
-from testbed.orchestrator.process import Process
+from testbed.orchestrator.process import Partner
 
 READY_DEADLINE_S = 20.0
 """An endpoint is ready within a tenth of a second; this is for a machine that is busy starting other things."""
@@ -45,7 +44,7 @@ class EndpointProcess:
 
     configuration: Configuration
     host: str
-    process: Process
+    process: Partner
     samples: list[SampleRow] = field(default_factory=list)
     subflows: list[SubflowSeen] = field(default_factory=list)
     ledger: list[LedgerRow] = field(default_factory=list)
@@ -94,10 +93,9 @@ class EndpointProcess:
                 self.ready = event
 
 
-def start(lab: Lab, host: str, configuration: Configuration, environment: Mapping[str, str]) -> EndpointProcess:
+def start(lab: Lab, host: str, configuration: Configuration) -> EndpointProcess:
     """Start an endpoint in a host of the lab."""
-    argv = [sys.executable, "-m", "testbed.endpoint"]
-    process = lab.start(host, argv, environment=environment, interactive=True)
+    process = lab.converse(host, configuration.endpoint)
     process.stdin.write(protocol.to_line(configuration))
     return EndpointProcess(configuration=configuration, host=host, process=process)
 

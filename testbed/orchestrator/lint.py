@@ -126,7 +126,7 @@ def _sysctls(plan: NetworkPlan, node: NetworkNode) -> Iterator[Finding]:
 
 def _reverse_path_filter(plan: NetworkPlan, node: NetworkNode) -> Iterator[Finding]:
     """The larger of ``all`` and the interface's own counts (ip-sysctl.rst); 1 is strict, 2 only wants any route."""
-    if node.kind == "emulator":
+    if node.kind in ("emulator", "away"):
         return
     for key in ["all", *(end.name for end in plan.interfaces(node.name))]:
         name = f"net.ipv4.conf.{key}.rp_filter"
@@ -209,7 +209,9 @@ def _rules(plan: NetworkPlan, network: Network) -> Iterator[Finding]:
 def _routes(plan: NetworkPlan, network: Network) -> Iterator[Finding]:
     """Is every planned route in its table?"""
     held = {
-        node.name: set(rtnetlink.routes(network.netlink(node.name))) for node in plan.nodes if node.kind != "emulator"
+        node.name: set(rtnetlink.routes(network.netlink(node.name)))
+        for node in plan.nodes
+        if node.kind in ("host", "router")
     }
     indexes = {(end.node, end.link): end.index for end in plan.interfaces()}
     for route in plan.routes:
@@ -226,8 +228,9 @@ def _routes(plan: NetworkPlan, network: Network) -> Iterator[Finding]:
 
 
 def _ways(plan: NetworkPlan, network: Network) -> Iterator[Finding]:
-    """Along each path, in both directions, at each node: does the kernel send it over the next link of the path?"""
+    """Along each path, both directions, at each node here: does the kernel send it over the next link of the path?"""
     topology = plan.topology
+    stacks = {node.name for node in plan.nodes if node.kind in ("host", "router")}
     table = topology.addresses()
     for path in topology.paths:
         nodes = topology.path_nodes(path)
@@ -238,6 +241,8 @@ def _ways(plan: NetworkPlan, network: Network) -> Iterator[Finding]:
             back = list(zip(reversed(nodes[1:]), reversed(path.links), strict=True))
             for steps, source, destination in ((hops, here, there), (back, there, here)):
                 for position, (node, link) in enumerate(steps):
+                    if node not in stacks:
+                        continue
                     planned = plan.interface(node, link)
                     index = rtnetlink.route_to(network.netlink(node), destination, source if position == 0 else None)
                     if index != planned.index:

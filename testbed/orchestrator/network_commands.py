@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 
 from testbed.orchestrator import netem
-from testbed.orchestrator.network_plan import EMULATOR, Interface, Neighbour, NetworkPlan, ShapedLink, Veth
+from testbed.orchestrator.network_plan import EMULATOR, Interface, Neighbour, NetworkPlan, ShapedLink, Splice, Veth
 from testbed.orchestrator.routing import Route, Rule
 
 Command = tuple[str | None, tuple[str, ...]]
@@ -52,6 +52,8 @@ def build(plan: NetworkPlan) -> Iterator[Command]:
                 yield node.name, tuple(endpoint.argv())
     for shaped in plan.shaped:
         yield from bridge_commands(shaped)
+    for splice in plan.splices:
+        yield from splice_commands(splice)
 
 
 def veth_argv(veth: Veth) -> tuple[str, ...]:
@@ -94,6 +96,15 @@ def bridge_commands(shaped: ShapedLink) -> Iterator[Command]:
         yield EMULATOR, ("ip", "link", "add", shaped.bridge, *index, "up", "type", "bridge")
         for side in (shaped.a_side, shaped.b_side):
             yield EMULATOR, ("ip", "link", "set", side.name, "master", shaped.bridge)
+
+
+def splice_commands(splice: Splice) -> Iterator[Command]:
+    """The bridge on which a wire goes on to another machine; the private link's interface was put there before."""
+    node = splice.end.node
+    yield node, ("ip", "link", "add", splice.bridge, "index", str(splice.bridge_index), "up", "type", "bridge")
+    for port in (splice.end.name, splice.trunk):
+        yield node, ("ip", "link", "set", port, "master", splice.bridge)
+    yield node, ("ip", "link", "set", splice.trunk, "up")
 
 
 def qdisc_commands(shaped: ShapedLink, seed: int | None = None) -> tuple[tuple[str, ...], ...]:

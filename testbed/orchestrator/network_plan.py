@@ -28,14 +28,16 @@ INDEXES_PER_LINK = 10
 """Interface indexes are chosen here, so that nothing has to be looked up: link 1 has 11 (its end a), 12 (b), 13 and
 14 (the emulator's), 15 (its bridge). The two ends of a pair never share a number: to the kernel such an interface
 looks as if it were its own peer, and it handles the carrier of those up to a second late
-(linkwatch_urgent_event())."""
+(linkwatch_urgent_event()). Of a link whose end lives on another machine (``away``), 16 is the veth's other end there,
+17 the bridge and 18 the private link's interface, on either machine."""
 
 NAME_BYTES = 15
 """IFNAMSIZ - 1."""
 
 _EVERY_QDISC = QdiscFeatures(tbf=True, netem=True, netem_seed=True)
 
-NodeKind = Literal["host", "router", "emulator"]
+NodeKind = Literal["host", "router", "emulator", "away"]
+"""``away``: holds the ends of the links whose node lives on another machine."""
 Realisation = Literal["relay", "qdisc"]
 
 
@@ -109,6 +111,20 @@ class ShapedLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Splice:
+    """A bridge between the end of a veth and the private link to another machine, on which the wire goes on."""
+
+    end: Interface
+    number: int
+    """Of the topology's link, from 1: tells it from the others on the private link."""
+    bridge: str
+    bridge_index: int
+    trunk: str
+    """Name of the private link's interface in this node."""
+    trunk_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkNode:
     """One namespace."""
 
@@ -132,6 +148,8 @@ class NetworkPlan:
     rules: tuple[Rule, ...]
     routes: tuple[Route, ...]
     shaped: tuple[ShapedLink, ...]
+    splices: tuple[Splice, ...] = ()
+    """Only when a node lives on another machine."""
 
     def node(self, name: str) -> NetworkNode:
         """The node of that name. Raises KeyError."""

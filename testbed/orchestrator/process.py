@@ -17,6 +17,7 @@ import os
 import select
 import shlex
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -24,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from testbed.orchestrator import namespaces
 from testbed.orchestrator.errors import CommandFailed, NotReady, Unsupported
@@ -67,6 +68,49 @@ class CommandLog:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+
+class Input(Protocol):
+    """Where a program is told something."""
+
+    def write(self, data: bytes, /) -> object:
+        """All of it. Raises BrokenPipeError when nobody listens."""
+
+    def close(self) -> None:
+        """There is no more."""
+
+
+class Output(Protocol):
+    """Where a program says something."""
+
+    def fileno(self) -> int:
+        """For poll(2)."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """What is there, at most so much; empty at the end."""
+
+
+class Partner(Protocol):
+    """A program that one converses with, a child of ours or one on another machine."""
+
+    @property
+    def stdin(self) -> Input:
+        """Its standard input."""
+
+    @property
+    def stdout_pipe(self) -> Output:
+        """Its standard output."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: the number of the signal that ended it."""
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to standard error so far."""
+
+    def wait(self, deadline_s: float) -> int:
+        """Its exit code, once it ended. Raises NotReady after ``deadline_s`` seconds."""
 
 
 class Process:
@@ -219,14 +263,15 @@ def start(
     stdout: Path | None = None,
     stderr: Path | None = None,
     interactive: bool = False,
+    line: socket.socket | None = None,
     pass_fds: Sequence[int] = (),
     log: CommandLog | None = None,
 ) -> Process:
     """Start a program.
 
     ``environment`` is added to ours; ``cwd`` None: it stays where we are. Output goes to the given files or is kept in
-    anonymous memory; with ``interactive`` standard input and output are unbuffered pipes. Raises Unsupported when the
-    program is not installed.
+    anonymous memory; with ``interactive`` standard input and output are unbuffered pipes, with ``line`` both are this
+    connection. Raises Unsupported when the program is not installed.
     """
     words = [str(word) for word in argv]
     if log is not None:
@@ -245,8 +290,8 @@ def start(
         with namespaces.inside(namespace_fd) if namespace_fd is not None else nullcontext():
             popen = subprocess.Popen(
                 words,
-                stdin=subprocess.PIPE if interactive else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if interactive else out.fd,
+                stdin=line.fileno() if line is not None else subprocess.PIPE if interactive else subprocess.DEVNULL,
+                stdout=line.fileno() if line is not None else subprocess.PIPE if interactive else out.fd,
                 stderr=err.fd,
                 bufsize=0,
                 env={**os.environ, **(environment or {})},

@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from testbed.orchestrator import netlink
 from testbed.orchestrator.netlink import NLM_F_CREATE, NLM_F_EXCL, Message, Netlink, attribute, nested, text, u32
 
-RTM_NEWLINK, RTM_GETLINK = 16, 18
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 RTM_NEWNEIGH = 28
 RTM_NEWRULE, RTM_GETRULE = 32, 34
 
 IFF_UP = 1
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_OPERSTATE = 1, 3, 4, 10, 16
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_OPERSTATE = 1, 3, 4, 5, 10, 16
 IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_GSO_MAX_SEGS = 18, 28, 40
-IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
+IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_VLAN_ID = 1, 2, 1, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_F_NODAD = 1, 2, 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 7, 15
 FRA_SRC, FRA_PRIORITY, FRA_TABLE = 2, 6, 15
@@ -78,6 +78,31 @@ def new_bridge(name: str, index: int) -> Message:
     body = _LINK.pack(0, 0, 0, index, IFF_UP, IFF_UP) + text(IFLA_IFNAME, name)
     body += nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge"))
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"ip link add {name} type bridge")
+
+
+def new_vlan(name: str, index: int, mtu: int, *, device: int, vlan_id: int, namespace_fd: int) -> Message:
+    """A VLAN (IEEE 802.1Q) of the interface ``device``, in another namespace; send it where ``device`` is."""
+    data = nested(IFLA_INFO_DATA, attribute(IFLA_VLAN_ID, struct.pack("=H", vlan_id)))
+    body = _LINK.pack(0, 0, 0, index, 0, 0) + text(IFLA_IFNAME, name) + u32(IFLA_MTU, mtu) + u32(IFLA_LINK, device)
+    body += u32(IFLA_NET_NS_FD, namespace_fd) + nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "vlan"), data)
+    what = f"ip link add link {device} name {name} index {index} type vlan id {vlan_id}"
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, what)
+
+
+def move(index: int, name: str, namespace_fd: int, what: str) -> Message:
+    """Put an interface into another namespace, under another name; it is down there."""
+    body = _LINK.pack(0, 0, 0, index, 0, IFF_UP) + u32(IFLA_NET_NS_FD, namespace_fd) + text(IFLA_IFNAME, name)
+    return Message(RTM_NEWLINK, 0, body, what)
+
+
+def set_mtu(index: int, mtu: int, what: str) -> Message:
+    """Of an interface."""
+    return Message(RTM_NEWLINK, 0, _LINK.pack(0, 0, 0, index, 0, 0) + u32(IFLA_MTU, mtu), what)
+
+
+def delete_link(index: int, what: str) -> Message:
+    """Remove a virtual interface, at once."""
+    return Message(RTM_DELLINK, 0, _LINK.pack(0, 0, 0, index, 0, 0), what)
 
 
 def set_master(index: int, master: int, what: str) -> Message:

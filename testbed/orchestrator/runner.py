@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from testbed.orchestrator import environment, features, overrides, sim_runner, spec
+from testbed.orchestrator import environment, features, namespaces, overrides, sim_runner, spec
 from testbed.orchestrator import plan as planning
+from testbed.orchestrator.away import machine as away_machine
+from testbed.orchestrator.away.exchange import AwayNode
+from testbed.orchestrator.away.machine import AwayMachine
 from testbed.orchestrator.collectors import jitter
 from testbed.orchestrator.errors import Interrupted, Unsupported
 from testbed.orchestrator.isolation import Messages, run_isolated
@@ -54,6 +57,8 @@ class RunRequest:
     """A Dask scheduler (``tcp://HOST:PORT``) whose workers carry out the simulator's trials."""
     ran_on: Mapping[str, str] | None = None
     """Run for another machine: what that one calls this one, for run.json."""
+    away: AwayNode | None = None
+    """A node that lives on another machine (real kernels only)."""
 
 
 OnMessage = Callable[[Mapping[str, Any]], None]
@@ -99,12 +104,13 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         for flow in variant.flows:
             planning.flow_links(variant.topology, flow)
     with ExitStack() as stack:
+        away = stack.enter_context(_connected(request.away)) if request.away is not None else None
         workers = None
         if request.scheduler is not None:
             from testbed.orchestrator import cluster  # late: its library takes most of a second
 
             workers = stack.enter_context(cluster.connected(request.scheduler, on_message))
-        directory = stack.enter_context(_open(request, on_message))
+        directory = stack.enter_context(_open(request, on_message, away.about if away is not None else None))
         trials = {trial.number: trial for trial in planning.trials(request.experiment)}
         remaining = [trials[number] for number in directory.remaining_trials()]
         on_message({"kind": "run", "path": str(directory.path), "planned": len(trials), "remaining": len(remaining)})
@@ -124,7 +130,7 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
                     with machine.to_itself(
                         lambda text: messages.send("note", text=text), lambda: messages.send("tick")
                     ):
-                        _carry_out(request.experiment, trial, directory, run_id, qdiscs, messages)
+                        _carry_out(request.experiment, trial, directory, run_id, qdiscs, messages, away)
 
             run_isolated(work, run_id=run_id, on_message=on_message)
         if directory.remaining_trials():
@@ -133,14 +139,25 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
     return directory
 
 
-def _open(request: RunRequest, on_message: OnMessage) -> RunDirectory:
+@contextmanager
+def _connected(where: AwayNode) -> Iterator[AwayMachine]:
+    """One connection for the run; the worker inherits it, and where the private link is. Raises AwayLost."""
+    home_fd = os.open(namespaces.CURRENT_NET, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with away_machine.connected(where, home_fd) as away:
+            yield away
+    finally:
+        os.close(home_fd)
+
+
+def _open(request: RunRequest, on_message: OnMessage, away: Mapping[str, Any] | None) -> RunDirectory:
     experiment = request.experiment
     digest = spec.digest(experiment)
     surroundings = environment.describe()
     if request.resume:
         path = unfinished_run(request.parent, experiment.name, digest)
         if path is not None:
-            return _reopened(path, surroundings)
+            return _reopened(path, surroundings, away)
         on_message({"kind": "note", "text": f"no unfinished run of exactly this {experiment.name}: a new one begins"})
     document = {
         "experiment": spec.to_json(experiment),
@@ -151,6 +168,8 @@ def _open(request: RunRequest, on_message: OnMessage) -> RunDirectory:
         "overrides": dict(request.overrides),
         **surroundings,
     }
+    if away is not None:
+        document["away"] = dict(away)
     if request.ran_on is not None:
         document["ran_on"] = dict(request.ran_on)
     if notes := _notes(request):
@@ -176,16 +195,20 @@ def _notes(request: RunRequest) -> list[str]:
     return [] if feature.available else [f"The option ledger has no rows of the kernel's ends: {feature.detail}"]
 
 
-def _reopened(path: Path, surroundings: Mapping[str, Any]) -> RunDirectory:
-    """An unfinished run, to go on with. Raises RecordError when the machine or the testbed is not the same any more."""
+def _reopened(path: Path, surroundings: Mapping[str, Any], away: Mapping[str, Any] | None) -> RunDirectory:
+    """An unfinished run, to go on with. Raises RecordError when a machine or the testbed is not the same any more."""
     directory = RunDirectory.open(path, writable=True)
-    for key in ("source", "kernel", "versions", "machine"):
-        before, now = directory.document[key], surroundings[key]
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                directory.close()
-                was = f"{path} was begun with {key} {name} = {before.get(name)}, and now it is {now.get(name)}"
-                raise RecordError(f"{was}: its trials would not be comparable; run without --resume")
+    pairs = [("", directory.document, surroundings), ("away ", directory.document.get("away") or {}, away or {})]
+    for which, then, today in pairs:
+        for key in ("source", "kernel", "versions", "machine"):
+            before, now = then.get(key, {}), today.get(key, {})
+            for name in sorted(before.keys() | now.keys()):
+                if before.get(name) != now.get(name):
+                    directory.close()
+                    was = (
+                        f"{path} was begun with {which}{key} {name} = {before.get(name)}, and now it is {now.get(name)}"
+                    )
+                    raise RecordError(f"{was}: its trials would not be comparable; run without --resume")
     directory.discard_partial()
     return directory
 
@@ -197,6 +220,7 @@ def _carry_out(
     run_id: str,
     qdiscs: QdiscFeatures,
     messages: Messages,
+    away: AwayMachine | None,
 ) -> None:
     identity = {"number": trial.number, "variant": trial.variant, "repetition": trial.repetition}
     messages.send(
@@ -222,6 +246,7 @@ def _carry_out(
             qdiscs=qdiscs,
             progress=progress,
             watch_stalls=jitter.is_wanted(directory.document),
+            away=away,
         )
         if not outcome.disturbed or len(earlier) == experiment.retries:
             break

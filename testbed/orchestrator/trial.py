@@ -26,8 +26,9 @@ from testbed.emulation.placement import HOSTS_SYSCTL, claimed_placement
 from testbed.endpoint.protocol import FlowResult, Role, Start
 from testbed.orchestrator import adapters, endpoint_process, network_commands, qdisc_check, trial_links, trial_rows
 from testbed.orchestrator import plan as planning
+from testbed.orchestrator.away.machine import AwayMachine
 from testbed.orchestrator.backends.base import plan_network
-from testbed.orchestrator.backends.mininet import MininetLab, package_path
+from testbed.orchestrator.backends.mininet import MininetLab
 from testbed.orchestrator.collectors.kernel_ledger_rows import FlowEnd, KernelRows
 from testbed.orchestrator.collectors.trial_collectors import KERNEL_LEDGER, TrialCollectors
 from testbed.orchestrator.emulator import RelayError
@@ -133,10 +134,12 @@ def run_trial(
     qdiscs: QdiscFeatures,
     progress: Progress,
     watch_stalls: bool = False,
+    away: AwayMachine | None = None,
 ) -> Outcome:
     """Carry out one trial; ``directory`` takes its captures and logs. A stop request unwinds it as an exception.
 
     ``watch_stalls``: look whether the machine stands still meanwhile (collectors/jitter.py).
+    ``away``: the machine on which a node of the topology lives.
     """
     variant = experiment.variant(trial.variant)
     begun_ns = time.monotonic_ns()
@@ -145,7 +148,7 @@ def run_trial(
     verdict, reason = "VALID", ""
     try:
         try:
-            _Carrying(experiment, variant, trial, run_id, directory, progress, observed, watch_stalls).out(qdiscs)
+            _Carrying(experiment, variant, trial, run_id, directory, progress, observed, watch_stalls, away).out(qdiscs)
         except (EndpointFailed, _EndpointProblem) as error:
             observed.problems.insert(0, str(error))
         except InvalidTrial as error:
@@ -195,6 +198,7 @@ class _Carrying:
     progress: Progress
     observed: _Observed
     watch_stalls: bool
+    away: AwayMachine | None = None
 
     def out(self, qdiscs: QdiscFeatures) -> None:
         """All of them. Raises Unsupported, InvalidTrial."""
@@ -215,7 +219,7 @@ class _Carrying:
                 if steered:
                     plan = plan_network(self.variant.topology, planning.steered(settings, placed), qdiscs)
             cpu = placed.relay_cpu if placed is not None else None
-            lab = stack.enter_context(MininetLab(plan, run_id=self.run_id, seed=self.trial.seed, relay_cpu=cpu))
+            lab = stack.enter_context(self._lab(plan, qdiscs, cpu))
             if lab.relay is not None:
                 self._note("relay", trial_links.how_it_ran(lab.relay.ready, placed, steered))
             try:
@@ -223,6 +227,20 @@ class _Carrying:
             finally:
                 log = self.directory / "logs" / "commands.txt"
                 log.write_text("".join(f"{command}\n" for command in lab.commands))
+
+    def _lab(self, plan: NetworkPlan, qdiscs: QdiscFeatures, cpu: int | None) -> MininetLab:
+        if self.away is None:
+            return MininetLab(plan, run_id=self.run_id, seed=self.trial.seed, relay_cpu=cpu)
+        from testbed.orchestrator.away.lab import Divided, DividedLab
+
+        divided = Divided(
+            machine=self.away,
+            experiment=self.experiment,
+            variant=self.variant,
+            qdiscs=qdiscs,
+            watch_stalls=self.watch_stalls,
+        )
+        return DividedLab(plan, divided, run_id=self.run_id, seed=self.trial.seed, relay_cpu=cpu)
 
     def _note(self, subject: str, detail: str) -> None:
         row = {"trial": self.trial.number, "time_ns": 0, "kind": "note", "subject": subject, "detail": detail}
@@ -249,7 +267,7 @@ class _Carrying:
             )
             conversation, pairs = self._start_endpoints(lab)
             changes = QdiscSchedule(lambda argv: lab.run(EMULATOR, argv), schedule_of(plan, self.trial.seed))
-            withdrawals = Withdrawals(planning.kernel_withdrawal(self.variant), lab.inside)
+            withdrawals = Withdrawals(planning.kernel_withdrawal(self.variant), lab.remove_endpoint)
             before_ns = time.monotonic_ns()
             collectors.before()
             for shaped in plan.shaped:
@@ -263,7 +281,8 @@ class _Carrying:
             )
             collectors.start(epoch_ns)
             for endpoint, flow in pairs:
-                endpoint.say(Start(epoch_monotonic_ns=epoch_ns, start_ns=flow.start_ns))
+                there_ns = lab.clock_ns(endpoint.host, epoch_ns)
+                endpoint.say(Start(epoch_monotonic_ns=there_ns, start_ns=flow.start_ns))
             failure: InvalidTrial | None = None
             try:
                 self._hear(traffic)
@@ -271,7 +290,7 @@ class _Carrying:
                 failure = error
                 _hear_last_words(conversation)
             self.progress("collect", 0.5)
-            for gather in (self._take_collected, self._take_links, self._take_results):
+            for gather in (self._take_collected, self._take_links, self._take_results, self._take_away):
                 try:
                     gather(traffic)
                 except InvalidTrial as error:  # the rest is kept all the same
@@ -284,6 +303,7 @@ class _Carrying:
         events = (*traffic.changes.events, *traffic.withdrawals.events)
         observed.events += [{"trial": number, **row} for row in events]
         collected = traffic.collectors.finish()
+        observed.disturbances += collected.problems
         observed.counters += [{"trial": number, **row} for row in collected.counters]
         observed.samples += trial_rows.sample_rows(number, collected.samples)
         observed.events += [{"trial": number, **row} for row in collected.events]
@@ -314,6 +334,12 @@ class _Carrying:
         trial_links.mark(observed.links, problems)
         observed.disturbances += [f"emulation: {problem}" for problem in problems]
 
+    def _take_away(self, traffic: _Traffic) -> None:
+        notes, problems = traffic.lab.check_away()
+        for note in notes:
+            self._note("the other machine", note)
+        self.observed.disturbances += problems
+
     # --- endpoints ---
 
     def _start_endpoints(self, lab: MininetLab) -> tuple[Conversation, list[tuple[EndpointProcess, Flow]]]:
@@ -333,7 +359,7 @@ class _Carrying:
                         logs = str((self.directory / "logs").absolute())
                         configuration = replace(configuration, log_directory=logs)
                     host = planning.host_of(self.variant, flow, role)
-                    endpoint = endpoint_process.start(lab, host, configuration, package_path())
+                    endpoint = endpoint_process.start(lab, host, configuration)
                     pairs.append((conversation.add(endpoint), flow))
                 for endpoint, flow in pairs:
                     if role == "server":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from socket import socket
 
 from testbed.emulation.calibration import Measurement, ProbedLink, Tolerance, calibrate
 from testbed.emulation.placement import Placement
@@ -26,8 +27,8 @@ def measured(lab: MininetLab, plan: NetworkPlan) -> tuple[Calibrations, list[str
         for shaped in plan.shaped:
             sockets = []
             for node in (shaped.link.a, shaped.link.b):
-                with lab.inside(node):
-                    sockets.append(stack.enter_context(probe_socket(lab.interface(node, shaped.link.name))))
+                with lab.at_end(node):
+                    sockets.append(stack.enter_context(_probe_socket(lab, node, shaped.link.name)))
             link = shaped.link
             bucket = shaped.realisation == "qdisc"
             a, b = sockets
@@ -35,6 +36,10 @@ def measured(lab: MininetLab, plan: NetworkPlan) -> tuple[Calibrations, list[str
         found = calibrate(probed, tolerance) if probed else ()
     rows = {(item.link, item.direction): _columns(item, plan, tolerance) for item in found}
     return rows, [item.describe() for item in found if not item.is_within]
+
+
+def _probe_socket(lab: MininetLab, node: str, link: str) -> socket:
+    return probe_socket(lab.interface(node, link), bridged=lab.is_away(node))
 
 
 def mark(rows: Sequence[Row], problems: Sequence[str]) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.orchestrator.ip_mptcp import IpAddress, PathManagerControl
+from testbed.orchestrator.ip_mptcp import IpAddress
 
 IDLE_S = 0.25
 """To the next look when nothing is due."""
@@ -30,10 +29,10 @@ class Withdrawal:
 class Withdrawals:
     """Carries out what is due, from the loop that hears the endpoints."""
 
-    def __init__(self, wanted: Withdrawal | None, inside: Callable[[str], AbstractContextManager[None]]) -> None:
-        """``inside``: puts the calling thread into a host's namespace."""
+    def __init__(self, wanted: Withdrawal | None, remove: Callable[[str, IpAddress], None]) -> None:
+        """``remove``: a lab's ``remove_endpoint``."""
         self._waiting = [wanted] if wanted is not None else []
-        self._inside = inside
+        self._remove = remove
         self.events: list[dict[str, Any]] = []
         """Rows of ``events``, without the trial."""
 
@@ -45,8 +44,7 @@ class Withdrawals:
             if left_ns > 0:
                 return min(IDLE_S, left_ns / 1e9)
             self._waiting.pop(0)
-            with self._inside(wanted.host), PathManagerControl() as control:
-                control.remove(wanted.address)
+            self._remove(wanted.host, wanted.address)
             self.events.append(
                 {
                     "time_ns": time.monotonic_ns() - epoch_ns,

@@ -604,6 +604,13 @@ RUN_KEYS: tuple[RunKey, ...] = (
         "could not be.",
         required=False,
     ),
+    RunKey(
+        "away",
+        dict,
+        "When a node lived on yet another machine: `node`, and of that machine `source`, `versions`, `machine`, "
+        "`kernel` and `sysctls` as below.",
+        required=False,
+    ),
     RunKey("overrides", dict, "Key -> text set on the command line.", required=False),
     RunKey("source", dict, "`commit` (text or null) and `dirty` (flag, or null when unknown) of the testbed."),
     RunKey("versions", dict, "Name -> version: the testbed, Python, libraries, tools."),

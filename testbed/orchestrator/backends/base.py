@@ -1,7 +1,7 @@
 """What a backend that runs on real kernels offers: a lab, in which programs run inside the nodes of a topology.
 
-``MininetLab`` is one; a lab of virtual machines would be another. A lab is a context manager: entering builds and
-checks everything, leaving removes everything, also after an exception.
+``MininetLab`` is one, ``DividedLab`` one whose node lives on another machine. A lab is a context manager: entering
+builds and checks everything, leaving removes everything, also after an exception.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from testbed.endpoint.parameters import Endpoint
 from testbed.orchestrator.network_plan import NetworkPlan, NetworkSettings, plan_network
-from testbed.orchestrator.process import LoggedCommand, Process
+from testbed.orchestrator.process import LoggedCommand, Partner, Process
 from topologies.model import Family
+
+if TYPE_CHECKING:
+    from testbed.orchestrator.away.collecting import AwayCollectors
 
 __all__ = ["Lab", "NetworkPlan", "NetworkSettings", "plan_network"]
 
@@ -23,6 +27,10 @@ class Lab(Protocol):
 
     plan: NetworkPlan
     run_id: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts that live on this machine."""
 
     @property
     def commands(self) -> list[LoggedCommand]:
@@ -48,6 +56,12 @@ class Lab(Protocol):
 
     def run(self, node: str, argv: Sequence[str | Path], *, deadline_s: float = 10.0) -> str:
         """Run a program in a node to its end and return what it printed."""
+
+    def converse(self, node: str, endpoint: Endpoint) -> Partner:
+        """An endpoint process in a node, to be told what ``endpoint`` is; it may live on another machine."""
+
+    def away_collectors(self) -> AwayCollectors | None:
+        """Those of a machine on which a node lives that is not here."""
 
     def interface(self, node: str, link: str) -> str:
         """The name of the node's interface on that link."""

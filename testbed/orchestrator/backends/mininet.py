@@ -9,24 +9,31 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import testbed
+from testbed.endpoint.parameters import Endpoint
 from testbed.orchestrator import network_commands, process
+from testbed.orchestrator.away.trunk import Trunk
 from testbed.orchestrator.backends.namespace_network import NamespaceNetwork
 from testbed.orchestrator.emulator import Relay, relay_configuration
 from testbed.orchestrator.errors import TestbedError
+from testbed.orchestrator.ip_mptcp import IpAddress, PathManagerControl
 from testbed.orchestrator.lint import Finding, check
 from testbed.orchestrator.network_plan import EMULATOR, NetworkPlan
-from testbed.orchestrator.process import CommandLog, LoggedCommand, Process
+from testbed.orchestrator.process import CommandLog, LoggedCommand, Partner, Process
 from testbed.orchestrator.run_identity import environment as run_environment
 from topologies.model import Family
+
+if TYPE_CHECKING:
+    from testbed.orchestrator.away.collecting import AwayCollectors
 
 __all__ = ["MininetLab"]
 
@@ -43,7 +50,9 @@ class MininetLab:
         start_relay: bool = True,
         realtime: bool = True,
         relay_cpu: int | None = None,
+        trunk: Trunk | None = None,
     ) -> None:
+        """``trunk``: on which wires of the plan go on to another machine."""
         self.plan = plan
         self.run_id = run_id
         self.seed = seed
@@ -55,20 +64,24 @@ class MininetLab:
         self._relay_cpu = relay_cpu
         self._log = CommandLog()
         self._built_ns = 0
-        self._network = NamespaceNetwork(plan, self._log, seed)
+        self._network = NamespaceNetwork(plan, self._log, seed, trunk)
         self._net: Any = None
         self._processes: list[Process] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> MininetLab:
         with ExitStack() as stack:
-            self._built_ns = time.monotonic_ns()
-            stack.enter_context(self._network)
-            stack.push(self._take_down)
-            if self._start_relay and any(shaped.realisation == "relay" for shaped in self.plan.shaped):
-                self.relay = self._relay()
+            self._stack = stack
+            self._build()
             self._stack = stack.pop_all()
         return self
+
+    def _build(self) -> None:
+        self._built_ns = time.monotonic_ns()
+        self._stack.enter_context(self._network)
+        self._stack.push(self._take_down)
+        if self._start_relay and any(shaped.realisation == "relay" for shaped in self.plan.shaped):
+            self.relay = self._relay()
 
     def __exit__(
         self, kind: type[BaseException] | None, reason: BaseException | None, trace: TracebackType | None
@@ -85,11 +98,15 @@ class MininetLab:
         return self._net
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts that live on this machine."""
+        return tuple(node.name for node in self._network.plan.nodes if node.kind == "host")
+
+    @property
     def commands(self) -> list[LoggedCommand]:
         """Every command so far, those done over netlink included, as they would be typed."""
-        built = [
-            LoggedCommand(self._built_ns, node, argv, "netlink") for node, argv in network_commands.build(self.plan)
-        ]
+        made = network_commands.build(self._network.plan)
+        built = [LoggedCommand(self._built_ns, node, argv, "netlink") for node, argv in made]
         return [*built, *self._log]
 
     def namespace_fd(self, node: str) -> int:
@@ -109,6 +126,7 @@ class MininetLab:
         stdout: Path | None = None,
         stderr: Path | None = None,
         interactive: bool = False,
+        line: socket.socket | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Process:
         """Start a program in a node; it ends with the lab at the latest. See ``process.start``."""
@@ -120,6 +138,7 @@ class MininetLab:
             stdout=stdout,
             stderr=stderr,
             interactive=interactive,
+            line=line,
             pass_fds=pass_fds,
             log=self._log,
         )
@@ -133,6 +152,37 @@ class MininetLab:
         self._processes.remove(started)
         return output
 
+    def converse(self, node: str, endpoint: Endpoint) -> Partner:
+        """An endpoint process in a node, to be told what ``endpoint`` is; it may live on another machine."""
+        return self.start(
+            node, [sys.executable, "-m", "testbed.endpoint"], environment=package_path(), interactive=True
+        )
+
+    def clock_ns(self, node: str, monotonic_ns: int) -> int:
+        """CLOCK_MONOTONIC of the node's machine at a moment of ours."""
+        return monotonic_ns
+
+    def is_away(self, node: str) -> bool:
+        """Whether the node lives on another machine; its wires end at bridges here."""
+        return False
+
+    def at_end(self, node: str) -> AbstractContextManager[None]:
+        """The calling thread is where the node's wires end on this machine."""
+        return self.inside(node)
+
+    def remove_endpoint(self, node: str, address: IpAddress) -> None:
+        """``ip mptcp endpoint delete`` in a node. Raises PathManagerError when there is none of that address."""
+        with self.inside(node), PathManagerControl() as control:
+            control.remove(address)
+
+    def away_collectors(self) -> AwayCollectors | None:
+        """Those of a machine on which a node lives that is not here."""
+        return None
+
+    def check_away(self) -> tuple[list[str], list[str]]:
+        """After the traffic: notes and problems of the other machine."""
+        return [], []
+
     def interface(self, node: str, link: str) -> str:
         """The name of the node's interface on that link. Raises KeyError."""
         return self.plan.interface(node, link).name
@@ -143,7 +193,7 @@ class MininetLab:
 
     def check(self, *, probe_paths: bool = True) -> tuple[Finding, ...]:
         """Look at the network as it really is, for everything that would leave a connection with fewer subflows."""
-        findings = check(self.plan, self._network, probe_paths=probe_paths)
+        findings = check(self._network.plan, self._network, probe_paths=probe_paths)
         if self.relay is None or self.relay.is_running():
             return findings
         code, said = self.relay.process.exit_code, self.relay.process.stderr.strip().splitlines()

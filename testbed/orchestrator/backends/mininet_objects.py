@@ -18,7 +18,7 @@ from typing import Any
 from testbed.orchestrator import namespaces, process, rtnetlink
 from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.netlink import Netlink
-from testbed.orchestrator.network_plan import EMULATOR, Interface, NetworkPlan
+from testbed.orchestrator.network_plan import Interface, NetworkPlan
 
 try:
     with warnings.catch_warnings():
@@ -161,11 +161,16 @@ class NetlinkMininet(Mininet):  # type: ignore[misc]
             super().__init__(host=NamespaceHost, switch=None, controller=None, link=NetlinkLink, intf=NetlinkIntf)
         finally:
             Mininet.inited = initialised
-        kinds = {"host": NamespaceHost, "router": NamespaceRouter, "emulator": NamespaceEmulator}
+        kinds = {
+            "host": NamespaceHost,
+            "router": NamespaceRouter,
+            "emulator": NamespaceEmulator,
+            "away": NamespaceEmulator,
+        }
         primary = {end.node: str(end.addresses[0]) for end in reversed(plan.interfaces()) if end.addresses}
         for node in plan.nodes:
             made = self.addHost(node.name, cls=kinds[node.kind], namespace_fd=fds[node.name], ip=primary.get(node.name))
-            if node.name == EMULATOR:
+            if node.kind in ("emulator", "away"):
                 self.hosts.remove(made)  # reachable as net['emulator'], but pingAll() has nothing to ask it
         positions = dict.fromkeys(fds, 0)
         for veth in plan.veths:

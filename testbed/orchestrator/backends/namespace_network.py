@@ -11,6 +11,7 @@ from collections import defaultdict
 from contextlib import AbstractContextManager, ExitStack
 
 from testbed.orchestrator import namespaces, netem, network_commands, offloads, process, rtnetlink, sysctl
+from testbed.orchestrator.away.trunk import Trunk
 from testbed.orchestrator.ip_mptcp import HostPathManager, PathManagerControl
 from testbed.orchestrator.netlink import Message, Netlink
 from testbed.orchestrator.network_plan import EMULATOR, Interface, NetworkPlan, ShapedLink
@@ -25,8 +26,16 @@ class NamespaceNetwork:
     """The namespaces of a plan and a netlink connection into each. Build with ``with``; the end of the block removes
     all."""
 
-    def __init__(self, plan: NetworkPlan, log: CommandLog | None = None, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        plan: NetworkPlan,
+        log: CommandLog | None = None,
+        seed: int | None = None,
+        trunk: Trunk | None = None,
+    ) -> None:
+        """``trunk`` is needed when a wire of the plan goes on to another machine."""
         self.plan = plan
+        self._trunk = trunk
         self.seed = seed
         """Of the trial; links that netem realises derive theirs from it."""
         self.log = log if log is not None else CommandLog()
@@ -76,7 +85,10 @@ class NamespaceNetwork:
             for end in self.plan.interfaces():
                 if end.offloads is not None:
                     offloads.write(controls[end.node], end.name, end.offloads)
-            for node_name, messages in self._messages().items():
+            batches = self._messages()
+            for node_name, messages in self._splices().items():
+                batches[node_name] += messages
+            for node_name, messages in batches.items():
                 self._links[node_name].send(messages)
             for control, wanted in managers:  # after the addresses: an endpoint with a port listens on it
                 control.apply(wanted)
@@ -140,6 +152,26 @@ class NamespaceNetwork:
             batches[route.node].append(rtnetlink.new_route(route.prefix, index, route.via, route.table, None, what))
         for shaped in self.plan.shaped:
             batches[EMULATOR] += _bridge(shaped)
+        return batches
+
+    def _splices(self) -> dict[str, list[Message]]:
+        """The private link's interfaces are put into their namespaces; node -> what joins them to the veths' ends."""
+        batches: dict[str, list[Message]] = defaultdict(list)
+        if not self.plan.splices:
+            return batches
+        if self._trunk is None:
+            raise ValueError("a plan with splices needs a trunk")
+        self._trunk.prepare(self.plan)
+        self._stack.callback(self._trunk.detach)
+        for position, splice in enumerate(self.plan.splices):
+            node = splice.end.node
+            index = self._trunk.attach(splice, position, self._links[node], self._fds[node])
+            batches[node] += [
+                rtnetlink.new_bridge(splice.bridge, splice.bridge_index),
+                rtnetlink.set_master(splice.end.index, splice.bridge_index, f"ip link set {splice.end.name} master"),
+                rtnetlink.set_master(index, splice.bridge_index, f"ip link set {splice.trunk} master"),
+                rtnetlink.set_up(index, f"ip link set {splice.trunk} up"),
+            ]
         return batches
 
     def _set_qdiscs(self, shaped: ShapedLink) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,10 +17,11 @@ from testbed.orchestrator.bpf.segment_program import Seen
 from testbed.orchestrator.collectors.capture import CaptureCollector
 from testbed.orchestrator.collectors.counters import CounterCollector
 from testbed.orchestrator.collectors.host import HostLoadCollector
-from testbed.orchestrator.collectors.jitter import JitterCollector
+from testbed.orchestrator.collectors.jitter import JitterCollector, worst
 from testbed.orchestrator.collectors.kernel_ledger import KernelLedger
 from testbed.orchestrator.collectors.kernel_log import KernelLogCollector, KernelMessage
 from testbed.orchestrator.collectors.qdisc import QdiscCollector
+from testbed.orchestrator.errors import InvalidTrial
 from testbed.orchestrator.network_plan import EMULATOR
 from testbed.orchestrator.process import Process
 from testbed.orchestrator.spec import Experiment, Variant
@@ -42,6 +44,8 @@ class Collected:
     """Warnings: a capture that lacks packets, a kernel log that could not be read, what the kernel logged; stalls."""
     stalls: dict[str, Any] = field(default_factory=dict)
     """Columns of ``trials``; empty: nobody looked."""
+    problems: list[str] = field(default_factory=list)
+    """What could not be collected, for which the trial does not count."""
 
 
 class TrialCollectors:
@@ -51,7 +55,8 @@ class TrialCollectors:
         self, experiment: Experiment, variant: Variant, lab: Lab, directory: Path, *, watch_stalls: bool = False
     ) -> None:
         """``watch_stalls``: look whether the machine stands still meanwhile."""
-        hosts = [host.name for host in variant.topology.hosts]
+        hosts = lab.hosts
+        self._away = lab.away_collectors()
         self._directory = directory
         self._counters = CounterCollector(hosts, lab.inside)
         self._host = HostLoadCollector(experiment.sample_interval_ns)
@@ -63,7 +68,7 @@ class TrialCollectors:
         if experiment.capture:
             ends = [(end.node, end.name) for host in hosts for end in lab.plan.interfaces(host)]
             self._capture = CaptureCollector(ends, directory / "captures", _start_in(lab))
-        hosts_of_kernel = planning.kernel_hosts(variant)
+        hosts_of_kernel = [host for host in planning.kernel_hosts(variant) if host in hosts]
         self._ledger: KernelLedger | None = None
         if experiment.ledger and hosts_of_kernel:
             self._ledger = KernelLedger({host: lab.namespace_fd(host) for host in hosts_of_kernel}, directory)
@@ -88,6 +93,8 @@ class TrialCollectors:
         if self._ledger is not None:
             self._stack.callback(self._ledger.close)
             self._ledger.start()
+        if self._away is not None:
+            self._away.before()
         self._counters.start(0)
         if self._qdisc is not None:
             self._qdisc.start(0)
@@ -95,11 +102,15 @@ class TrialCollectors:
     @property
     def kernel_hosts(self) -> tuple[str, ...]:
         """The hosts whose kernel's segments are recorded, in the order of their tags."""
-        return self._ledger.hosts if self._ledger is not None else ()
+        here = self._ledger.hosts if self._ledger is not None else ()
+        return (*here, *(self._away.kernel_hosts if self._away is not None else ()))
 
     def kernel_segments(self) -> Iterable[Seen]:
         """What the kernels of those hosts sent, between :meth:`finish` and the end of the block."""
-        return self._ledger.segments() if self._ledger is not None else ()
+        here: Iterable[Seen] = self._ledger.segments() if self._ledger is not None else ()
+        if self._away is None or not self._away.kernel_hosts:
+            return here
+        return itertools.chain(here, self._away.segments(len(self.kernel_hosts) - len(self._away.kernel_hosts)))
 
     def start(self, epoch_ns: int) -> None:
         """The traffic begins now."""
@@ -109,6 +120,8 @@ class TrialCollectors:
         self._log.start(epoch_ns)
         self._host.start(epoch_ns)
         self._stack.callback(self._host.stop)
+        if self._away is not None:
+            self._away.start(epoch_ns)
 
     def finish(self) -> Collected:
         """The traffic is over: everything that was seen."""
@@ -144,7 +157,22 @@ class TrialCollectors:
                     text = f"{count} of {self._ledger.sent} segments are missing: {why}"
                     collected.events.append(_warning(0, KERNEL_LEDGER, text))
         self._take_log(collected)
+        self._take_away(collected)
         return collected
+
+    def _take_away(self, collected: Collected) -> None:
+        """What is here is kept when the other machine is gone."""
+        if self._away is None:
+            return
+        try:
+            there = self._away.finish(self._directory)
+        except InvalidTrial as error:
+            collected.problems.append(str(error))
+            return
+        collected.stalls.update(worst(dict(collected.stalls), there["stalls"]))
+        collected.counters.extend(there["counters"])
+        collected.samples.extend(there["samples"])
+        collected.events.extend(there["events"])
 
     def _take_log(self, collected: Collected) -> None:
         messages = self._log.stop()
