@@ -191,6 +191,7 @@ class RemoteRuns:
             "command": list(request.command),
             "overrides": dict(request.overrides),
             "ran_on": self._ran_on(far.session.target),
+            **self._more_of_a_request(),
         }
         request_file = f"{job.directory}.request.json"
         far.write(request_file, json.dumps(document).encode() + b"\n")
@@ -204,6 +205,10 @@ class RemoteRuns:
             as_root=job.as_root,
         )
         job.is_new = True
+
+    def _more_of_a_request(self) -> Mapping[str, Any]:
+        """For whoever has more than one machine."""
+        return {}
 
     def _ran_on(self, target: Target) -> dict[str, str]:
         """For run.json; what a machine that was booted for this consists of, and can do, is told with it."""

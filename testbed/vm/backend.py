@@ -34,9 +34,15 @@ def opened(where: Elsewhere | str, made_of: Hardware | None = None, *, cache: Ca
     """What carries out requests in such a machine, as ``runner.run`` does here.
 
     It is booted at the first request and ends with the block. Virtual time is the default: what is measured then does
-    not depend on how busy this machine is.
+    not depend on how busy this machine is. Two kernels are two machines, on real time.
     """
     place = parse_backend(where) if isinstance(where, str) else where
+    if len(place.kernels) == 2:
+        from testbed.vm.pair import opened_pair
+
+        with opened_pair(place, made_of, cache=cache) as run_there:
+            yield run_there
+        return
     provider = QemuProvider(place.kernels[0], made_of or hardware(), images_of, cache=cache)
     with RemoteRuns(place, provider, made_of=GuestMachine, connect_s=CONNECT_S) as runs:
         yield runs.run

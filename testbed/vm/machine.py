@@ -29,7 +29,7 @@ from testbed.record import files
 from testbed.vm import cache, initramfs, record
 from testbed.vm.images import Images
 from testbed.vm.keys import KeyPair
-from testbed.vm.qemu import LOOPBACK, Boot, Hardware
+from testbed.vm.qemu import LOOPBACK, Boot, Hardware, PrivateLink
 from testbed.vm.record import Record
 
 Say = Callable[[str], None]
@@ -86,6 +86,7 @@ def boot(
     runs: Path,
     *,
     stays: bool = False,
+    link: PrivateLink | None = None,
     say: Say = lambda _text: None,
     deadline_s: float = BOOT_S,
 ) -> Machine:
@@ -99,7 +100,9 @@ def boot(
             host_key = _write_secrets(directory, images, run_id)
             for start in range(1, STARTS + 1):
                 try:
-                    return _start(images, hardware, directory, lock, host_key, stays=stays, deadline_s=deadline_s)
+                    return _start(
+                        images, hardware, directory, lock, host_key, stays=stays, link=link, deadline_s=deadline_s
+                    )
                 except BootFailed as error:
                     if start == STARTS:
                         raise
@@ -122,6 +125,7 @@ def _start(
     host_key: str,
     *,
     stays: bool,
+    link: PrivateLink | None,
     deadline_s: float,
 ) -> Machine:
     began_s, started = time.monotonic(), datetime.now(UTC)
@@ -137,12 +141,14 @@ def _start(
         console=console,
         disks=images.disks(),
         ssh_port=port,
+        link=link,
         pid_file=pid_file,
         name=f"testbed-{directory.name}",
     ).words()
     with ExitStack() as held:
-        locks = [lock, *(held.enter_context(cache.held(path)) for path in images.entries)]
-        machine = _Starting.of(words, locks, directory, pid_file)
+        inherited = [lock, *(held.enter_context(cache.held(path)) for path in images.entries)]
+        inherited += [link.descriptor] if link is not None else []
+        machine = _Starting.of(words, inherited, directory, pid_file)
     try:
         machine.wait_until_ready(port, deadline_s)
         made = Record(

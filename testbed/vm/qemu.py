@@ -2,7 +2,8 @@
 
 A machine has no device but a serial console (a file), disks that keep nothing (snapshot=on), a source of randomness
 and one network card whose far end is QEMU itself: the guest can reach nothing (restrict=on), and only 127.0.0.1 of
-this machine reaches its SSH server.
+this machine reaches its SSH server. Of two machines that belong together, each has a second card, whose cable leads to
+the other one and nowhere else.
 
 Virtual time: QEMU counts instructions, one taking 2**shift ns, and jumps to the next timer when the guest idles
 (-icount shift=N,sleep=off; the manual page of QEMU 7.2 has on and off exchanged). It takes one virtual processor and
@@ -95,6 +96,23 @@ class Disk:
         return ["-drive", drive, "-device", f"virtio-blk-pci,drive={self.serial},serial={self.serial}"]
 
 
+@dataclass(frozen=True, slots=True)
+class PrivateLink:
+    """One end of a cable between two machines: a connected socket that QEMU inherits. Nothing listens anywhere.
+
+    Frames are lost nowhere on it: a machine that does not take them lets the other one wait (net/socket.c).
+    """
+
+    descriptor: int
+    mac: str
+    """Of the machine's second card; each end has its own."""
+
+    def words(self) -> list[str]:
+        """The options for a second network card."""
+        device = f"virtio-net-pci,netdev=n1,mac={self.mac},romfile="
+        return ["-netdev", f"socket,id=n1,fd={self.descriptor}", "-device", device]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
     """One machine, all that its command line needs."""
@@ -108,6 +126,8 @@ class Boot:
     disks: Sequence[Disk] = ()
     ssh_port: int | None = None
     """Port of 127.0.0.1 that leads to the guest's SSH server; None: no network card."""
+    link: PrivateLink | None = None
+    """To another machine."""
     pid_file: Path | None = None
     """QEMU goes to the background once it is set up, and says here which process that is; None: it stays ours."""
     name: str = "testbed"
@@ -125,6 +145,8 @@ class Boot:
             forward = f"tcp:{LOOPBACK}:{self.ssh_port}-{GUEST_ADDRESS}:{SSH_PORT}"
             words += ["-netdev", f"user,id=n0,restrict=on,ipv6=off,hostfwd={forward}"]
             words += ["-device", "virtio-net-pci,netdev=n0,romfile="]
+        if self.link is not None:
+            words += self.link.words()
         if self.pid_file is not None:
             words += ["-daemonize", "-pidfile", str(self.pid_file)]
         return words

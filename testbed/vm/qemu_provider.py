@@ -16,7 +16,7 @@ from testbed.vm import accel, machine, record
 from testbed.vm.cache import Cache
 from testbed.vm.images import Images
 from testbed.vm.machine import Machine, Say
-from testbed.vm.qemu import Hardware
+from testbed.vm.qemu import Hardware, PrivateLink
 
 if TYPE_CHECKING:
     from testbed.remote.session import Completed
@@ -50,8 +50,11 @@ class QemuProvider:
         *,
         cache: Cache | None = None,
         ask: Callable[[Target], Mapping[str, Any]] | None = None,
+        link: PrivateLink | None = None,
     ) -> None:
-        """``images_of`` gets what is booted (choosing.images_of); ``ask`` finds out what the guest can do."""
+        """``images_of`` gets what is booted (choosing.images_of); ``ask`` finds out what the guest can do; ``link``
+        leads to another machine."""
+        self._link = link
         self._kernel = kernel
         self._hardware = hardware
         self._images_of = images_of
@@ -70,7 +73,7 @@ class QemuProvider:
         if hardware.clock == "real":
             hardware = accel.with_best(hardware, self._cache.root, images.kernel, machine.find_busybox())
         say(f"booting {images.version} on {hardware.clock} time")
-        self._machine = machine.boot(images, hardware, self._cache.runs, say=say)
+        self._machine = machine.boot(images, hardware, self._cache.runs, link=self._link, say=say)
         try:
             target = target_of(self._machine.record, self._machine.directory)
             self._target = target_of(self._machine.record, self._machine.directory, self._ask(target))
