@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from analysis.kernels.changes import Change, ClaimRow, Found, Kernel, KernelTable, Row, table_of
+from analysis.kernels.changes import Change, ClaimRow, Found, Kernel, KernelTable, Row, kernel_of, table_of
 
-__all__ = ["Change", "ClaimRow", "Found", "Kernel", "KernelTable", "Row", "table_of"]
+__all__ = ["Change", "ClaimRow", "Found", "Kernel", "KernelTable", "Row", "kernel_of", "table_of"]

@@ -1,4 +1,6 @@
-"""Evidence by kernel: a row for each expectation and each cell of a grid, a column for each kernel.
+"""Evidence by kernel: a row for each expectation, cell of a grid and cell of a matrix, a column for each kernel.
+
+Of a matrix those cells count that have the kernel at one end at least: ``join: linux to userspace``.
 
 A row has *changed* when one kernel meets its bound and another does not (``verdict``), is *known of some* when a kernel
 could not be asked it (it has no such counter, its trials are not valid), and has *other numbers* when those of every
@@ -14,14 +16,23 @@ from itertools import combinations
 from typing import Any, Literal
 
 from analysis.claims import Judgement, Piece, judge, stacks, supports
-from analysis.interop.joined import age, began, name_at
+from analysis.interop.cells import Result, matrix_of
+from analysis.interop.joined import OF_A_KERNEL, age, began, name_at
 from analysis.runs import Run
-from analysis.verdict import Verdict, evaluate
+from analysis.verdict import Outcome, Verdict, evaluate
 from testbed.record import RecordError
 
 Change = Literal["verdict", "known of some", "numbers", "none"]
 CHANGES: tuple[Change, ...] = ("verdict", "known of some", "numbers", "none")
 """In the order of the rows."""
+MATRIX = "matrix"
+"""The metric of a cell of a matrix."""
+_OUTCOMES: Mapping[Result, Outcome] = {
+    "pass": "met",
+    "fail": "FAILED",
+    "invalid": "not evaluated",
+    "unsupported": "not evaluated",
+}
 _Key = tuple[str, ...]
 
 
@@ -109,7 +120,7 @@ def table_of(runs: Sequence[Run]) -> KernelTable:
     """Of runs of one experiment on one kernel the newest counts. Raises RecordError without runs that have claims."""
     chosen = _newest(runs)
     if not chosen:
-        raise RecordError("none of these runs has claims or a grid: run experiments of the group 'kernel'")
+        raise RecordError("none of these runs has claims, a grid or a matrix: run experiments of the group 'kernel'")
     kernels = _kernels(chosen)
     columns = {kernel.name: number for number, kernel in enumerate(kernels)}
     found: dict[_Key, list[Found | None]] = {}
@@ -117,7 +128,7 @@ def table_of(runs: Sequence[Run]) -> KernelTable:
     pieces: dict[tuple[str, int], list[Piece]] = {}
     for (kernel, experiment), run in chosen.items():
         texts |= {claim["id"]: claim for claim in run.experiment.get("claims", ()) if claim["id"] not in texts}
-        for verdict in evaluate(run):
+        for verdict in _of_matrix(run) if run.experiment.get("interop") else evaluate(run):
             key = _key(experiment, verdict)
             found.setdefault(key, [None] * len(kernels))[columns[kernel]] = Found(verdict, run)
             if claim := verdict.expectation.get("claim"):
@@ -145,12 +156,48 @@ def _newest(runs: Sequence[Run]) -> dict[tuple[str, str], Run]:
     """(kernel, experiment) -> the newest run that was asked something; kernels and experiments as they come."""
     found: dict[tuple[str, str], Run] = {}
     for run in runs:
-        if run.experiment.get("interop") or not (run.experiment.get("claims") or run.experiment.get("grid")):
+        if not (run.experiment.get("claims") or run.experiment.get("grid")) or _is_of_two(run):
             continue
         key = kernel_of(run), str(run.experiment["name"])
         if key not in found or began(found[key]) < began(run):
             found[key] = run
     return found
+
+
+def _is_of_two(run: Run) -> bool:
+    """Whether two kernels talk to each other in it: what differs is then of neither."""
+    return name_at("linux", run.document, 0) != name_at("linux", run.document, 1)
+
+
+def _of_matrix(run: Run) -> Iterator[Verdict]:
+    """The cells of a matrix as verdicts, named by what each end is on any kernel."""
+    matrix = matrix_of(run)
+    for cell in matrix.cells if matrix is not None else ():
+        ends = [name.partition("@")[0] for name in (cell.client, cell.server)]
+        if not set(ends) & set(OF_A_KERNEL):
+            continue
+        number = cell.measurement
+        expectation = {
+            "variant": f"{cell.test['name']}: {ends[0]} to {ends[1]}",
+            "metric": MATRIX,
+            "text": cell.test["summary"],
+            "bound": cell.test["judged"],
+            "because": cell.test["source"],
+        }
+        yield Verdict(
+            expectation,
+            _OUTCOMES[cell.result],
+            number.median.estimate if number is not None else None,
+            number.unit if number is not None else "",
+            None,
+            None,
+            None,
+            len(cell.trials),
+            cell.reason or f"{cell.passed} of {len(cell.trials)} trials pass",
+            base_unit=number.unit if number is not None else "",
+            interval=number.median if number is not None else None,
+            values=number.values if number is not None else (),
+        )
 
 
 def _kernels(chosen: Mapping[tuple[str, str], Run]) -> tuple[Kernel, ...]:
@@ -166,7 +213,7 @@ def _kernels(chosen: Mapping[tuple[str, str], Run]) -> tuple[Kernel, ...]:
 
 def _key(experiment: str, verdict: Verdict) -> _Key:
     """What is the same thing on another kernel: all of the expectation but its words."""
-    words = {name: value for name, value in verdict.expectation.items() if name not in ("because", "says")}
+    words = {name: value for name, value in verdict.expectation.items() if name not in ("because", "says", "text")}
     return (experiment, *(f"{name}={words[name]}" for name in sorted(words)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.claims import Word
+from analysis.claims import Judgement, Word
 from analysis.kernels import Change, ClaimRow, Found, Kernel, KernelTable, Row
 from analysis.report.answer import sentence_of
 from analysis.report.says import spread
@@ -124,16 +124,16 @@ def gather(table: KernelTable, links: Mapping[str, str], command: Sequence[str])
 
 
 def _claim(row: ClaimRow) -> ClaimText:
-    cells = tuple(
-        CellText(
-            _SIGNS[each.word], each.text, f"{each.count} pieces of evidence", "met" if each.word == "holds" else "open"
-        )
-        if each.count != "–"
-        else CellText("–", NOT_KNOWN, "no evidence on this kernel", "open")
-        for each in row.judgements
-    )
     claim = row.claim
+    cells = tuple(_judged(each) for each in row.judgements)
     return ClaimText(claim["id"], claim["title"], claim["statement"], row.has_changed, cells)
+
+
+def _judged(found: Judgement) -> CellText:
+    if found.count == "–":
+        return CellText("–", NOT_KNOWN, "no evidence on this kernel", "open")
+    tone = "met" if found.word == "holds" else "open"
+    return CellText(_SIGNS[found.word], found.text, f"{found.count} pieces of evidence", tone)
 
 
 def _row(row: Row) -> RowText:
@@ -144,7 +144,7 @@ def _row(row: Row) -> RowText:
         claim=row.claim or "",
         experiment=row.experiment,
         variant=expectation["variant"],
-        measured=finding.subject.partition(": ")[2],
+        measured=expectation.get("text") or finding.subject.removeprefix(f"{expectation['variant']}: "),
         bound=finding.bound,
         because=expectation.get("because", ""),
         cells=tuple(_cell(found) for found in row.found),

@@ -125,9 +125,7 @@ class Several:
         if single:
             jobs = min(self.jobs or several.jobs_for(len(single), hardware), len(single))
             found += _side_by_side(single, hardware, jobs, told)
-        if pairs and (reason := _no_pairs()):
-            found += [several.Done(part, each, None, reason) for part in pairs for each in part.requests]
-        elif pairs:  # the clocks of two machines go together in real time alone, and a pair takes all processors
+        if pairs:  # the clocks of two machines go together in real time alone, and a pair takes all processors
             found += _side_by_side(pairs, backend.hardware(time="real"), 1, told)
         return found, kept
 
@@ -152,14 +150,6 @@ class Several:
 def merged(paths: Sequence[Path], out: Path, command: Sequence[str], told: Telling) -> int:
     """Of run directories that are there: the matrix of those that have one, the table of those that have claims."""
     return _joined(paths, out, command, told, {})
-
-
-def _no_pairs() -> Unsupported | None:
-    """Why two machines cannot be linked."""
-    from importlib.util import find_spec
-
-    there = find_spec("testbed.vm.pair") is not None
-    return None if there else Unsupported("two machines on one link are not part of this version")
 
 
 def _of_claims(repeat: int | None) -> list[Experiment]:
@@ -214,20 +204,21 @@ def _joined(
 ) -> int:
     """The files of all runs together, in a directory of their own; the exit code."""
     from analysis.interop import joined
+    from analysis.kernels import kernel_of
     from analysis.report.interop_write import write_result
     from analysis.report.kernels_write import write_kernels
     from analysis.runs import load
 
     runs = [load(path) for path in paths]
     matrices = [run for run in runs if run.experiment.get("interop")]
-    with_claims = [run for run in runs if run.experiment.get("claims")]
-    if not matrices and not with_claims:
+    compared = [run for run in runs if run.experiment.get("claims") or run.experiment.get("interop")]
+    if not compared:
         reasons = "; ".join(dict.fromkeys(each.reason for each in absent.values())) or "no run has a matrix or claims"
         raise (InvalidTrial if any(each.result == "invalid" for each in absent.values()) else Unsupported)(reasons)
     directory = out / "interop" / f"kernels-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     code = 0
-    if with_claims:
-        pages = write_kernels(with_claims, directory, command)
+    if len(matrices) < len(compared) or len({kernel_of(run) for run in compared}) > 1:
+        pages = write_kernels(compared, directory, command)
         if not told.quiet:
             _say(f"what changed between the kernels: {pages[0]}")
     if matrices:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from compared_runs import experiment, make
+from matrix_run import Outcomes, make_matrix_run
 
 import analysis
 from analysis.kernels import KernelTable, table_of
 from analysis.report.kernels_write import KERNELS_FILES, write_kernels
+from experiments.interop import build, chosen_tests, implementation
 from testbed.orchestrator.grid import Grid, GridCell, GridColumn, GridRow
 from testbed.orchestrator.spec import Claim, Expectation, Experiment
 from testbed.record import RecordError
@@ -183,9 +185,35 @@ def test_a_cell_of_a_grid_is_compared_by_what_became_of_the_connection(tmp_path:
     assert (changed.change, same.change) == ("verdict", "none")
 
 
+def test_cells_of_a_matrix_are_compared_by_what_the_ends_are_on_any_kernel(tmp_path: Path) -> None:
+    def run(place: str, kernel: str, outcomes: Outcomes) -> analysis.Run:
+        ends = [implementation(name) for name in (f"linux@{kernel}", "userspace")]
+        document = {"kernel": {"release": kernel, "version": ""}, "ran_on": {"backend": place}}
+        asked = build(ends, tests=chosen_tests(["handshake", "goodput"]))
+        return analysis.load(make_matrix_run(tmp_path, asked, outcomes, document=document))
+
+    old = run("vm:6.1", "6.1", {"handshake/linux-6.1/userspace": "unmet", "handshake/userspace/linux-6.1": "INVALID"})
+    new = run("vm:6.12", "6.12", {"handshake/linux-6.12/linux-6.12": "pass"})
+    between = run("vm:6.1+6.12", "6.12", {"handshake/linux-6.12/linux-6.12": "unmet"})
+
+    table = table_of([old, new, between])
+
+    assert [kernel.name for kernel in table.kernels] == ["6.1", "6.12"]
+    assert {row.expectation["variant"]: row.change for row in table.rows} == {
+        "handshake: linux to userspace": "verdict",
+        "handshake: userspace to linux": "known of some",
+        "handshake: linux to linux": "none",
+        **{f"goodput: {pair}": "none" for pair in ("linux to linux", "linux to userspace", "userspace to linux")},
+    }
+    write_kernels([old, new], tmp_path / "page", [])
+    text = (tmp_path / "page" / "kernels.md").read_text()
+    assert "0 packets instead of at least 1" in text
+    assert "1 of 1 trials pass" in text
+
+
 def test_runs_without_claims_are_refused(tmp_path: Path) -> None:
     def numbers(*_: object) -> Mapping[str, Any]:
         return {"goodput_bit_s": 1e6}
 
-    with pytest.raises(RecordError, match="none of these runs has claims or a grid"):
+    with pytest.raises(RecordError, match="none of these runs has claims, a grid or a matrix"):
         table_of([analysis.load(make(tmp_path, numbers))])
