@@ -114,7 +114,7 @@ def check(
             moved = deltas(counters, interface)
             shown = show(interface)
             rows[key] = counted(profile, changes, moved) | {
-                "seed": wanted_seed(shaped, direction, seed, done.get(key, 0)),
+                "seed_asked": wanted_seed(shaped, direction, seed, done.get(key, 0)),
                 "seed_effective": netem.held_seed(shown),
             }
             found = []

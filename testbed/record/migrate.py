@@ -93,7 +93,7 @@ def _with_clocks_and_seeds(name: str, table: pa.Table) -> pa.Table:
             ("stall_p99_ns", pa.int64(), "stall_max_ns"),
             ("disturbed", pa.bool_(), "stall_p99_ns"),
         ),
-        "links": (("seed", pa.uint64(), "profile"), ("seed_effective", pa.uint64(), "seed")),
+        "links": (("seed_asked", pa.uint64(), "profile"), ("seed_effective", pa.uint64(), "seed_asked")),
     }
     for column, kind, before in new.get(name, ()):
         table = table.add_column(table.column_names.index(before) + 1, column, pa.nulls(len(table), kind))
@@ -122,7 +122,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         9,
         "trials.clock, .host_started_utc, .host_duration_ns, .stall_max_ns, .stall_p99_ns and .disturbed are new, and "
-        "links.seed and .seed_effective; null in an older run",
+        "links.seed_asked and .seed_effective; null in an older run",
         table=_with_clocks_and_seeds,
     ),
 )

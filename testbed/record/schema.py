@@ -120,8 +120,8 @@ TRIALS = Table(
         _real("rate_error", "ratio", "Worst over the links: relative error of the emulator's rate while backlogged."),
         _time(
             "stall_max_ns",
-            "Largest time by which a short sleep (2 ms) beside the traffic was too long; null where nobody looked: on the "
-            "own machine, on a machine that is not virtual, in virtual time.",
+            "Largest time by which a short sleep (2 ms) beside the traffic was too long; null where nobody looked: on "
+            "the own machine, on a machine that is not virtual, in virtual time.",
         ),
         _time("stall_p99_ns", "99th percentile of the same, over the sleeps."),
         Column(
@@ -303,7 +303,7 @@ LINKS = Table(
         _text("realisation", "qdisc (netem or tbf of the kernel), relay or virtual time."),
         _text("profile", "What was asked for, in words: `20mbit, 10ms, queue 34packets`."),
         Column(
-            "seed",
+            "seed_asked",
             "uint64",
             "",
             "Seed that netem's chance was to begin from, at the start or at the last scheduled change; null: chance "
@@ -315,7 +315,7 @@ LINKS = Table(
             "uint64",
             "",
             "Seed that the kernel's netem holds, read back after the traffic; null: no netem, or its kernel or tc "
-            "knows of none. Where it is not `seed`, other packets are lost when the trial is repeated.",
+            "knows of none. Where it is not `seed_asked`, other packets are lost when the trial is repeated.",
             True,
         ),
         _real("calibrated_rate_bit_s", "bit/s", "Rate measured before the traffic."),

@@ -144,7 +144,7 @@ def seeds(profile: LinkProfile, held: int | None, changes: tuple[Change, ...] = 
         show=lambda interface: json.dumps([{"kind": "netem", "options": options}]),
         seed=5,
     )
-    return rows["path1", "forward"]["seed"], rows["path1", "forward"]["seed_effective"]
+    return rows["path1", "forward"]["seed_asked"], rows["path1", "forward"]["seed_effective"]
 
 
 def test_the_seed_that_was_asked_for_stands_beside_the_one_that_the_kernel_holds() -> None:

@@ -78,7 +78,7 @@ CHAIN = (
 NEW_IN_8 = ("marked_ce",)
 NEW_IN_10 = {
     "trials": ("clock", "host_started_utc", "host_duration_ns", "stall_max_ns", "stall_p99_ns", "disturbed"),
-    "links": ("seed", "seed_effective"),
+    "links": ("seed_asked", "seed_effective"),
 }
 
 
