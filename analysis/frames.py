@@ -189,6 +189,35 @@ class Tables(ABC):
         made.attrs = {"metric": metric, "unit": of_metric["unit"].iloc[0]}
         return made
 
+    def growth(self, counters: Iterable[str] | None = None, *, host: str | None = None) -> pd.DataFrame:
+        """How far each counter moved in each trial, side by side: a row for each trial, a column for each counter.
+
+        Parameters
+        ----------
+        counters
+            Only these, by nstat's names; all that any of the kernels has by default.
+        host
+            Only of this host; of all hosts by default, and the columns are then by ``host`` and ``counter``.
+
+        Returns
+        -------
+        DataFrame
+            Index ``trial`` (of several runs ``run`` and ``trial``). The columns are the union over all trials: null
+            where the kernel of a trial has no such counter, which is never 0. Integers stay exact.
+        """
+        chosen = self.counters
+        if counters is not None:
+            chosen = chosen[chosen["counter"].isin(list(counters))]
+        if host is not None:
+            chosen = chosen[chosen["host"] == host]
+        moved = chosen.assign(growth=chosen["after"] - chosen["before"])
+        columns = ["counter"] if host is not None else ["host", "counter"]
+        wide = moved.pivot(index=list(self.KEY), columns=columns, values="growth")
+        every = self.trials.set_index(list(self.KEY)).index  # also trials that counted nothing
+        wide = wide.reindex(every).sort_index(axis="columns")
+        wide.columns = wide.columns.get_level_values(0) if host is not None else wide.columns
+        return wide
+
 
 def _listed(frame: pd.DataFrame) -> str:
     return ", ".join(map(str, frame.columns))

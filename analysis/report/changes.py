@@ -6,6 +6,7 @@ so that a change of a whole link is two events there, a few milliseconds apart. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 SAME_CHANGE_NS = 100_000_000
 """The same change of both directions within this time is one change of the link."""
 
+_STALL = re.compile(r"stood still for (?P<ms>\d+) ms")
+"""As testbed/orchestrator/collectors/jitter.py writes it."""
 _DIRECTIONS = ("forward", "backward")
 
 
@@ -61,6 +64,16 @@ def changes_of(events: Iterable[Mapping[str, Any]]) -> list[Change]:
         else:
             found[found.index(other)] = replace(other, direction="")
     return found
+
+
+def stalls(events: Iterable[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """(start, end) of each time in which the machine stood still, in order of time; of many the longest are events."""
+    found = []
+    for event in events:
+        if event["kind"] == "stall" and (told := _STALL.fullmatch(str(event["detail"]))):
+            end_ns = int(event["time_ns"])
+            found.append((end_ns - int(told["ms"]) * 1_000_000, end_ns))
+    return sorted(found)
 
 
 def _two_halves(earlier: Change, later: Change) -> bool:

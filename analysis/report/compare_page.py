@@ -11,6 +11,7 @@ from analysis.comparison.contrast import Contrast
 from analysis.comparison.likeness import machine_fingerprint
 from analysis.comparison.runs import Comparison, VariantPair, different_in_words
 from analysis.report import compare_words as words
+from analysis.report import machine
 from analysis.report.compare_figure import ratio_axis, ratio_row
 from analysis.report.dot_plot import scale_row
 from analysis.report.wording import NOT_MEASURED, count
@@ -137,6 +138,8 @@ def notes(comparison: Comparison) -> list[str]:
             different.setdefault(pair.differences, []).append(pair.name)
     told += [f"{different_in_words(names, differences)}." for differences, names in different.items()]
     for run, word in ((comparison.reference, "reference"), (comparison.candidate, "candidate")):
+        if not (comparison.of_variants and word == "candidate"):
+            told += [f"Of the {'run' if comparison.of_variants else word}: {each}" for each in machine.doubts(run)]
         if not run.is_complete and not (comparison.of_variants and word == "candidate"):
             told.append(f"The {'run' if comparison.of_variants else word} is not complete.")
     return told

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.matrix import matrix_of
-from analysis.report import tables
+from analysis.report import machine, tables
 from analysis.report.answer import Finding, Tone, distinct, headline, medians, sentence_of, trial_line
 from analysis.report.carried import CarriedTable, carried_tables
 from analysis.report.claim_lines import ClaimLine, claim_lines
@@ -95,6 +95,8 @@ class Page:
     """(trial, subject, text)."""
     environment: tuple[tuple[str, str], ...]
     sysctls: tuple[tuple[str, str, str], ...]
+    capabilities: tuple[tuple[str, str], ...]
+    """What was found on the machine that was booted for the run: name, value."""
     command: str
     specified: bool
     """The experiment came as JSON."""
@@ -169,7 +171,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         exit_code=exit_code(run, verdicts),
         backend=run.document["backend"],
         kernel=str(run.document["kernel"].get("release", "unknown kernel")),
-        notes=tuple(run.document.get("notes", ())),
+        notes=(*run.document.get("notes", ()), *machine.sentences(run)),
         drawings=tuple(networks[:MOST_DRAWINGS]),
         drawings_left_out=max(0, len(networks) - MOST_DRAWINGS),
         variants=() if crowded else tuple(findings),
@@ -209,6 +211,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         warnings=tuple(_warnings(events)),
         environment=tuple(tables.environment(run)),
         sysctls=tuple(tables.sysctls(run)),
+        capabilities=tuple(machine.capability_rows(run)),
         command=command_line(run),
         specified=specified(run),
         one_trial=_one_trial(run, trials, representative),

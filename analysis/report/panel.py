@@ -60,10 +60,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A stretch of the horizontal axis: an outage."""
+    """A stretch of the horizontal axis: an outage, or a stall of the machine."""
 
     start: float
     end: float
+    css: str = "outage"
 
 
 def panel(
@@ -111,7 +112,7 @@ def _bands(bands: Sequence[Band], x_axis: Axis, height: int) -> Markup:
     for band in bands:
         left, right = x_axis.share(band.start), x_axis.share(band.end)
         width = svg.percent(right - left)
-        shapes.append(svg.element("rect", x=svg.percent(left), y=0, width=width, height=height, class_="outage"))
+        shapes.append(svg.element("rect", x=svg.percent(left), y=0, width=width, height=height, class_=band.css))
     return svg.element("g", *shapes)
 
 

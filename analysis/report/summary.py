@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.matrix import matrix_of
+from analysis.report import machine
 from analysis.report.answer import headline
 from analysis.report.claim_lines import claim_lines
 from analysis.report.findings import MOST_VARIANTS, Metric, VariantFinding
@@ -37,6 +38,7 @@ def summary_json(run: Run, findings: Sequence[VariantFinding], verdicts: Sequenc
             "planned": len(document["plan"]),
             **{word: sum(finding.counts[word] for finding in findings) for word in _WORDS},
         },
+        "machine": machine.as_json(run),
         "claims": [
             {"id": line.id, "title": line.title, "verdict": line.word, "evidence": line.count}
             for line in claim_lines(run, verdicts)

@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.metrics import cumulative, rate_of_counter, received_of_rate
-from analysis.report.changes import changes_of, outages
+from analysis.report.changes import changes_of, outages, stalls
 from analysis.report.panel import Band, Curve, FloatArray, Mark, panel
 from analysis.report.scale import Axis, linear_axis
 from analysis.report.wording import NOT_MEASURED, interval, quantity, share
@@ -26,6 +26,8 @@ SHARED_SCALE_SHARE = 1 / 3
 BURST_ALLOWANCE = 1.3
 """A burst after a stall would flatten all the rest: the scale ends at this multiple of the usual peak, and says so."""
 MOST_SUBFLOWS = 64
+MOST_STALLS = 6
+"""Stalls of the machine that are listed below a figure; all are drawn."""
 
 AllSeries = Mapping[tuple[int, str, str], Series]
 SubflowKey = tuple[int, str, str, int]
@@ -67,6 +69,8 @@ class TimeFigure:
     events: tuple[Event, ...]
     numbers: tuple[tuple[str, ...], ...]
     """Rows: curve, bytes, mean rate, share, median round-trip time, largest window, first to last sample."""
+    stalls: tuple[str, ...] = ()
+    """When the machine stood still, and how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +250,8 @@ def figure_of(
     listed = tuple(Event(number, change.time_ns, change.text) for number, change in enumerate(changes, start=1))
     marks = [Mark(event.time_ns, event.number, event.text) for event in listed]
     bands = [Band(outage.start_ns, outage.end_ns) for outage in outages(changes, curves.end_ns())]
+    still = [each for each in stalls(events) if 0 <= each[0] < each[1] <= curves.end_ns()]
+    bands += [Band(start_ns, end_ns, "stall") for start_ns, end_ns in still]
     own = curves.peak() < SHARED_SCALE_SHARE * common_peak
     rate_axis = linear_axis([0.0, curves.peak() if own else common_peak], "bit/s", count=4)
     where = f"{variant}, trial {curves.trial}"
@@ -277,7 +283,13 @@ def figure_of(
         tuple((css, label) for label, css in legend.items()),
         listed,
         _numbers(curves),
+        _stalls_in_words(still),
     )
+
+
+def _stalls_in_words(still: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    told = [f"{quantity(end - start, 'ns')} at {quantity(start, 'ns')}" for start, end in still[:MOST_STALLS]]
+    return (*told, *([f"{len(still) - MOST_STALLS} more"] if len(still) > MOST_STALLS else []))
 
 
 def subflows_of(run: Run) -> dict[SubflowKey, Mapping[str, Any]]:

@@ -41,7 +41,12 @@ class TrialRow:
     reason: str
     goodput: str
     duration: str
+    here: str
+    """How long it took by the clock of the machine that asked; empty: nobody knows."""
     setup: str
+    stall: str
+    """How long the machine stood still at most; empty: nobody looked."""
+    disturbed: bool
     files: tuple[Link, ...]
 
 
@@ -60,11 +65,18 @@ def trial_rows(run: Run) -> list[TrialRow]:
             row["reason"],
             quantity(row["goodput_bit_s"], "bit/s"),
             quantity(row["duration_ns"], "ns"),
+            _known(row["host_duration_ns"]),
             quantity(row["setup_ns"], "ns"),
+            _known(row["stall_max_ns"]),
+            bool(row["disturbed"]),
             tuple(_folders(files[row["trial"]]) if folded else _links(files[row["trial"]])),
         )
         for row in rows
     ]
+
+
+def _known(time_ns: int | None) -> str:
+    return "" if time_ns is None else quantity(time_ns, "ns")
 
 
 def _files(run: Path, trial: int) -> list[tuple[str, int]]:

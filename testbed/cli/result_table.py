@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.matrix import Matrix, matrix_of
+from analysis.report import machine
 from analysis.report.answer import distinct, headline, sentence_of, trial_line
 from analysis.report.claim_lines import claim_lines
 from analysis.report.contention_table import contention_lines
@@ -88,6 +89,8 @@ def _print_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:
         output.print(sentence, markup=False, soft_wrap=True)
     for line in claim_lines(run, verdicts):
         output.print(f"{line.sign} {line.id} {line.word} ({line.count}): {line.title}", markup=False, soft_wrap=True)
+    for sentence in machine.sentences(run):
+        output.print(f"! {sentence}", markup=False, soft_wrap=True)
     _, text = headline(run, verdicts)
     output.print(f"{text} ({trial_line(run)})", markup=False, soft_wrap=True)
     output.print(f"report: {run.path / 'report.html'}", markup=False, soft_wrap=True)

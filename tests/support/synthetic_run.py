@@ -171,12 +171,13 @@ def make_run(
     stop_after: int | None = None,
     seed: int = 7,
     alter: Callable[[int, Rows], None] | None = None,
+    document: Mapping[str, Any] | None = None,
 ) -> Path:
     """A run directory of ``experiment``; ``verdicts``: trial -> (verdict, reason) of those that are not VALID.
 
-    ``alter`` may change the rows of a trial before they are stored.
+    ``alter`` may change the rows of a trial before they are stored, ``document`` has other keys of run.json.
     """
-    document = run_json(experiment)
+    document = run_json(experiment) | dict(document or {})
     run = RunDirectory.create(parent, experiment.name, digest(experiment), document)
     for number, variant in enumerate(experiment.variants):
         network = variant.topology.resolved()
