@@ -19,6 +19,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from analysis.fate import fate_of
 from analysis.runs import Run
@@ -63,9 +65,10 @@ class Trial:
     repetition: int
     fate: str
     goodput_bit_s: float
-    duplicates: int
-    timeouts: int
-    resets: int
+    duplicates: int | None
+    """None, here and below: the kernel of an end has no such counter."""
+    timeouts: int | None
+    resets: int | None
     """Resets of subflows, by either end."""
     data_segments: int | None
     """None: without a ledger."""
@@ -103,7 +106,7 @@ class Cost:
     """Per thousand data segments."""
     timeouts: float | None
     """Per trial."""
-    resets: float
+    resets: float | None
     """Per trial, of all valid trials."""
     header_tax: float | None
     """Option octets per payload octet."""
@@ -185,11 +188,12 @@ def _trials(run: Run, named: Mapping[str, Levels]) -> Iterable[Trial]:
     rows = {row["trial"]: row for row in run.directory.read_table("trials").to_pylist() if row["verdict"] == "VALID"}
     counters = _counters(run)
     ledger = _ledger(run)
+    simulated = run.document["backend"] == "sim"
     for flow in run.directory.read_table("flows").sort_by("trial").to_pylist():
         trial = rows.get(flow["trial"])
         if trial is None or flow["flow"] != firsts.get(trial["variant"]):
             continue
-        number, sums = flow["trial"], _own(ledger.get(flow["trial"], ()))
+        sums = _own(ledger.get(flow["trial"], ()))
         whole = [row for row in sums if row["kind"] == "all"]
         yield Trial(
             level=named[trial["variant"]][0][1],
@@ -197,9 +201,9 @@ def _trials(run: Run, named: Mapping[str, Levels]) -> Iterable[Trial]:
             repetition=trial["repetition"],
             fate=fate_of(trial, flow).fate,
             goodput_bit_s=float(flow["goodput_bit_s"] or 0.0),
-            duplicates=sum(counters.get((number, name), 0) for name in DUPLICATES),
-            timeouts=sum(counters.get((number, name), 0) for name in TIMEOUTS),
-            resets=sum(counters.get((number, name), 0) for name in RESETS),
+            duplicates=counted(counters, flow, DUPLICATES, simulated),
+            timeouts=counted(counters, flow, TIMEOUTS, simulated),
+            resets=counted(counters, flow, RESETS, simulated),
             data_segments=sum(row["segments"] for row in sums if row["kind"] == "data") if sums else None,
             ledger=_summed(whole),
             acks=_summed([row for row in sums if row["kind"] == "ack"]),
@@ -219,15 +223,33 @@ def _own(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     return [row for row in rows if row["source"] == "ledger"] or rows
 
 
-def _counters(run: Run) -> dict[tuple[int, str], int]:
-    """(trial, counter) -> growth at all hosts together."""
-    wanted = {*DUPLICATES, *TIMEOUTS, *RESETS}
-    found: dict[tuple[int, str], int] = defaultdict(int)
-    table = run.directory.read_table("counters", encoded=True).select(["trial", "counter", "before", "after"])
-    for row in table.to_pylist():
-        if row["counter"] in wanted and row["after"] is not None:
-            found[row["trial"], row["counter"]] += row["after"] - (row["before"] or 0)
-    return found
+Counters = Mapping[tuple[int, str, str], int]
+"""(trial, host, counter) -> growth, of those that there are."""
+
+
+def _counters(run: Run) -> Counters:
+    wanted = pa.array([*DUPLICATES, *TIMEOUTS, *RESETS], pa.string())
+    table = run.directory.read_table("counters", encoded=True)
+    rows = table.filter(pc.is_in(table["counter"].cast(pa.string()), wanted)).to_pylist()
+    return {
+        (row["trial"], row["host"], row["counter"]): row["after"] - (row["before"] or 0)
+        for row in rows
+        if row["after"] is not None
+    }
+
+
+def counted(counters: Counters, flow: Mapping[str, Any], names: Sequence[str], simulated: bool) -> int | None:
+    """Growth at both ends together. Our stack writes down what it has counted, and nothing else; of a kernel that has
+    none of these counters nothing is known, which is not 0."""
+    total = 0
+    for side in ("client", "server"):
+        keys = [(flow["trial"], flow[f"{side}_host"], name) for name in names]
+        known = [counters[key] for key in keys if key in counters]
+        stack = flow["implementation" if side == "client" else "server_implementation"] or flow["implementation"]
+        if not known and not simulated and not stack.startswith("userspace"):
+            return None
+        total += sum(known)
+    return total
 
 
 def _ledger(run: Run) -> dict[int, list[Mapping[str, Any]]]:
@@ -268,12 +290,18 @@ def _cost(level: str, trials: Sequence[Trial], reference: Mapping[tuple[Levels, 
         displaced_on_acks=1 - sent_on_acks / wanted_on_acks if wanted_on_acks else None,
         never_reported=share(lambda sums: sums["never_reported"], "sack_ranges"),
         information_delay_ns=sum(delays) / len(delays) if delays else None,
-        duplicates=1000 * sum(trial.duplicates for trial in told) / segments if segments else None,
-        timeouts=sum(trial.timeouts for trial in stayed) / len(stayed) if stayed else None,
-        resets=sum(trial.resets for trial in trials) / len(trials),
+        duplicates=_per([trial.duplicates for trial in told], segments / 1000),
+        timeouts=_per([trial.timeouts for trial in stayed], len(stayed)),
+        resets=_per([trial.resets for trial in trials], len(trials)),
         header_tax=share(lambda sums: sums["option_octets"], "payload"),
         map_delayed=share(lambda sums: sums["map_delayed_octets"], "mapped_octets"),
     )
+
+
+def _per(counts: Sequence[int | None], number: float) -> float | None:
+    """None when one of them is not known: a part of a sum is no sum."""
+    known = [each for each in counts if each is not None]
+    return sum(known) / number if number and len(known) == len(counts) else None
 
 
 def ratio_interval(trials: Sequence[Trial], reference: Mapping[tuple[Levels, int], float]) -> Interval | None:

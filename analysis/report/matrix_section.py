@@ -205,7 +205,7 @@ def _cells(cost: Cost) -> tuple[str, ...]:
         quantity(cost.information_delay_ns, "ns"),
         NOT_MEASURED if cost.duplicates is None else f"{significant(cost.duplicates)}{THIN_SPACE}‰",
         NOT_MEASURED if cost.timeouts is None else significant(cost.timeouts),
-        significant(cost.resets),
+        NOT_MEASURED if cost.resets is None else significant(cost.resets),
         share(cost.header_tax),
     )
 

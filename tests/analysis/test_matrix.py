@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.matrix import SMALLEST_MATRIX, Matrix, Trial, matrix_of
+from analysis.matrix import RESETS, SMALLEST_MATRIX, Matrix, Trial, counted, matrix_of
 from analysis.report.matrix_section import matrix_section
 from analysis.report.single_figure import single_figure
 from analysis.report.write import write_report
@@ -86,6 +86,34 @@ def test_what_did_not_stay_mptcp_is_counted_and_enters_no_other_number() -> None
     assert dense.goodput is not None and dense.goodput.estimate == pytest.approx(1.0) and dense.goodput.n == 1
     assert dense.displaced_on_acks == pytest.approx(0.25)
     assert dense.duplicates == pytest.approx(2.0) and dense.displaced == pytest.approx(0.4)
+
+
+def test_a_count_that_the_kernel_of_one_trial_lacks_is_not_known_instead_of_less() -> None:
+    known = trial("linux", LOSSES[0], 1e6, timeouts=4, resets=2)
+    lacking = trial("linux", LOSSES[1], 1e6, timeouts=4, resets=None)
+    section = matrix_section(matrix(known, lacking, trial("dense", LOSSES[0], 1e6)))
+    linux, dense = matrix(known, lacking, trial("dense", LOSSES[0], 1e6)).costs()
+    assert (linux.resets, linux.timeouts, dense.resets) == (None, 4, 0)
+    assert section.rows[0].cells[section.heads.index("resets")] == "–"
+
+
+@pytest.mark.parametrize(
+    ("stack", "counters", "moved"),
+    [
+        ("linux", {"client": 2, "server": 3}, 5),
+        ("linux", {"client": 2}, None),
+        ("linux", {}, None),
+        ("userspace", {"server": 3}, 3),  # our stack writes down what it has counted
+    ],
+)
+def test_what_no_kernel_counts_is_null_and_what_our_stack_did_not_count_is_0(
+    stack: str, counters: dict[str, int], moved: int | None
+) -> None:
+    flow = {"trial": 1, "implementation": stack, "server_implementation": "linux"}
+    flow |= {"client_host": "client", "server_host": "server"}
+    known = {(1, host, RESETS[0]): growth for host, growth in counters.items()}
+    assert counted(known, flow, RESETS, simulated=False) == moved
+    assert counted(known, flow, RESETS, simulated=True) == sum(counters.values())
 
 
 def test_the_section_says_which_receivers_bear_what_and_draws_every_level() -> None:
