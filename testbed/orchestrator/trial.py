@@ -29,6 +29,7 @@ from testbed.orchestrator import plan as planning
 from testbed.orchestrator.away.machine import AwayMachine
 from testbed.orchestrator.backends.base import plan_network
 from testbed.orchestrator.backends.mininet import MininetLab
+from testbed.orchestrator.collectors.jitter import looking_for_stalls
 from testbed.orchestrator.collectors.kernel_ledger_rows import FlowEnd, KernelRows
 from testbed.orchestrator.collectors.trial_collectors import KERNEL_LEDGER, TrialCollectors
 from testbed.orchestrator.emulator import RelayError
@@ -257,9 +258,13 @@ class _Carrying:
         if findings:
             raise InvalidTrial("pre-flight: " + "; ".join(str(finding) for finding in findings))
         self.progress("calibrate", 0.6)
-        calibrations, wrong = trial_links.measured(lab, plan)
+        with looking_for_stalls(self.watch_stalls) as seen:
+            calibrations, wrong = trial_links.measured(lab, plan)
         self.observed.links += trial_rows.link_rows(self.trial.number, plan, calibrations, None)
         if wrong:
+            for jitter in seen:  # there will be no traffic to look beside
+                self.observed.stalls = jitter.columns()
+                wrong.append(jitter.in_words())
             raise InvalidTrial("calibration: " + "; ".join(wrong))
         with ExitStack() as stack:
             collectors = stack.enter_context(

@@ -11,7 +11,8 @@ import json
 import select
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,13 @@ class Jitter:
     p99_ns: int | None
     stalls: tuple[tuple[int, int], ...]
     """(end since the epoch, how long), in ns, in order of time."""
+
+    def in_words(self) -> str:
+        """``"meanwhile the machine stood still for up to 412 ms"``, or that it did not."""
+        if self.max_ns is None:
+            return "whether the machine stood still meanwhile is not known"
+        how = "stood still for up to" if self.stalls else "never stood still for more than"
+        return f"meanwhile the machine {how} {self.max_ns / 1e6:.3g} ms"
 
     def columns(self) -> dict[str, Any]:
         """Those of ``trials``; of a trial that was over before the first sleep nothing is known."""
@@ -74,6 +82,24 @@ def worst(*columns: Mapping[str, Any]) -> dict[str, Any]:
         **{name: max(each[name] for each in known) for name in ("stall_max_ns", "stall_p99_ns")},
         "disturbed": True if disturbed else False if len(known) == len(columns) else None,
     }
+
+
+@contextmanager
+def looking_for_stalls(wanted: bool) -> Iterator[list[Jitter]]:
+    """Beside the block; what was seen is in the list after it, nothing when it is not wanted or cannot be known."""
+    seen: list[Jitter] = []
+    if not wanted:
+        yield seen
+        return
+    collector = JitterCollector()
+    try:
+        collector.prepare()
+        collector.start(time.monotonic_ns())
+        yield seen
+        if (jitter := collector.stop()) is not None:
+            seen.append(jitter)
+    finally:
+        collector.close()
 
 
 class JitterCollector:
@@ -145,4 +171,4 @@ class JitterCollector:
         return heard
 
 
-__all__ = ["STALL_NS", "Jitter", "JitterCollector", "is_wanted", "worst"]
+__all__ = ["STALL_NS", "Jitter", "JitterCollector", "is_wanted", "looking_for_stalls", "worst"]

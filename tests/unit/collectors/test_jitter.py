@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.orchestrator import process
+from testbed.orchestrator.collectors import jitter
 from testbed.orchestrator.collectors.jitter import MOST_EVENTS, Jitter, JitterCollector, is_wanted, worst
 from testbed.orchestrator.collectors.jitter_probe import INTERVAL_NS, STALL_NS, summary
 from testbed.orchestrator.process import Process
@@ -129,6 +130,30 @@ def test_a_program_that_stood_still_is_found_and_none_is_left() -> None:
     assert any(late_ns == jitter.max_ns for _, late_ns in jitter.stalls)
     assert watched.processes[0].exit_code is not None
     assert watched.collector.stop() is None  # once
+
+
+def test_beside_a_calibration_the_same_program_looks_and_says_what_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched()
+    monkeypatch.setattr(jitter, "JitterCollector", lambda: watched.collector)
+    with jitter.looking_for_stalls(True) as seen:
+        watched.stand_still(60)
+    with jitter.looking_for_stalls(False) as nothing:
+        pass
+
+    (found,) = seen
+    assert found.columns()["disturbed"] is True
+    assert found.in_words().startswith("meanwhile the machine stood still for up to ")
+    assert Jitter(4 * MS, MS, ()).in_words() == "meanwhile the machine never stood still for more than 4 ms"
+    assert nothing == []
+    assert watched.processes[0].exit_code is not None
+
+
+def test_nothing_is_left_of_a_calibration_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched()
+    monkeypatch.setattr(jitter, "JitterCollector", lambda: watched.collector)
+    with pytest.raises(ZeroDivisionError), jitter.looking_for_stalls(True):
+        raise ZeroDivisionError
+    assert watched.processes[0].exit_code is not None
 
 
 @pytest.mark.parametrize(
