@@ -60,7 +60,7 @@ def matrix(
     ] = False,
     time: Annotated[
         Literal["virtual", "real"] | None,
-        typer.Option("--time", help="Of virtual machines: virtual (default) or real; a pair of two is always real."),
+        typer.Option("--time", help="Of virtual machines: virtual (default; of a pair slowed) or real."),
     ] = None,
     shift: Annotated[
         int | None, typer.Option("--shift", metavar="N", help="Of virtual time: an instruction takes 2**N ns.")

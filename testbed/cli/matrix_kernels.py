@@ -125,8 +125,8 @@ class Several:
         if single:
             jobs = min(self.jobs or several.jobs_for(len(single), hardware), len(single))
             found += _side_by_side(single, hardware, jobs, told)
-        if pairs:  # the clocks of two machines go together in real time alone, and a pair takes all processors
-            found += _side_by_side(pairs, backend.hardware(time="real"), 1, told)
+        if pairs:  # each is two machines, whose seconds have to go together: one at a time, on slowed or real time
+            found += _side_by_side(pairs, hardware, 1, told)
         return found, kept
 
     def _request(self, experiment: Experiment) -> RunRequest:

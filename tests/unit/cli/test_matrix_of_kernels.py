@@ -79,9 +79,9 @@ def test_each_kernel_and_each_pair_is_asked_by_machines_of_its_own(machines: Mac
     assert ended.returncode == 0, ended.stderr
     assert sorted(machines.asked) == [
         ("vm:6.1", "virtual", "interop"),
-        ("vm:6.1+6.12", "real", "interop"),
+        ("vm:6.1+6.12", "virtual", "interop"),
         ("vm:6.12", "virtual", "interop"),
-        ("vm:6.12+6.1", "real", "interop"),
+        ("vm:6.12+6.1", "virtual", "interop"),
     ]
     assert sorted(machines.reported) == sorted(path.parent for path in tmp_path.glob("interop/*/run.json"))
     found = document(tmp_path)
