@@ -34,7 +34,7 @@ class MessageLines:
 
     def __call__(self, message: Mapping[str, Any]) -> None:
         """One message."""
-        if message["kind"] == "run":
+        if message["kind"] in ("run", "kept"):
             self.path = message["path"]
         if not self._heard or (message["kind"] == "tick" and not self._is_due()):
             return

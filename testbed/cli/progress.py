@@ -33,6 +33,8 @@ class RunProgress(LiveLine):
                 done = message["planned"] - message["remaining"]
                 resumed = f", {done} already done" if done else ""
                 self.print(f"{self._name}: {message['planned']} trials{resumed} -> {message['path']}")
+            case "kept":
+                self.path = message["path"]
             case "trial":
                 self._clock.trial(message["expected_s"])
                 self._variant = f"{message['variant']} #{message['repetition'] + 1}"

@@ -24,12 +24,12 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from testbed.orchestrator import spec
-from testbed.orchestrator.errors import Interrupted, InvalidTrial, NotReady, Unsupported
+from testbed.orchestrator.errors import Interrupted, InvalidTrial, NotReady, TestbedError, Unsupported
 from testbed.orchestrator.runner import OnMessage, RunRequest
 from testbed.orchestrator.spec import SpecificationError
 from testbed.record.errors import RecordError
 from testbed.record.run_directory import RunDirectory
-from testbed.remote import connecting, fetched, place
+from testbed.remote import connecting, fetched, place, unfinished
 from testbed.remote.checkout import read_checkout
 from testbed.remote.errors import ConnectionLost, HostKeyRefused, Unreachable
 from testbed.remote.far import FarMachine, last_words
@@ -45,6 +45,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 20.0
 """Between two tries, doubled each time."""
 STOP_S = 60.0
 """A run that was asked to stop takes everything down in this time."""
+GUEST_STOP_S = 10.0
+"""A machine that ends with the run needs not be left in order."""
 _EXIT_USAGE, _EXIT_UNSUPPORTED, _EXIT_INTERRUPTED = 2, 4, 130
 
 RunOne = Callable[[RunRequest, OnMessage], RunDirectory]
@@ -85,6 +87,8 @@ class _Job:
     """It was started just now: nothing has been said that nobody heard."""
     clock: HostClock = field(default_factory=HostClock)
     run_path: str | None = None
+    kept: Path | None = None
+    """An unfinished run here that it goes on with."""
     done: bool = False
     """It has said that it is through, and its run directory is complete."""
 
@@ -130,17 +134,28 @@ class RemoteRuns:
         Raises as ``runner.run`` does; Interrupted, too, when the connection is gone for good: the run goes on there.
         """
         self._say = lambda text: on_message({"kind": "note", "text": text})
-        begun = False
+        job: _Job | None = None
         try:
             far = self._connected()
             job = self._found_or_started(far, request)
-            begun = True
             code = self._watched(job, on_message)
             if not job.done:
                 raise self._failure(job, code)
             return self._fetched(job, request)
         except KeyboardInterrupt:
-            raise Interrupted("left; --resume fetches what is there" if begun else "stopped by the user") from None
+            self._keep(job, request, on_message)
+            raise Interrupted("left; --resume fetches what is there" if job else "stopped by the user") from None
+        except TestbedError:
+            self._keep(job, request, on_message)
+            raise
+
+    def _keep(self, job: _Job | None, request: RunRequest, on_message: OnMessage) -> None:
+        """What was done in a machine that is about to end comes here; elsewhere it stays where it is."""
+        if self._provider.ends_with_the_run and self._far is not None and job is not None and job.run_path:
+            path = unfinished.keep(self._far.session, job.run_path, request.parent / request.experiment.name)
+            if path is not None and job.kept is not None:
+                shutil.rmtree(job.kept)  # the new one has its trials, too
+            on_message({"kind": "kept", "path": str(path or job.kept or "") or None})
 
     # --- before ---
 
@@ -181,7 +196,11 @@ class RemoteRuns:
             self._say(f"{far.name}: the same already runs there; --resume would have watched it. This is another one")
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         job = _Job(f"{far.directory}/jobs/{prefix}{stamp}-{secrets.token_hex(2)}", as_root)
-        self._start(far, request, job)
+        job.kept = unfinished.find(request, self._where.text) if request.resume else None
+        if job.kept is not None:
+            self._say(f"{far.name}: going on with {job.kept}")
+            unfinished.send(far.session, job.kept, job.directory)
+        self._start(far, request, job, *(["--resume"] if job.kept is not None else []))
         return job
 
     def _start(self, far: FarMachine, request: RunRequest, job: _Job, *more: str) -> None:
@@ -248,7 +267,7 @@ class RemoteRuns:
             except KeyboardInterrupt:
                 if stop_by_s is not None:
                     raise Interrupted(f"left; {far.name} was asked to stop and may still be at it") from None
-                stop_by_s = time.monotonic() + STOP_S
+                stop_by_s = time.monotonic() + (GUEST_STOP_S if self._provider.ends_with_the_run else STOP_S)
                 self._say(f"{far.name}: stopping it in order; Ctrl-C again leaves without waiting")
             except NotReady as error:
                 if stop_by_s is not None:
@@ -339,6 +358,8 @@ class RemoteRuns:
         try:
             fetched.check(staging)
             write_stamps(staging, job.clock.stamps)
+            if job.kept is not None:
+                shutil.rmtree(job.kept)
             final = fetched.moved(staging, parent, there.name)
         except RecordError as error:
             raise RecordError(f"{error}{kept}") from None
