@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from testbed.orchestrator import environment, features, namespaces, overrides, sim_runner, spec
+from testbed.orchestrator import environment, features, namespaces, overrides, spec
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.away import machine as away_machine
 from testbed.orchestrator.away.exchange import AwayNode
@@ -89,6 +89,8 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
     ``run``), RecordError when the directory cannot be written. INVALID trials are results, not errors.
     """
     if request.backend == "sim":
+        from testbed.orchestrator import sim_runner  # here and below: real kernels need nothing of it
+
         experiment, obstacles = sim_runner.runnable(request.experiment)
         for name, obstacle in obstacles.items():
             on_message({"kind": "note", "text": f"variant {name} is left out: {obstacle}"})
@@ -119,6 +121,8 @@ def run(request: RunRequest, on_message: OnMessage) -> RunDirectory:
             directory.update({"notes": [*dict.fromkeys([*directory.document.get("notes", []), note])]})
             workers.carry_out(request.experiment, remaining, directory, on_message)
         elif remaining and request.backend == "sim":
+            from testbed.orchestrator import sim_runner
+
             sim_runner.carry_out(request.experiment, remaining, directory, request.jobs, on_message)
         elif remaining:
             run_id = new_run_id()

@@ -29,10 +29,10 @@ IMAGE = "checkout.sqfs"
 
 def build(cache: Cache, checkout: Checkout, say: Callable[[str], None]) -> Path:
     """The image; at once when it is there."""
-    build_here = _build_here()
-    if build_here is None:
+    compiled = build_here()
+    if compiled is None:
         say("no compiled stacks that a machine can load: it runs the sources, several times as slow ('./tb build')")
-    words = [MAKER, checkout.digest, build_here.name if build_here else "", str(bytecode.fits(PYTHON))]
+    words = [MAKER, checkout.digest, compiled.name if compiled else "", str(bytecode.fits(PYTHON))]
     digest = hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
     def make(directory: Path) -> None:
@@ -42,8 +42,8 @@ def build(cache: Cache, checkout: Checkout, say: Callable[[str], None]) -> Path:
                 if entry.name.startswith(NEEDED):
                     _write(entry, tree / entry.name)
             bytecode.compile_tree(tree, seen_at=MOUNTED, python=PYTHON)
-            if build_here is not None:
-                shutil.copytree(build_here, tree / "build" / "compiled" / build_here.name)
+            if compiled is not None:
+                shutil.copytree(compiled, tree / "build" / "compiled" / compiled.name)
             modules.squash(tree, directory / IMAGE, None)
 
     return cache.made(CHECKOUTS, digest, make) / IMAGE
@@ -58,7 +58,7 @@ def _write(entry: Entry, path: Path) -> None:
         path.chmod(0o755 if entry.executable else 0o644)
 
 
-def _build_here() -> Path | None:
-    """What this process runs, when the guest's Python can load it; it is built for one interpreter and processor."""
+def build_here() -> Path | None:
+    """The compiled stacks that this process runs, when the guest's Python can load them: they are for one version."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     return compilation.BUILDS / compilation.digest() if compilation.status.compiled and here == PYTHON else None

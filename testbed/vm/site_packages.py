@@ -18,9 +18,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.orchestrator import environment, process
+from testbed.orchestrator import environment
 from testbed.orchestrator.errors import CommandFailed, NotReady, Unsupported
-from testbed.vm import bytecode, modules
+from testbed.vm import bytecode, modules, side_by_side
 from testbed.vm.cache import SITES, Cache
 from testbed.vm.kernels import Say
 
@@ -116,7 +116,7 @@ def _pip(requirements: Path, to: Path, python: str) -> None:
     words += ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile", "--root-user-action=ignore"]
     words += ["--implementation", "cp", "--python-version", python]
     words += [f"--platform={platform}" for platform in PLATFORMS]
-    with process.start([*words, "--target", str(to), "-r", str(requirements)]) as pip:
+    with side_by_side.start([*words, "--target", str(to), "-r", str(requirements)]) as pip:
         try:
             pip.succeed(PIP_S)
         except CommandFailed as error:
