@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.report.wording import NOT_MEASURED, count, quantity
+from analysis.report.wording import NOT_MEASURED, THIN_SPACE, count, quantity
 from analysis.runs import Run
 
 MOST_LINKS = 4
 """Directions of links that a sentence names; of more the number is told."""
+MOST_TRIALS = 6
+"""Likewise."""
 _WORDS = {
     "mptcp_info_bytes": "MPTCP_INFO",
     "mptcp_tcpinfo_bytes": "MPTCP_TCPINFO",
@@ -24,10 +26,10 @@ _WORDS = {
     "mptcp_subflow_info_bytes": "struct mptcp_subflow_info",
     "tcp_info_bytes": "TCP_INFO",
     "netem_seed": "netem holds a seed",
-    "iproute2": "iproute2",
 }
 """Capability -> its name for people; others as they are."""
 _LISTS = ("counters", "sysctls")
+_COUNTERS, _SYSCTLS = "MPTCP counters", "net.mptcp."
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +125,16 @@ def disturbed_sentence(found: Disturbed) -> str:
     """Empty when nobody looked."""
     if not found.watched:
         return ""
-    longest = quantity(found.longest_ns, "ns")
+    longest, bound = quantity(found.longest_ns, "ns"), f"20{THIN_SPACE}ms"
     if not found.trials:
-        return f"The machine never stood still for more than 20 ms during a trial (at most {longest})."
-    which = f"trial {', '.join(map(str, found.trials[:MOST_LINKS]))}"
-    which += f" and {len(found.trials) - MOST_LINKS} more" if len(found.trials) > MOST_LINKS else ""
-    verb = "was" if len(found.trials) == 1 else "were"
+        return f"The machine never stood still for more than {bound} during a trial (at most {longest})."
+    number = len(found.trials)
+    which = ", ".join(map(str, found.trials[:MOST_TRIALS]))
+    which += f" and {number - MOST_TRIALS} more" if number > MOST_TRIALS else ""
+    were = "was disturbed (trial" if number == 1 else "were disturbed (trials"
     return (
-        f"{len(found.trials)} of {count(found.watched, 'valid trial')} {verb} disturbed ({which}): the machine stood "
-        f"still for more than 20 ms, at most {longest}. They count; what they measured may be the machine's."
+        f"{number} of {count(found.watched, 'valid trial')} {were} {which}): the machine stood still for up to {longest}, "
+        f"more than {bound}. They count; what they measured may be the machine's."
     )
 
 
@@ -150,28 +153,54 @@ def seed_sentence(run: Run, found: Sequence[Unrepeatable]) -> str:
     )
 
 
-def capabilities(run: Run) -> Mapping[str, Any]:
-    """What was found on the machine that ran it; empty when nobody asked. Null: it could not be found out."""
-    found: Mapping[str, Any] = json.loads((run.document.get("ran_on") or {}).get("capabilities", "{}"))
+def capabilities(run: Run, machine: str = "") -> Mapping[str, Any]:
+    """What was found on the machine that ran it (``away_``: on the other one of two); empty when nobody asked. Null: it
+    could not be found out."""
+    found: Mapping[str, Any] = json.loads((run.document.get("ran_on") or {}).get(f"{machine}capabilities", "{}"))
     return found
 
 
-def capability_rows(run: Run) -> list[tuple[str, str]]:
-    """Name and value of each for people, lists last."""
-    found = capabilities(run)
-    rows = [(_WORDS.get(name, name), _value(name, value)) for name, value in found.items() if name not in _LISTS]
-    for name in _LISTS:
-        if name in found:
-            rows += _list_rows(name, found[name])
-    return rows
+@dataclass(frozen=True, slots=True)
+class CapabilityTable:
+    """What machines can do, a column for each."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    """On the union: (name, a text per machine)."""
 
 
-def _list_rows(name: str, value: Any) -> list[tuple[str, str]]:
-    if value is None:
-        return [(f"MPTCP {name}", NOT_MEASURED)]
-    if name == "sysctls":
-        return [(f"net.mptcp.{key}", str(text)) for key, text in sorted(value.items())]
-    return [(f"{len(value)} MPTCP counters", ", ".join(sorted(value)))]
+def capability_table(run: Run) -> CapabilityTable | None:
+    """Of the machine that ran it, or of both; None when nobody asked."""
+    one, other = capabilities(run), capabilities(run, "away_")
+    if not one and not other:
+        return None
+    node = (run.document.get("away") or {}).get("node", "the other end")
+    asked = [one, other] if other else [one]
+    heads = ("everything else", f"the machine of {node}") if other else ("found",)
+    texts = [_texts(found) for found in asked]
+    names = sorted({name: None for each in texts for name in each}, key=_rank)
+    return CapabilityTable(
+        heads, tuple((name, tuple(each.get(name, NOT_MEASURED) for each in texts)) for name in names)
+    )
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """What it is, how long its structures are, then lists and settings; each in order of its name."""
+    if name.startswith(_SYSCTLS):
+        return 3, name
+    return (2 if name == _COUNTERS else 1 if name in _WORDS.values() else 0), name
+
+
+def _texts(found: Mapping[str, Any]) -> Mapping[str, str]:
+    told = {_WORDS.get(name, name): _value(name, value) for name, value in found.items() if name not in _LISTS}
+    if "counters" in found:
+        names = found["counters"]
+        told[_COUNTERS] = NOT_MEASURED if names is None else f"{len(names)}: {', '.join(sorted(names))}"
+    if "sysctls" in found:
+        settings = found["sysctls"]
+        told |= {f"{_SYSCTLS}*": NOT_MEASURED} if settings is None else {}
+        told |= {f"{_SYSCTLS}{key}": str(text) for key, text in (settings or {}).items()}
+    return told
 
 
 def _value(name: str, value: Any) -> str:

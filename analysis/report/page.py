@@ -95,8 +95,8 @@ class Page:
     """(trial, subject, text)."""
     environment: tuple[tuple[str, str], ...]
     sysctls: tuple[tuple[str, str, str], ...]
-    capabilities: tuple[tuple[str, str], ...]
-    """What was found on the machine that was booted for the run: name, value."""
+    capabilities: machine.CapabilityTable | None
+    """What was found on the machines that were booted for the run."""
     command: str
     specified: bool
     """The experiment came as JSON."""
@@ -211,7 +211,7 @@ def gather(run: Run, findings: Sequence[VariantFinding], verdicts: Sequence[Verd
         warnings=tuple(_warnings(events)),
         environment=tuple(tables.environment(run)),
         sysctls=tuple(tables.sysctls(run)),
-        capabilities=tuple(machine.capability_rows(run)),
+        capabilities=machine.capability_table(run),
         command=command_line(run),
         specified=specified(run),
         one_trial=_one_trial(run, trials, representative),

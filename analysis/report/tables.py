@@ -182,6 +182,9 @@ def environment(run: Run) -> list[tuple[str, str]]:
         ("experiment digest", document["digest"]),
         ("schema version", str(document["schema_version"])),
     ]
+    if document.get("ran_on"):
+        told = {name: text for name, text in document["ran_on"].items() if not name.endswith("capabilities")}
+        rows.insert(3, ("ran on", _joined(told)))
     if document.get("overrides"):
         rows.append(("set on the command line", _joined(document["overrides"])))
     return rows

@@ -61,8 +61,8 @@ def test_a_clock_that_nobody_compared_with_ours_is_told_all_the_same(tmp_path: P
 
 def test_disturbed_trials_are_counted_and_marked_and_still_count(guest: Path, of_guest: Mapping[str, str]) -> None:
     said = _plain(machine.disturbed_sentence(machine.disturbed(load(guest))))
-    assert said.startswith("2 of 6 valid trials were disturbed (trial 2, 4): the machine stood still")
-    assert "at most 134 ms. They count" in said
+    assert said.startswith("2 of 6 valid trials were disturbed (trials 2, 4): the machine stood still")
+    assert "for up to 134 ms, more than 20 ms. They count" in said
     page = of_guest["report.html"]
     assert page.count(">VALID</span>, disturbed</td>") == 2
     assert '<th scope="col" class="n">stood still</th>' in page
@@ -97,26 +97,40 @@ def test_chance_without_its_seed_is_never_silent(guest: Path, of_guest: Mapping[
 def test_abilities_stand_in_the_report_and_what_is_not_known_is_a_dash(
     guest: Path, of_guest: Mapping[str, str]
 ) -> None:
-    rows = dict(machine.capability_rows(load(guest)))
-    assert rows["MPTCP_INFO"] == "48 bytes"
-    assert rows["MPTCP_FULL_INFO"] == "–"
-    assert rows["netem holds a seed"] == "no"
-    assert rows["net.mptcp.pm_type"] == "0"
-    assert rows["2 MPTCP counters"] == "AddAddr, MPCapableSYNRX"
+    table = machine.capability_table(load(guest))
+    assert table is not None
+    rows = dict(table.rows)
+    assert table.heads == ("found",)
+    assert rows["MPTCP_INFO"] == ("48 bytes",)
+    assert rows["MPTCP_FULL_INFO"] == ("–",)
+    assert rows["netem holds a seed"] == ("no",)
+    assert rows["net.mptcp.pm_type"] == ("0",)
+    assert rows["MPTCP counters"] == ("2: AddAddr, MPCapableSYNRX",)
     assert 'id="capabilities"' in of_guest["report.html"]
     assert "| MPTCP_INFO | 48 bytes |" in of_guest["report.md"]
 
 
-@pytest.mark.parametrize("missing", ["counters", "sysctls"])
-def test_lists_that_could_not_be_read_are_not_known_instead_of_empty(tmp_path: Path, missing: str) -> None:
-    told = guest_run.ran_on(capabilities={**guest_run.CAPABILITIES, missing: None})
-    path = guest_run.make(tmp_path, document={"ran_on": told}, experiment=synthetic_run.aggregation(1))
-    assert dict(machine.capability_rows(load(path)))[f"MPTCP {missing}"] == "–"
+def test_two_machines_stand_side_by_side_on_the_union_of_what_they_can_do(tmp_path: Path) -> None:
+    other = {"kernel": "7.3.4", "counters": None, "sysctls": {"enabled": "1", "path_manager": "kernel"}}
+    told = guest_run.ran_on() | {"away_capabilities": json.dumps(other)}
+    document = {"ran_on": told, "away": {"node": "server"}}
+    run = load(guest_run.make(tmp_path, document=document, experiment=synthetic_run.aggregation(1)))
+
+    table = machine.capability_table(run)
+
+    assert table is not None
+    rows = dict(table.rows)
+    assert table.heads == ("everything else", "the machine of server")
+    assert rows["kernel"] == ("6.1.0-56-cloud-amd64", "7.3.4")
+    assert rows["MPTCP_INFO"] == ("48 bytes", "–")
+    assert rows["MPTCP counters"][1] == "–"  # could not be read, which is not none
+    assert rows["net.mptcp.path_manager"] == ("–", "kernel")
+    assert "| kernel | 6.1.0-56-cloud-amd64 | 7.3.4 |" in render(run.path)["report.md"]
 
 
 def test_of_a_run_on_the_own_machine_nothing_of_this_is_said(own: Path, of_own: Mapping[str, str]) -> None:
     assert machine.sentences(load(own)) == ()
-    assert machine.capability_rows(load(own)) == []
+    assert machine.capability_table(load(own)) is None
     assert 'id="capabilities"' not in of_own["report.html"]
     assert "by our clock" not in of_own["report.html"]
     assert json.loads(of_own["summary.json"])["machine"] == {"clock": None, "disturbed": None, "unrepeatable": []}

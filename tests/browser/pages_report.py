@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import guest_run
 import hand_made_analysis
 import synthetic_run
 
@@ -21,8 +22,10 @@ INVALID = {4: ("INVALID", "path1: calibrated 18.1 Mbit/s, expected 20 Mbit/s wit
 
 
 def _interrupted(folder: Path) -> Path:
-    """Interrupted, too: trials that are missing, and one that could not be measured."""
-    return _report(synthetic_run.make_run(folder, synthetic_run.aggregation(), verdicts=INVALID, stop_after=7))
+    """Trials that are missing, one that could not be measured, and a machine that stood still and holds no seed."""
+    asked = synthetic_run.aggregation()
+    stalled = {0: 134, 2: 1534}
+    return _report(guest_run.make(folder, experiment=asked, stalled=stalled, verdicts=INVALID, stop_after=7))
 
 
 def _failed(folder: Path) -> Path:
