@@ -133,8 +133,8 @@ def disturbed_sentence(found: Disturbed) -> str:
     which += f" and {number - MOST_TRIALS} more" if number > MOST_TRIALS else ""
     were = "was disturbed (trial" if number == 1 else "were disturbed (trials"
     return (
-        f"{number} of {count(found.watched, 'valid trial')} {were} {which}): the machine stood still for up to {longest}, "
-        f"more than {bound}. They count; what they measured may be the machine's."
+        f"{number} of {count(found.watched, 'valid trial')} {were} {which}): the machine stood still for up to "
+        f"{longest}, more than {bound}. They count; what they measured may be the machine's."
     )
 
 
