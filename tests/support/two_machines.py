@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 from pathlib import Path
 
+from testbed.endpoint.child import descendants
 from testbed.orchestrator import namespaces, process, rtnetlink
 from testbed.orchestrator.away.exchange import AwayNode
 from testbed.orchestrator.backends.mininet import package_path
@@ -29,6 +30,18 @@ class TwoMachines:
     far_fd: int
     where: AwayNode
     agent: Process
+
+    def cut(self) -> None:
+        """The cable of the first wire is pulled out of the machine there, in the middle of whatever it carries."""
+        for pid in descendants(self.agent.pid):
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
+                if str(entry.readlink()).startswith("net:["):
+                    with entry.open() as namespace, namespaces.inside(namespace.fileno()), Netlink() as there:
+                        trunks = [each for each in rtnetlink.interfaces(there) if each.name.startswith("trunk")]
+                        if trunks:
+                            there.send([rtnetlink.set_up(trunks[0].index, "pull the cable", up=False)])
+                            return
+        raise AssertionError("there is no wire to cut")
 
 
 @contextmanager
