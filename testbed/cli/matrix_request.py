@@ -78,10 +78,11 @@ def asked(words: Words, backend: str, *, repeat: int, seed: int, capture: bool) 
     rows = with_kernels(split(words.clients) or split(words.implementations) or usual, words.kernels)
     columns = with_kernels(split(words.servers) or split(words.implementations) or usual, words.kernels)
     known = {name: _implementation(name, adapters, backend) for name in dict.fromkeys([*rows, *columns])}
-    _check_kernels(known.values(), backend)
+    clients, servers = (tuple(known[name] for name in dict.fromkeys(names)) for names in (rows, columns))
+    _check_kernels(clients, servers, backend)
     return Asked(
-        rows=tuple(known[name] for name in dict.fromkeys(rows)),
-        columns=tuple(known[name] for name in dict.fromkeys(columns)),
+        rows=clients,
+        columns=servers,
         tests=split(words.tests),
         repeat=repeat,
         seed=seed,
@@ -127,19 +128,23 @@ def _implementation(name: str, adapters: Mapping[str, Adapter], backend: str) ->
     return found if found.obstacle else dataclasses.replace(found, obstacle=_obstacle(found, backend))
 
 
-def _check_kernels(ends: Iterable[Implementation], backend: str) -> None:
-    """A named kernel is booted for it, so the place is said already. Raises SpecificationError."""
+def _check_kernels(clients: Iterable[Implementation], servers: Iterable[Implementation], backend: str) -> None:
+    """A named kernel is booted for it, so the place is said already: of a pair the client's is the first. Raises
+    SpecificationError."""
     from experiments.interop.kernels import kernels_of
 
     if not backend or backend == "sim":
         return
     kind, _, rest = backend.partition(":")
-    booted = rest.removesuffix("/mininet") if kind == "vm" else ""
-    for kernel in kernels_of(ends):
-        if kernel not in (booted, *booted.split("+")):
-            raise SpecificationError(
-                f"linux@{kernel}: --backend {backend} has another kernel; leave --backend away, and it is booted"
-            )
+    word = rest.removesuffix("/mininet")
+    booted = [word] if "/" in word else word.split("+")
+    for ends, there, side in ((clients, booted[0], "client"), (servers, booted[-1], "server")):
+        for kernel in kernels_of(ends):
+            if kind != "vm" or kernel not in (there, word):
+                raise SpecificationError(
+                    f"linux@{kernel}: --backend {backend} has another kernel at the {side}; leave --backend away, and "
+                    "it is booted"
+                )
 
 
 def _obstacle(found: Implementation, backend: str) -> str:

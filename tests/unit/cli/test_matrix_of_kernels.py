@@ -200,7 +200,11 @@ def test_runs_that_are_there_are_joined_by_hand(machines: Machines, tmp_path: Pa
         (["--kernels", "6.1", "--backend", "sim"], "--kernels boots machines of its own: leave --backend sim away"),
         (["--kernels", "6.1,6.1"], "6.1 is there twice"),
         (["--implementations", "linux@6.1", "--backend", "vm:6.12"], "linux@6.1: --backend vm:6.12 has another kernel"),
-        (["--implementations", "linux@6.1", "--backend", "mininet"], "has another kernel; leave --backend away"),
+        (["--implementations", "linux@6.1", "--backend", "mininet"], "has another kernel at the client"),
+        (
+            ["--clients", "linux@6.12", "--servers", "linux@6.1", "--backend", "vm:6.1+6.12"],
+            "linux@6.12: --backend vm:6.1+6.12 has another kernel at the client; leave --backend away",
+        ),
         (["--claims"], "--claims goes with --kernels"),
         (["--merge"], "name their directories"),
         (["somewhere"], "somewhere: to join runs that are there, say --merge"),
