@@ -119,10 +119,21 @@ def specified(run: Run) -> bool:
     return any(word.partition("=")[0] == "--spec" for word in run.document["command"])
 
 
+def _where(document: Mapping[str, Any]) -> list[str]:
+    """Of a machine that was booted for the run, how its time passed, too."""
+    there = document.get("ran_on") or {}
+    words = ["--backend", there.get("backend", document["backend"])]
+    if not words[1].startswith("vm:"):
+        return words
+    if there.get("clock") == "real":
+        return [*words, "--time", "real"]
+    return [*words, "--shift", there["shift"]] if there.get("shift", "null") != "null" else words
+
+
 def trial_command(run: Run, variant: str, repetition: int) -> str:
     """The command that carries out a trial again, after the repetitions of its variant before it, with captures."""
     what = ["--spec", SPECIFICATION] if specified(run) else [run.experiment["name"]]
-    words = ["testbed", "run", *what, "--backend", run.document["backend"]]
+    words = ["testbed", "run", *what, *_where(run.document)]
     words += ["--variant", variant, "--seed", str(run.document["seed"]), "--repeat", str(repetition + 1), "--pcap"]
     overrides: Mapping[str, Any] = {} if specified(run) else run.document.get("overrides") or {}
     for key, value in overrides.items():

@@ -14,9 +14,11 @@ import synthetic_run
 from analysis.comparison.runs import compare_runs
 from analysis.report import machine
 from analysis.report.compare_page import notes
+from analysis.report.trial_rows import trial_command
 from analysis.report.write import render
-from analysis.runs import load
+from analysis.runs import Run, load
 from testbed.cli.result_table import print_result
+from testbed.record import RunDirectory
 
 STALLED = {2: 134, 4: 31}
 
@@ -126,6 +128,23 @@ def test_two_machines_stand_side_by_side_on_the_union_of_what_they_can_do(tmp_pa
     assert rows["MPTCP counters"][1] == "–"  # could not be read, which is not none
     assert rows["net.mptcp.path_manager"] == ("–", "kernel")
     assert "| kernel | 6.1.0-56-cloud-amd64 | 7.3.4 |" in render(run.path)["report.md"]
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"backend": "vm:6.1", "clock": "real", "shift": "null"}, "--backend vm:6.1 --time real --variant"),
+        ({"backend": "vm:6.1+7.3", "clock": "real"}, "--backend vm:6.1+7.3 --time real --variant"),
+        ({"backend": "vm:6.1", "clock": "virtual", "shift": "1"}, "--backend vm:6.1 --shift 1 --variant"),
+        ({"backend": "ssh:lab", "clock": "real"}, "--backend ssh:lab --variant"),
+        (None, "--backend mininet --variant"),
+    ],
+)
+def test_a_trial_is_carried_out_again_where_it_was(own: Path, told: dict[str, str] | None, words: str) -> None:
+    run = load(own)
+    document = {**run.document, **({"ran_on": told} if told else {})}
+    again = Run(RunDirectory(run.path, document))
+    assert words in trial_command(again, "mptcp", 0)
 
 
 def test_of_a_run_on_the_own_machine_nothing_of_this_is_said(own: Path, of_own: Mapping[str, str]) -> None:
