@@ -10,6 +10,7 @@ from analysis.comparison.contrast import SMALLEST_PAIRS, Contrast
 from analysis.comparison.kernels import Cell, Expected, KernelComparison, KernelRun, Measure
 from analysis.comparison.runs import Comparison
 from analysis.report import compare_words as words
+from analysis.report import machine
 from analysis.report.answer import Tone, distinct, sentence_of, trial_line
 from analysis.report.wording import NOT_MEASURED, count, interval, metric_name, quantity
 
@@ -299,6 +300,7 @@ def _notes(comparison: KernelComparison) -> list[str]:
             "All times are those of the machines, whose clock counts instructions: what was measured does not depend "
             "on how busy the host was, and where the processor is the limit it tells instructions, not a speed."
         )
+    told += [f"{kernel.label}: {doubt}" for kernel in comparison.kernels for doubt in machine.doubts(kernel.run)]
     unfinished = [kernel.label for kernel in comparison.kernels if not kernel.run.is_complete]
     return told + [f"The run on {label} is not complete." for label in unfinished]
 

@@ -108,6 +108,8 @@ class _Line:
             self._variant, self._phase = trial, ""
         elif kind == "phase":
             self._phase = message["phase"]
+        elif kind == "kept" and message["path"]:
+            return f"what was done is kept in {message['path']}, --resume goes on"
         elif kind == "retry":
             return f"  {trial}: again, {message['reason']}"
         elif kind == "ended" and self._clock is not None:

@@ -10,13 +10,14 @@ import typer
 
 from testbed.cli import outcome
 from testbed.cli.vm_images import build, fetch_kernel, prune
+from testbed.cli.vm_run import run
 
 if TYPE_CHECKING:
     from testbed.vm.record import Record
 
 vm = typer.Typer(
     no_args_is_help=True,
-    help="Kernels in virtual machines: fetch, build, boot, look inside. First: 'testbed vm doctor'.",
+    help="Kernels in virtual machines: fetch, build, boot, run experiments, look inside. First: 'testbed vm doctor'.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
@@ -64,6 +65,9 @@ def boot(
     memory_mib: Annotated[
         int | None, typer.Option("--memory", metavar="MIB", help="Of the guest; default 1536.")
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full/--minimal", help="The root file system with tools for people ('vm build --full').")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Boot a kernel to its SSH server; it stays until 'testbed vm stop'. Images are fetched and built when missing.
@@ -78,7 +82,7 @@ def boot(
 
         cache = Cache()
         hardware = hardware_of(time=time, shift=shift, cpus=cpus, memory_mib=memory_mib)
-        images = images_of(cache, kernel, _say)
+        images = images_of(cache, kernel, _say, "full" if full else "minimal")
         if time == "real":
             hardware = accel.with_best(hardware, cache.root, images.kernel, machine.find_busybox())
         _say(f"booting {images.version}")
@@ -174,6 +178,7 @@ def logs(machine_id: Id, as_json: AsJson = False) -> None:
             print(text, end="")
 
 
+vm.command("run")(run)
 vm.command("fetch-kernel")(fetch_kernel)
 vm.command("build")(build)
 vm.command("prune")(prune)

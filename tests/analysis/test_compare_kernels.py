@@ -170,7 +170,7 @@ def test_kernels_of_one_name_are_told_apart(tmp_path: Path) -> None:
         for number, (kernel, word) in enumerate(zip(releases, words, strict=True))
     ]
     assert labels(runs) == [
-        "newest",
+        "6.1",
         "bzImage (6.12.0-test)",
         "bzImage (bz.0-test) #1",
         "bzImage (bz.0-test) #2",

@@ -24,9 +24,10 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     fake_qemu.install(tmp_path / "bin", "answers")
 
-    def images_of(cache: Cache, word: str, say: object) -> Images:
+    def images_of(cache: Cache, word: str, say: object, variant: str) -> Images:
         (cache.root / "vmlinux").touch()
-        return Images(name=word, version=f"{word}.0", kernel=cache.root / "vmlinux", root=cache.root / "root")
+        root = cache.root / f"root-{variant}"
+        return Images(name=word, version=f"{word}.0", kernel=cache.root / "vmlinux", root=root)
 
     monkeypatch.setattr(choosing, "images_of", images_of)
     where = Cache().root / RUNS
@@ -54,6 +55,13 @@ def test_a_machine_is_booted_listed_read_and_stopped(runs: Path) -> None:
     assert json.loads(_vm("list", "--json").stdout) == {"machines": []}
     assert "starts sshd" in json.loads(_vm("logs", made["id"], "--json").stdout)["console"]
     assert _vm("stop", "--all").exit_code == 0
+
+
+@pytest.mark.parametrize(("words", "root"), [((), "root-minimal"), (("--full",), "root-full")])
+def test_tools_for_people_are_in_another_root_file_system(runs: Path, words: tuple[str, ...], root: str) -> None:
+    assert _vm("boot", "6.1", *words).exit_code == 0
+    (started,) = (runs.parents[2] / "bin").glob("start.*")
+    assert f"/{root}," in started.read_text()
 
 
 def test_ssh_becomes_the_client_with_the_machine_s_own_settings_and_quoted_words(
