@@ -15,7 +15,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from testbed.orchestrator.errors import CommandFailed, InvalidTrial, NotReady, U
 from testbed.orchestrator.readiness import wait_until
 from testbed.orchestrator.run_identity import Orchestrator
 from testbed.record import files
-from testbed.vm import cache, initramfs, record
+from testbed.vm import cache, initramfs, record, slowed
 from testbed.vm.images import Images
 from testbed.vm.keys import KeyPair
 from testbed.vm.qemu import LOOPBACK, Boot, Hardware, PrivateLink
@@ -129,6 +129,7 @@ def _start(
     deadline_s: float,
 ) -> Machine:
     began_s, started = time.monotonic(), datetime.now(UTC)
+    deadline_s *= hardware.slowed
     console = directory / record.CONSOLE
     console.touch(mode=0o600)
     pid_file = directory / "pid" if stays else None
@@ -148,7 +149,7 @@ def _start(
     with ExitStack() as held:
         inherited = [lock, *(held.enter_context(cache.held(path)) for path in images.entries)]
         inherited += [link.descriptor] if link is not None else []
-        machine = _Starting.of(words, inherited, directory, pid_file)
+        machine = _Starting.of(words, inherited, directory, pid_file, slowed.environment(hardware.slowed))
     try:
         machine.wait_until_ready(port, deadline_s)
         made = Record(
@@ -162,6 +163,7 @@ def _start(
             acceleration=hardware.acceleration,
             cpus=hardware.cpus,
             memory_mib=hardware.memory_mib,
+            slowed=hardware.slowed,
             port=port,
             host_key=host_key,
             started_utc=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -185,9 +187,16 @@ class _Starting:
     keeper: _Keeper | None
 
     @classmethod
-    def of(cls, words: Sequence[str], locks: Sequence[int], directory: Path, pid_file: Path | None) -> _Starting:
+    def of(
+        cls,
+        words: Sequence[str],
+        locks: Sequence[int],
+        directory: Path,
+        pid_file: Path | None,
+        environment: Mapping[str, str],
+    ) -> _Starting:
         """Start it. Raises BootFailed with QEMU's own words."""
-        mark = dict(run_identity.environment(directory.name))
+        mark = {**run_identity.environment(directory.name), **environment}
         if pid_file is not None:
             pid_file.unlink(missing_ok=True)
             mark[run_identity.ORCHESTRATOR_VARIABLE] = ""  # nobody's: 'testbed clean' leaves it alone

@@ -2,8 +2,8 @@
 the server is in one with kernel B, and a private link is all that they have in common.
 
 The runner in A carries the run out, as it does in one machine; it is told that the host ``server`` lives elsewhere
-(testbed/orchestrator/away). Both machines run on real time: the seconds of two counted clocks have nothing to do with
-each other.
+(testbed/orchestrator/away). Both machines run on slowed time (slowed.py), or with ``--time real`` on real time: the
+seconds of two counted clocks have nothing to do with each other.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ CARD = "eth1"
 NEAR, FAR, PREFIX = "169.254.83.1", "169.254.83.2", 30
 """Of the two ends of the private link (RFC 3927: link-local)."""
 PORT = 7100
+SLOWED = 8
+"""One second in the guests is so many of ours, where nobody said otherwise."""
 MACS = ("52:54:00:83:00:01", "52:54:00:83:00:02")
 """52:54:00 is QEMU's."""
 _SET_UP = 'ip address add "$1" dev "$2" && ip link set "$2" up'
@@ -59,12 +61,12 @@ def opened_pair(where: Elsewhere, made_of: Hardware | None = None, *, cache: Cac
 
 
 def on_real_time(made_of: Hardware | None) -> Hardware:
-    """The same machine, with a clock that is ours."""
+    """The same machine, with a clock that is ours; slowed, unless real time was asked for."""
     if made_of is None:
-        return Hardware(clock="real", cpus=DEFAULT_CPUS["real"])
+        return Hardware(clock="real", cpus=DEFAULT_CPUS["real"], slowed=SLOWED)
     if made_of.clock == "real":
         return made_of
-    return dataclasses.replace(made_of, clock="real", cpus=DEFAULT_CPUS["real"])
+    return dataclasses.replace(made_of, clock="real", cpus=DEFAULT_CPUS["real"], slowed=SLOWED)
 
 
 class Away:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from testbed.orchestrator.spec import SpecificationError
+from testbed.vm import slowed
 
 Clock = Literal["real", "virtual"]
 Acceleration = Literal["tcg", "kvm"]
@@ -52,8 +53,14 @@ class Hardware:
     acceleration: Acceleration = "tcg"
     cpus: int = 1
     memory_mib: int = DEFAULT_MEMORY_MIB
+    slowed: int = 1
+    """Of real time: so many of our seconds are one of the guest's (slowed.py)."""
 
     def __post_init__(self) -> None:
+        if self.slowed < 1:
+            raise SpecificationError(f"a guest's clock is slowed by 1 (not at all) or more, not by {self.slowed}")
+        if self.slowed > 1 and (self.clock == "virtual" or self.acceleration != "tcg"):
+            raise SpecificationError("only real time under emulation (tcg) can be slowed")
         if self.clock == "virtual" and self.cpus != 1:
             raise SpecificationError(
                 f"--cpus {self.cpus}: virtual time has one processor (QEMU counts the instructions of one): "
@@ -154,7 +161,11 @@ class Boot:
     def command_line(self) -> str:
         """The kernel's: a panic ends the machine (with -no-reboot), the network card is called eth0."""
         return " ".join(
-            ["console=ttyS0", "panic=-1", "quiet", "net.ifnames=0", *(f"testbed.{disk.serial}" for disk in self.disks)]
+            [
+                *("console=ttyS0", "panic=-1", "quiet", "net.ifnames=0"),
+                *(slowed.KERNEL_WORDS if self.hardware.slowed > 1 else ()),
+                *(f"testbed.{disk.serial}" for disk in self.disks),
+            ]
         )
 
 

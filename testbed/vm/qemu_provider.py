@@ -70,9 +70,10 @@ class QemuProvider:
         self.down()
         images = self._images_of(self._cache, self._kernel, say)
         hardware = self._hardware
-        if hardware.clock == "real":
+        if hardware.clock == "real" and hardware.slowed == 1:
             hardware = accel.with_best(hardware, self._cache.root, images.kernel, machine.find_busybox())
-        say(f"booting {images.version} on {hardware.clock} time")
+        slowed = f", {hardware.slowed} times slower than ours" if hardware.slowed > 1 else ""
+        say(f"booting {images.version} on {hardware.clock} time{slowed}")
         self._machine = machine.boot(images, hardware, self._cache.runs, link=self._link, say=say)
         try:
             target = target_of(self._machine.record, self._machine.directory)
@@ -101,6 +102,7 @@ def target_of(made: record.Record, directory: Path, capabilities: Mapping[str, A
         "acceleration": made.acceleration,
         "cpus": json.dumps(made.cpus),
         "memory_mib": json.dumps(made.memory_mib),
+        **({"slowed": json.dumps(made.slowed)} if made.slowed > 1 else {}),
         "boot_s": json.dumps(made.boot_s),
     }
     return Target(

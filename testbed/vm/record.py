@@ -57,6 +57,8 @@ class Record:
     started_utc: str
     boot_s: float
     """Seconds of this machine until its SSH server answered."""
+    slowed: int = 1
+    """So many of our seconds are one of the guest's, on real time."""
 
     @property
     def pid(self) -> int:
