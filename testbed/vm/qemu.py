@@ -29,6 +29,9 @@ Clock = Literal["real", "virtual"]
 Acceleration = Literal["tcg", "kvm"]
 
 PROGRAM = "qemu-system-x86_64"
+EMULATED = "max,-erms"
+"""The processor under emulation. With ERMS, glibc and the kernel copy by ``rep movsb``, which QEMU carries out, and
+counts, byte by byte: 400 MB took 2.8 s of this machine instead of 0.05, and 0.41 s of virtual time instead of 0.05."""
 GUEST_ADDRESS = "10.0.2.15"
 """QEMU's user network gives it to the first guest; ours takes it without asking."""
 LOOPBACK = "127.0.0.1"
@@ -82,8 +85,8 @@ class Hardware:
             return [*words, "-accel", "kvm", "-cpu", "host"]
         if self.clock == "virtual":
             icount = f"shift={self.shift},sleep=off"
-            return [*words, "-accel", "tcg,thread=single", "-icount", icount, "-rtc", "clock=vm", "-cpu", "max"]
-        return [*words, "-accel", "tcg,thread=multi", "-cpu", "max"]
+            return [*words, "-accel", "tcg,thread=single", "-icount", icount, "-rtc", "clock=vm", "-cpu", EMULATED]
+        return [*words, "-accel", "tcg,thread=multi", "-cpu", EMULATED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
