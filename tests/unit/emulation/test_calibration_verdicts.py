@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from scipy import stats
 
@@ -22,6 +24,8 @@ from topologies.link_profile import (
 
 MS = 10**6
 LINE = LinkProfile(rate_bit_s=20 * 10**6, queue=QueueLimit(packets=34), delay_ns=10 * MS)
+
+KEYS = [(link, direction) for link in (0, 1) for direction in (0, 1)]
 
 
 def found(profile: LinkProfile, realised: LinkProfile, seed: int = 1) -> Measurement:
@@ -136,6 +140,26 @@ def test_a_probe_reads_back_and_damage_shows() -> None:
         damaged = bytearray(data)
         damaged[bit // 8] ^= 0x80 >> bit % 8
         assert probes.read(bytes(damaged)) is None
+
+
+def test_on_one_processor_trains_take_turns_that_share_a_machine_of_several() -> None:
+    line = LinkProfile(rate_bit_s=20 * 10**6, queue=QueueLimit(packets=100))
+    pairs = [(line, line), (line, line)]
+
+    def ends_of_trains(sends: list[probes.Send]) -> list[tuple[int, int]]:
+        large = [send for send in sends if send.size_bytes == probes.LARGE_BYTES]
+        times = [[send.at_ns for send in large if (send.link, send.direction) == key] for key in KEYS]
+        return [(min(each), max(each)) for each in times]
+
+    together, _ = probes.plan(pairs)
+    in_turn, _ = probes.plan(pairs, probes.FRAMES_PER_SECOND_OF_ONE_CPU)
+
+    assert len({begin for begin, _ in ends_of_trains(together)}) == 1
+    turns = ends_of_trains(in_turn)
+    assert all(end < begin for (_, end), (begin, _) in itertools.pairwise(turns))
+    assert [send.number for send in sorted(in_turn, key=lambda each: (each.link, each.direction, each.number))] == [
+        send.number for send in sorted(together, key=lambda each: (each.link, each.direction, each.number))
+    ], "the same probes"
 
 
 def test_trains_of_many_fast_links_take_turns() -> None:
