@@ -38,6 +38,8 @@ class Jitter:
     p99_ns: int | None
     stalls: tuple[tuple[int, int], ...]
     """(end since the epoch, how long), in ns, in order of time."""
+    cpu_share: float | None = None
+    """What looking took of a processor."""
 
     def in_words(self) -> str:
         """``"meanwhile the machine stood still for up to 412 ms"``, or that it did not."""
@@ -53,11 +55,14 @@ class Jitter:
         return {"stall_max_ns": self.max_ns, "stall_p99_ns": self.p99_ns, "disturbed": bool(self.stalls)}
 
     def events(self) -> list[dict[str, Any]]:
-        """Rows of ``events``, without the number of the trial."""
+        """Rows of ``events``, without the number of the trial; what looking cost is a note among them."""
         told = sorted(sorted(self.stalls, key=lambda stall: -stall[1])[:MOST_EVENTS])
         rows = [_event(ended_ns, f"stood still for {late_ns / 1e6:.0f} ms") for ended_ns, late_ns in told]
         if more := len(self.stalls) - len(told):
             rows.append(_event(self.stalls[-1][0], f"{more} more stalls, none longer than these"))
+        if self.cpu_share is not None:
+            detail = f"looking for stalls took {self.cpu_share:.1%} of a processor"
+            rows.append({"time_ns": 0, "kind": "note", "subject": SUBJECT, "detail": detail})
         return rows
 
 
@@ -138,7 +143,7 @@ class JitterCollector:
             self._process.stdin.close()
             found = json.loads(self._read(b""))
             stalls = tuple((ended_ns - self._epoch_ns, late_ns) for ended_ns, late_ns in found["stalls"])
-            return Jitter(found["max_ns"], found["p99_ns"], stalls)
+            return Jitter(found["max_ns"], found["p99_ns"], stalls, found["cpu_share"])
         except (InvalidTrial, OSError, ValueError, LookupError) as error:
             self._give_up(error)
             return None

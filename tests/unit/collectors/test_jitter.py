@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import signal
 import sys
@@ -128,6 +129,8 @@ def test_a_program_that_stood_still_is_found_and_none_is_left() -> None:
     assert jitter.max_ns > (60 - 2) * MS - INTERVAL_NS
     assert jitter.columns()["disturbed"] is True
     assert any(late_ns == jitter.max_ns for _, late_ns in jitter.stalls)
+    (note,) = [row["detail"] for row in jitter.events() if row["kind"] == "note"]
+    assert re.fullmatch(r"looking for stalls took \d+\.\d% of a processor", note)
     assert watched.processes[0].exit_code is not None
     assert watched.collector.stop() is None  # once
 
