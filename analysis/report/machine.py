@@ -142,7 +142,10 @@ def seed_sentence(run: Run, found: Sequence[Unrepeatable]) -> str:
     """Empty when every chance is repeatable, or there is none."""
     if not found:
         return ""
-    names = [f"{each.link} {each.direction}" for each in found]
+    ways: dict[str, list[str]] = {}
+    for each in found:
+        ways.setdefault(each.link, []).append(each.direction)
+    names = [link if len(directions) > 1 else f"{link} {directions[0]}" for link, directions in ways.items()]
     which = ", ".join(names[:MOST_LINKS])
     which += f" and {len(names) - MOST_LINKS} more" if len(names) > MOST_LINKS else ""
     release = run.document["kernel"].get("release") or "this kernel"

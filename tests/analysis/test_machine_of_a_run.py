@@ -89,6 +89,12 @@ def test_chance_that_did_not_begin_at_its_seed_is_found(tmp_path: Path, held: in
     assert machine.as_json(run)["unrepeatable"] == (["path1 forward", "path2 forward"] if said else [])
 
 
+def test_a_link_whose_both_directions_lack_their_seed_is_named_once(guest: Path) -> None:
+    found = [machine.Unrepeatable("path1", way, False) for way in ("forward", "backward")]
+    found.append(machine.Unrepeatable("path2", "backward", False))
+    assert "holds no seed on path1, path2 backward, so that" in machine.seed_sentence(load(guest), found)
+
+
 def test_chance_without_its_seed_is_never_silent(guest: Path, of_guest: Mapping[str, str]) -> None:
     told = _plain(machine.seed_sentence(load(guest), machine.unrepeatable(load(guest))))
     assert told in of_guest["report.html"]
