@@ -14,6 +14,7 @@ from typing import Any
 from analysis.interop import evidence
 from analysis.interop.cells import CellResult, MatrixResult, Measurement, Result, exit_code
 from analysis.report.answer import Tone
+from analysis.report.machine import doubts
 from analysis.report.wording import count, interval, metric_name, quantity, source_in_words
 from analysis.runs import Run
 
@@ -175,8 +176,16 @@ def gather(matrix: MatrixResult) -> MatrixPage:
         sections=tuple(_section(matrix, test, lines) for test in matrix.tests),
         command=" ".join(matrix.command),
         runs=tuple(_run_line(run, link) for run, link in zip(matrix.runs, matrix.links, strict=True) if link),
-        notes=matrix.notes,
+        notes=(*matrix.notes, *_doubts(matrix)),
     )
+
+
+def _doubts(matrix: MatrixResult) -> list[str]:
+    """What may have made the results of a machine what they are; of one run its report says it."""
+    if len(matrix.runs) == 1:
+        return []
+    told = ((_place(run.document), doubts(run)) for run in matrix.runs)
+    return [f"{place}: {sentence}" for place, sentences in told for sentence in sentences]
 
 
 def _kicker(matrix: MatrixResult) -> str:
@@ -192,14 +201,23 @@ def _where(matrix: MatrixResult) -> str:
     return "in virtual time" if in_simulator else "between real kernels and stacks"
 
 
+def _place(document: Mapping[str, Any]) -> str:
+    """As ``--backend`` says it."""
+    return str((document.get("ran_on") or document)["backend"])
+
+
 def _run_line(run: Run, link: str) -> RunLine:
     document = run.document
-    there = document.get("ran_on") or {}
     verdicts = Counter(run.directory.read_table("trials")["verdict"].to_pylist())
     trials = ", ".join(f"{number} {word}" for word, number in sorted(verdicts.items(), reverse=True))
-    place = there.get("backend") or document["backend"]
-    clock = f", {there['clock']} time" if there.get("clock") else ""
-    return RunLine(f"{place}{clock}", str(document["kernel"].get("release", "")), trials, document["started_utc"], link)
+    clock = (document.get("ran_on") or {}).get("clock")
+    return RunLine(
+        f"{_place(document)}{f', {clock} time' if clock else ''}",
+        str(document["kernel"].get("release", "")),
+        trials,
+        document["started_utc"],
+        link,
+    )
 
 
 def _headline(matrix: MatrixResult) -> tuple[Tone, str]:

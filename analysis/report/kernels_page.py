@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from analysis.claims import Judgement, Word
 from analysis.kernels import Change, ClaimRow, Found, Kernel, KernelTable, Row
 from analysis.report.answer import sentence_of
+from analysis.report.machine import doubts
 from analysis.report.says import spread
 from analysis.report.wording import count, interval, quantity
 
@@ -95,6 +96,8 @@ class KernelsPage:
     runs: tuple[tuple[str, str, str, str], ...]
     """Kernel, experiment, trials, link."""
     command: str
+    notes: tuple[str, ...]
+    """What may have made the numbers of a kernel what they are, beside the kernel."""
 
 
 def gather(table: KernelTable, links: Mapping[str, str], command: Sequence[str]) -> KernelsPage:
@@ -120,6 +123,12 @@ def gather(table: KernelTable, links: Mapping[str, str], command: Sequence[str])
             for run in kernel.runs
         ),
         command=" ".join(command),
+        notes=tuple(
+            f"{kernel.name}, {run.experiment['name']}: {sentence}"
+            for kernel in table.kernels
+            for run in kernel.runs
+            for sentence in doubts(run)
+        ),
     )
 
 

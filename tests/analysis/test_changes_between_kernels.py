@@ -126,6 +126,19 @@ def test_the_page_leads_to_the_report_of_every_run(runs: list[analysis.Run], tmp
             assert (tmp_path / "there" / run["path"] / "run.json").is_file()
 
 
+def test_what_a_machine_did_to_its_trials_is_said_beside_the_numbers(tmp_path: Path) -> None:
+    counters = {"AddAddrTx": 1, "DssFallback": 1}
+    disturbed = {"disturbed": True, "stall_max_ns": 90_000_000, "stall_p99_ns": 2_000_000}
+    runs = [on(tmp_path, "6.1", counters), on(tmp_path, "6.12", counters, trial=disturbed)]
+
+    write_kernels(runs, tmp_path / "page", [])
+
+    for name in ("kernels.html", "kernels.md"):
+        text = (tmp_path / "page" / name).read_text()
+        assert "6.12, compared: 2 of 2 valid trials" in text
+        assert "6.1, compared:" not in text
+
+
 def test_one_kernel_alone_changes_nothing_and_what_is_not_measured_is_no_verdict(tmp_path: Path) -> None:
     run = on(tmp_path, "6.1", {"AddAddrTx": 1, "DssFallback": None})
 

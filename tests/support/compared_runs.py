@@ -38,15 +38,18 @@ def make(
     document: Mapping[str, Any] | None = None,
     verdicts: Mapping[int, tuple[str, str]] | None = None,
     stop_after: int | None = None,
+    trial: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A run of the simulator, unless ``document`` (keys of run.json) says otherwise."""
+    """A run of the simulator, unless ``document`` (keys of run.json) says otherwise; ``trial``: columns of each."""
     asked = asked or experiment()
     content = {**run_json(asked), "backend": "sim", **(document or {})}
     run = RunDirectory.create(parent, asked.name, digest(asked), content)
     for entry in content["plan"][:stop_after]:
         verdict, reason = (verdicts or {}).get(entry["trial"], ("VALID", ""))
         found = dict(numbers(entry["variant"], entry["repetition"], entry["seed"])) if verdict == "VALID" else {}
-        run.store_trial(TrialRecord(entry["trial"], _tables(entry, verdict, reason, content["backend"], found)))
+        tables = _tables(entry, verdict, reason, content["backend"], found)
+        tables["trials"][0].update(trial or {})
+        run.store_trial(TrialRecord(entry["trial"], tables))
     if stop_after is None:
         run.complete()
     run.close()
