@@ -9,7 +9,7 @@ from pathlib import Path
 
 from testbed.orchestrator import process
 from testbed.orchestrator.errors import TestbedError, Unsupported
-from testbed.vm import accel, tools
+from testbed.vm import accel, slowed, tools
 from testbed.vm.cache import KERNELS, Cache
 from testbed.vm.qemu import PROGRAM
 
@@ -45,7 +45,7 @@ def examine(cache: Cache | None = None) -> tuple[Check, ...]:
     """Everything; the accelerations are tried when there is a kernel in the cache to try them with."""
     programs = [_program(name, *RUNNING[name], vital=True) for name in RUNNING]
     programs += [_program(name, *tools.PACKAGES[name], vital=False) for name in tools.PACKAGES]
-    return (*programs, memory(), *_accelerations(cache or Cache(), programs))
+    return (*programs, slowed_time(), memory(), *_accelerations(cache or Cache(), programs))
 
 
 def boots(checks: Iterable[Check]) -> bool:
@@ -61,10 +61,26 @@ def memory() -> Check:
     return Check(name="memory", there=enough, seen=f"{available_mib} MiB free", remedy="" if enough else remedy)
 
 
+def slowed_time() -> Check:
+    """What divides the clocks of a pair of machines; no program, but a library that QEMU is given."""
+    try:
+        found = str(slowed.find_library())
+    except Unsupported:
+        return Check(
+            name=slowed.LIBRARY,
+            there=False,
+            seen="needed for two kernels against each other",
+            remedy=f"apt install {slowed.PACKAGE} (testbed vm doctor --install)",
+        )
+    return Check(name=slowed.LIBRARY, there=True, seen=found)
+
+
 def missing_packages() -> list[str]:
-    """Packages of the programs that are not installed, each once."""
+    """Packages of what is not installed, each once."""
     wanted = {**RUNNING, **tools.PACKAGES}
-    return list(dict.fromkeys(package for name, (package, _why) in wanted.items() if tools.find(name) is None))
+    missing = [package for name, (package, _why) in wanted.items() if tools.find(name) is None]
+    missing += [] if slowed_time().there else [slowed.PACKAGE]
+    return list(dict.fromkeys(missing))
 
 
 def install(say: Callable[[str], None]) -> None:

@@ -22,6 +22,8 @@ from testbed.orchestrator.errors import Unsupported
 LIBRARY = "libfaketimeMT.so.1"
 """The one for programs with threads."""
 PLACES = ("/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/local/lib")
+PACKAGE = "libfaketime"
+"""Of Debian and Ubuntu."""
 KERNEL_WORDS = ("clocksource=hpet", "tsc=unstable")
 
 
@@ -38,4 +40,4 @@ def find_library() -> Path:
         path = Path(place, "faketime", LIBRARY)
         if path.is_file():
             return path
-    raise Unsupported(f"{LIBRARY} is not installed (slowed time needs it): apt install libfaketime")
+    raise Unsupported(f"{LIBRARY} is not installed (slowed time needs it): apt install {PACKAGE}")
