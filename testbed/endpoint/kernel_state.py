@@ -139,11 +139,11 @@ def _full_info(sock: socket.socket) -> ConnectionState:
     )
     length = _getsockopt(sock, MPTCP_FULL_INFO, head)
     kernel_tcp, _, kernel_subflow, _, count, _, _, _ = _FULL_INFO_HEAD.unpack_from(head)
-    tcp_bytes = min(kernel_tcp, TCP_INFO_BYTES)
+    count = min(count, MOST_SUBFLOWS)
+    raws = _elements(subflows.raw, 0, count, min(kernel_subflow, _SUBFLOW_INFO_BYTES))
+    tcp_infos = _elements(infos.raw, 0, count, min(kernel_tcp, TCP_INFO_BYTES))
     states = []
-    for index in range(min(count, MOST_SUBFLOWS)):
-        raw = subflows.raw[index * _SUBFLOW_INFO_BYTES : (index + 1) * _SUBFLOW_INFO_BYTES][:kernel_subflow]
-        info = infos.raw[index * TCP_INFO_BYTES : index * TCP_INFO_BYTES + tcp_bytes]
+    for raw, info in zip(raws, tcp_infos, strict=True):
         states.append(SubflowState(struct.unpack_from("=I", raw)[0], _endpoints(raw[8:]), read_tcp_info(info)))
     return ConnectionState("MPTCP_FULL_INFO", read_mptcp_info(head.raw[_FULL_INFO_HEAD.size : length]), tuple(states))
 
@@ -165,8 +165,13 @@ def _array(sock: socket.socket, option: int, element_bytes: int) -> list[bytes]:
     _SUBFLOW_DATA.pack_into(buffer, 0, _SUBFLOW_DATA.size, 0, 0, element_bytes)
     _getsockopt(sock, option, buffer)
     _, count, kernel_bytes, _ = _SUBFLOW_DATA.unpack_from(buffer)
-    starts = [_SUBFLOW_DATA.size + index * element_bytes for index in range(min(count, MOST_SUBFLOWS))]
-    return [buffer.raw[start : start + min(kernel_bytes, element_bytes)] for start in starts]
+    return _elements(buffer.raw, _SUBFLOW_DATA.size, min(count, MOST_SUBFLOWS), min(kernel_bytes, element_bytes))
+
+
+def _elements(data: bytes, start: int, count: int, each: int) -> list[bytes]:
+    """The kernel puts the next one right after what it wrote, which is less than we asked for where its structure is
+    smaller (struct tcp_info has 232 bytes in Linux 6.1, 248 in 6.12, 280 in 6.18)."""
+    return [data[start + index * each : start + (index + 1) * each] for index in range(count)]
 
 
 def _getsockopt(sock: socket.socket, option: int, buffer: ctypes.Array[ctypes.c_char]) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from endpoint_pair import loopback_namespace
 
+from testbed.endpoint import kernel_state
 from testbed.endpoint.kernel_state import IPPROTO_MPTCP, ConnectionState, in_mptcp, is_mptcp, read_connection
 from testbed.endpoint.subflow_flags import backup_flag, subflow_flags
 from testbed.orchestrator.namespaces import inside
@@ -19,9 +22,13 @@ PAYLOAD = bytes(50_000)
 
 
 @contextmanager
-def connected(family: int, client: int, server: int) -> Iterator[tuple[socket.socket, socket.socket]]:
+def connected(
+    family: int, client: int, server: int, more_addresses: tuple[str, ...] = ()
+) -> Iterator[tuple[socket.socket, socket.socket]]:
     """(client, accepted) of the given protocols, with PAYLOAD moved from one to the other."""
     with loopback_namespace() as fd, inside(fd):
+        for more in more_addresses:
+            subprocess.run(["ip", "mptcp", "endpoint", "add", more, "dev", "lo", "subflow"], check=True)
         address = "::1" if family == socket.AF_INET6 else "127.0.0.1"
         with socket.socket(family, socket.SOCK_STREAM, server) as listener:
             listener.bind((address, 0))
@@ -61,6 +68,21 @@ def test_an_mptcp_connection_tells_its_bytes_and_its_subflow(family: int, full_i
         assert (subflow.id is not None) == full_info
     assert states[1].subflows[0].tcp_info["bytes_received"] == len(PAYLOAD)
     assert states[0].subflows[0].tcp_info["rtt"]
+
+
+@pytest.mark.parametrize("full_info", [True, False], ids=["FULL_INFO", "three calls"])
+def test_each_subflow_is_read_where_the_kernel_wrote_it(monkeypatch: pytest.MonkeyPatch, full_info: bool) -> None:
+    # On a kernel whose struct tcp_info is smaller than what is asked for, the second one follows right after the first.
+    monkeypatch.setattr(kernel_state, "TCP_INFO_BYTES", kernel_state.TCP_INFO_BYTES + 72)
+    with connected(socket.AF_INET, IPPROTO_MPTCP, IPPROTO_MPTCP, ("127.0.0.2", "127.0.0.3")) as (client, _):
+        ends_s = time.monotonic() + 5.0
+        while len((state := read_connection(client, full_info)).subflows) < 3 and time.monotonic() < ends_s:
+            client.sendall(b"x")  # joined once the first data was acknowledged
+    first, *others = state.subflows
+    assert sorted(other.endpoints[0] for other in others) == ["127.0.0.2", "127.0.0.3"]
+    for other in others:
+        assert other.tcp_info["snd_mss"] == first.tcp_info["snd_mss"]
+        assert 0 < (other.tcp_info["min_rtt"] or 0) < 10**9
 
 
 def test_both_ways_of_asking_give_the_same_answer() -> None:
