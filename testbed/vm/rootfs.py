@@ -42,7 +42,8 @@ PACKAGES = (
 FOR_PEOPLE = (
     *("vim-tiny", "less", "tmux"),  # to read and write by hand, several windows over one login
     *("strace", "lsof", "linux-perf", "bpftool"),  # to look into programs and the kernel
-    *("tshark", "iperf", "socat", "netcat-openbsd", "curl"),  # to look at packets, and make some
+    *("tshark", "socat", "netcat-openbsd", "curl"),  # to look at packets, and make some
+    *("iperf", "inetutils-telnet"),  # what Mininet's own test of throughput starts
 )
 """What ``full`` has beside PACKAGES."""
 Variant = Literal["minimal", "full"]
