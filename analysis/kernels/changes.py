@@ -33,6 +33,8 @@ _OUTCOMES: Mapping[Result, Outcome] = {
     "invalid": "not evaluated",
     "unsupported": "not evaluated",
 }
+_WORDS = ("because", "says", "text", "claim", "speaks", "under")
+"""Of an expectation: how it is told, and what it is evidence of."""
 _Key = tuple[str, ...]
 
 
@@ -71,7 +73,8 @@ class Row:
     """One expectation, or one cell of a grid, on every kernel."""
 
     experiment: str
-    claim: str | None
+    claims: tuple[str, ...]
+    """Those that it is evidence of."""
     expectation: Mapping[str, Any]
     """As in run.json of the first kernel that has it."""
     found: tuple[Found | None, ...]
@@ -124,6 +127,7 @@ def table_of(runs: Sequence[Run]) -> KernelTable:
     kernels = _kernels(chosen)
     columns = {kernel.name: number for number, kernel in enumerate(kernels)}
     found: dict[_Key, list[Found | None]] = {}
+    named: dict[_Key, list[str]] = {}
     texts: dict[str, Mapping[str, Any]] = {}
     pieces: dict[tuple[str, int], list[Piece]] = {}
     for (kernel, experiment), run in chosen.items():
@@ -132,8 +136,9 @@ def table_of(runs: Sequence[Run]) -> KernelTable:
             key = _key(experiment, verdict)
             found.setdefault(key, [None] * len(kernels))[columns[kernel]] = Found(verdict, run)
             if claim := verdict.expectation.get("claim"):
+                named.setdefault(key, []).append(claim)
                 pieces.setdefault((claim, columns[kernel]), []).append(_piece(run, verdict))
-    rows = [_row(key, cells) for key, cells in found.items()]
+    rows = [_row(key, cells, named.get(key, ())) for key, cells in found.items()]
     order = {claim: number for number, claim in enumerate(texts)}
     claims = sorted({claim for claim, _ in pieces}, key=lambda claim: order.get(claim, len(order)))
     judged = (
@@ -212,14 +217,14 @@ def _kernels(chosen: Mapping[tuple[str, str], Run]) -> tuple[Kernel, ...]:
 
 
 def _key(experiment: str, verdict: Verdict) -> _Key:
-    """What is the same thing on another kernel: all of the expectation but its words."""
-    words = {name: value for name, value in verdict.expectation.items() if name not in ("because", "says", "text")}
+    """What is the same thing on another kernel, and for another claim: all of the expectation but its words."""
+    words = {name: value for name, value in verdict.expectation.items() if name not in _WORDS}
     return (experiment, *(f"{name}={words[name]}" for name in sorted(words)))
 
 
-def _row(key: _Key, cells: Sequence[Found | None]) -> Row:
+def _row(key: _Key, cells: Sequence[Found | None], claims: Sequence[str]) -> Row:
     first = next(_there(cells))
-    return Row(key[0], first.verdict.expectation.get("claim"), first.verdict.expectation, tuple(cells))
+    return Row(key[0], tuple(dict.fromkeys(claims)), first.verdict.expectation, tuple(cells))
 
 
 def _there(cells: Sequence[Found | None]) -> Iterator[Found]:

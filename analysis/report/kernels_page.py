@@ -150,7 +150,7 @@ def _row(row: Row) -> RowText:
     finding = sentence_of(first.verdict, 1)
     expectation = row.expectation
     return RowText(
-        claim=row.claim or "",
+        claim=", ".join(row.claims),
         experiment=row.experiment,
         variant=expectation["variant"],
         measured=expectation.get("text") or finding.subject.removeprefix(f"{expectation['variant']}: "),

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.claims import supports
 from analysis.kernels import Found, KernelTable, table_of
 from analysis.report.kernels_page import gather
 from analysis.report.rendering import environment
@@ -93,7 +92,7 @@ def _document(table: KernelTable, links: Mapping[str, str], command: Sequence[st
         "evidence": [
             {
                 "experiment": row.experiment,
-                "claim": row.claim,
+                "claims": list(row.claims),
                 "variant": row.expectation["variant"],
                 "metric": row.expectation["metric"],
                 "statistic": row.expectation.get("statistic"),
@@ -114,7 +113,6 @@ def _found(found: Found | None) -> Mapping[str, Any] | None:
     verdict = found.verdict
     return {
         "outcome": verdict.outcome,
-        "supports": supports(verdict),
         "value": verdict.value,
         "unit": verdict.unit,
         "values": list(verdict.values),

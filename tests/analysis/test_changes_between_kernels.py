@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -146,6 +147,19 @@ def test_one_kernel_alone_changes_nothing_and_what_is_not_measured_is_no_verdict
 
     assert changes(table) == dict.fromkeys((SENT, ABSENT, "goodput_bit_s", "retransmits"), "none")
     assert not table.claims[0].has_changed
+
+
+def test_what_is_evidence_of_two_claims_is_one_row(tmp_path: Path) -> None:
+    other = dataclasses.replace(CLAIM, id="L3")
+    whole = asked()
+    again = dataclasses.replace(whole.expectations[2], claim="L3", speaks="against", under="Linux")
+    of = dataclasses.replace(whole, claims=(CLAIM, other), expectations=(*whole.expectations, again))
+
+    table = table_of([on(tmp_path, "6.1", {"AddAddrTx": 1, "DssFallback": 1}, of=of)])
+
+    assert len(table.rows) == len(whole.expectations)
+    assert [row.claims for row in table.rows if row.expectation["metric"] == SENT] == [("N12", "L3")]
+    assert [each.judgements[0].word for each in table.claims] == ["holds", "does not hold"]
 
 
 def test_overlapping_numbers_are_no_change(tmp_path: Path) -> None:
