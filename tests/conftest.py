@@ -61,6 +61,13 @@ def _why_no_sshd() -> str:
     return "" if found else "needs sshd: apt install openssh-server"
 
 
+def _why_no_qemu() -> str:
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    packages = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static"}
+    missing = [package for name, package in packages.items() if shutil.which(name, path=path) is None]
+    return f"needs QEMU: apt install {' '.join(missing)}" if missing else ""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The longest of all is one test: begun last, it would keep one processor waiting for the other at the end.
     items.sort(key=lambda item: item.path.name != "test_compilation.py")
@@ -69,6 +76,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "needs_mptcp": _why_not_mptcp(),
         "needs_browser": _why_no_browser(),
         "needs_sshd": _why_no_sshd(),
+        "needs_qemu": _why_no_qemu(),
     }
     for item in items:
         if item.get_closest_marker("needs_root") or item.path.name == "test_killed_sim_runs.py":
