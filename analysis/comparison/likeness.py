@@ -19,7 +19,7 @@ _MACHINE = ("processor", "cores", "architecture", "virtualised", "clock_source")
 _KERNEL = ("release", "version")
 _BY_KERNEL = frozenset(("clock_source",))
 """Of a machine, what its kernel chooses by itself."""
-_VIRTUAL_MACHINE = ("clock", "shift", "acceleration", "cpus", "memory_mib")
+_VIRTUAL_MACHINE = ("clock", "shift", "slowed", "acceleration", "cpus", "memory_mib")
 """Of ``ran_on``: what a machine that was booted for the run consists of."""
 _OF_THE_RUN = ("duration_ns", "offloads", "realisation", "capture", "ledger", "ledger_form", "sample_interval_ns")
 """Fields of an experiment that concern every variant; of the simulator only the first has any effect."""

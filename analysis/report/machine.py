@@ -43,6 +43,8 @@ class Clocks:
     """Trials in all."""
     there_ns: int
     here_ns: int
+    slowed: int = 1
+    """So many of our seconds are one of a ``real`` clock there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def clocks(run: Run) -> Clocks | None:
         return None
     both = [row for row in rows if row["host_duration_ns"] is not None]
     there_ns, here_ns = (sum(row[name] for row in both) for name in ("duration_ns", "host_duration_ns"))
-    return Clocks(clock, len(both), len(rows), there_ns, here_ns)
+    slowed = int((run.document.get("ran_on") or {}).get("slowed", 1))
+    return Clocks(clock, len(both), len(rows), there_ns, here_ns, slowed)
 
 
 def disturbed(run: Run) -> Disturbed:
@@ -114,7 +117,9 @@ def clock_sentence(found: Clocks | None) -> str:
     """``"The trials took 12.0 s of guest time (virtual: instructions are counted) and 31.0 s of ours."``"""
     if found is None:
         return ""
-    there = "guest time (virtual: its instructions are counted)" if found.clock == "virtual" else "that machine's time"
+    slowed = f" (slowed: {found.slowed} of our seconds are one of its)" if found.slowed > 1 else ""
+    virtual = "guest time (virtual: its instructions are counted)"
+    there = virtual if found.clock == "virtual" else f"that machine's time{slowed}"
     if not found.trials:
         return f"All times are {there}; how long the trials took by our clock is not known."
     some = "The trials" if found.trials == found.of else f"{found.trials} of {count(found.of, 'trial')}"
@@ -228,6 +233,7 @@ def as_json(run: Run) -> Mapping[str, Any]:
         if taken is None
         else {
             "of": taken.clock,
+            "slowed": taken.slowed,
             "trials": taken.trials,
             "there_ns": taken.there_ns if taken.trials else None,
             "here_ns": taken.here_ns if taken.trials else None,

@@ -52,13 +52,19 @@ def test_both_clocks_are_told_of_the_trials_that_both_measured(guest: Path) -> N
     assert sentence == "5 of 6 trials took 60 s of that machine's time and 155 s of ours."
 
 
+def test_of_a_slowed_clock_it_is_said_by_how_much() -> None:
+    told = machine.clock_sentence(machine.Clocks("real", 2, 2, 12 * 10**9, 96 * 10**9, slowed=8))
+    seconds = "12 s of that machine's time (slowed: 8 of our seconds are one of its) and 96 s of ours."
+    assert _plain(told) == f"The trials took {seconds}"
+
+
 def test_a_clock_that_nobody_compared_with_ours_is_told_all_the_same(tmp_path: Path) -> None:
     short = synthetic_run.aggregation(1)
     path = guest_run.make(tmp_path, clock="virtual", unheard=tuple(range(6)), held=7, experiment=short)
     (sentence,) = machine.sentences(load(path))
     assert sentence.startswith("All times are guest time (virtual: its instructions are counted)")
     clock = machine.as_json(load(path))["clock"]
-    assert clock == {"of": "virtual", "trials": 0, "there_ns": None, "here_ns": None}
+    assert clock == {"of": "virtual", "slowed": 1, "trials": 0, "there_ns": None, "here_ns": None}
 
 
 def test_disturbed_trials_are_counted_and_marked_and_still_count(guest: Path, of_guest: Mapping[str, str]) -> None:
@@ -141,6 +147,7 @@ def test_two_machines_stand_side_by_side_on_the_union_of_what_they_can_do(tmp_pa
     [
         ({"backend": "vm:6.1", "clock": "real", "shift": "null"}, "--backend vm:6.1 --time real --variant"),
         ({"backend": "vm:6.1+7.3", "clock": "real"}, "--backend vm:6.1+7.3 --time real --variant"),
+        ({"backend": "vm:6.1+7.3", "clock": "real", "slowed": "8"}, "--backend vm:6.1+7.3 --variant"),
         ({"backend": "vm:6.1", "clock": "virtual", "shift": "1"}, "--backend vm:6.1 --shift 1 --variant"),
         ({"backend": "ssh:lab", "clock": "real"}, "--backend ssh:lab --variant"),
         (None, "--backend mininet --variant"),
