@@ -95,9 +95,19 @@ def name_at(name: str, run: Mapping[str, Any], side: int) -> str:
     there = (run.get("ran_on") or {}).get("backend") or run["backend"]
     kind, _, rest = str(there).partition(":")
     if kind == "vm":
-        words = rest.removesuffix("/mininet").split("+") if "/" not in rest.removesuffix("/mininet") else [rest]
-        return f"{name}@{words[min(side, len(words) - 1)]}"
+        word = rest.removesuffix("/mininet")
+        words = [word] if "/" in word else word.split("+")
+        return f"{name}@{_lasting(words[min(side, len(words) - 1)], run, is_away=side == 1 and len(words) == 2)}"
     return f"{name}@{run['kernel'].get('release') or 'unknown'}"
+
+
+def _lasting(word: str, run: Mapping[str, Any], *, is_away: bool) -> str:
+    """``newest`` is another kernel next month: by its release it is ``7.3``."""
+    if word.removeprefix("debian:") != "newest":
+        return word
+    kernel = ((run.get("away") or {}) if is_away else run).get("kernel") or {}
+    found = re.match(r"\d+\.\d+", str(kernel.get("release")))
+    return found[0] if found else word
 
 
 def age(kernel: str) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from matrix_run import Outcomes, make_matrix_run
 
 import analysis
 from analysis.interop import Absent, CellResult, MatrixResult, exit_code, joined
+from analysis.interop.joined import name_at
 from analysis.report.interop_write import render_result, write_result
 from experiments.interop import build, chosen_tests, implementation
 from experiments.interop.kernels import parts
@@ -136,6 +137,17 @@ def test_the_kernel_of_a_machine_is_called_by_its_version(place: str, client: st
     assert ([end["name"] for end in matrix.clients], [end["name"] for end in matrix.servers]) == ([client], [server])
     again = json.loads(render_result(matrix)["matrix.json"])["results"][0][0]["command"]
     assert again.startswith(f"testbed matrix --backend {place} --clients linux --servers linux ")
+
+
+def test_the_newest_kernel_is_called_by_what_it_is() -> None:
+    there = {"backend": "vm:6.1+newest"}
+    run = {"backend": "mininet", "ran_on": there, "kernel": {"release": "6.1.0-56"}}
+    away = {"kernel": {"release": "7.3.4+deb13-cloud-amd64"}}
+
+    assert [name_at("linux", {**run, "away": away}, side) for side in (0, 1)] == ["linux@6.1", "linux@7.3"]
+    assert name_at("linux", run, 1) == "linux@newest", "nothing is known of it"
+    alone = {**run, "ran_on": {"backend": "vm:newest"}, "kernel": away["kernel"]}
+    assert [name_at("linux-tcp", alone, side) for side in (0, 1)] == ["linux-tcp@7.3"] * 2
 
 
 def test_of_two_runs_that_asked_a_cell_the_later_one_counts_whatever_their_order(tmp_path: Path) -> None:
