@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from testbed.cli import outcome
+
+if TYPE_CHECKING:
+    from testbed.vm.kernels import Kernel
 
 _MIRROR = typer.Option("--mirror", help="Address of a Debian archive; otherwise the one that this machine's apt uses.")
 _JSON = typer.Option("--json", help="Print JSON.")
@@ -27,6 +31,10 @@ def fetch_kernel(
     name: Annotated[str | None, typer.Option("--name", help="What it is called from now on.")] = None,
     mirror: Annotated[str | None, _MIRROR] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Fetch the package lists now, however young.")] = False,
+    vagrant: Annotated[
+        Path | None,
+        typer.Option("--vagrant", metavar="DIR", help="Also put what Vagrant boots there: build/vagrant is looked at."),
+    ] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Get kernels ready to boot: from Debian's archive, packages or a bzImage; and say what they lack.
@@ -37,24 +45,34 @@ def fetch_kernel(
     with outcome.reported():
         from testbed.cli.console import console, table
         from testbed.orchestrator.spec import SpecificationError
-        from testbed.vm import cache, fetching
+        from testbed.vm import cache, fetching, machine, side_by_side, vagrant_kernels
 
         if len(kernels) > 1 and (name or modules or config):
             raise SpecificationError("--name, --modules and --config are for one kernel; fetch them one by one")
         store = cache.Cache()
-        fetched = [
-            fetching.fetch(
-                store,
-                word,
-                _say,
-                name=name,
-                module_tree=modules,
-                config=config,
-                mirror=mirror,
-                refresh=refresh,
-            )
-            for word in kernels
-        ]
+        made = side_by_side.carry_out(
+            {
+                word: partial(
+                    fetching.fetch,
+                    store,
+                    word,
+                    name=name,
+                    module_tree=modules,
+                    config=config,
+                    mirror=mirror,
+                    refresh=refresh,
+                )
+                for word in kernels
+            },
+            _say,
+        )
+        for failed in (each for each in made.values() if isinstance(each, BaseException)):
+            raise failed
+        fetched: list[Kernel] = [made[word] for word in kernels]
+        if vagrant is not None:
+            for kernel in fetched:
+                name_there = vagrant_kernels.write(kernel, vagrant, machine.find_busybox())
+                _say(f"vagrant up {name_there} (libvirt) boots {kernel.version}")
         if as_json:
             rows = [
                 {

@@ -17,6 +17,7 @@ PACKAGES: Mapping[str, tuple[str, str]] = {
     "apt-config": ("apt", "kernels and a root file system from Debian's archive"),
     "depmod": ("kmod", "modules of a kernel"),
     "mksquashfs": ("squashfs-tools", "images of modules and Python packages"),
+    "unsquashfs": ("squashfs-tools", "kernels for Vagrant"),
     "zstd": ("zstd", "uncompressing kernels (Debian's 6.12 and later)"),
     "lz4": ("lz4", "uncompressing kernels (Debian's 6.1)"),
     "mmdebstrap": ("mmdebstrap", "the root file system"),

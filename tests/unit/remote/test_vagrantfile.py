@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -34,6 +35,11 @@ def _validate(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_vagrant_takes_it_and_refuses_one_with_mistakes(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Vagrantfile", tmp_path)
     shutil.copytree(ROOT / "provision", tmp_path / "provision")
+    (tmp_path / "build" / "vagrant").mkdir(parents=True)
+    made = {
+        "linux-6.12": {"kernel": "k", "initrd": "i", "cmd_line": "root=/dev/vda1"}
+    }  # as fetch-kernel --vagrant does
+    (tmp_path / "build" / "vagrant" / "kernels.json").write_text(json.dumps(made))
     options: tuple[str, ...] = ()
 
     good = _validate(tmp_path)
@@ -72,9 +78,9 @@ load ARGV[0]
 """
 
 
-def _read_by_ruby(**settings: str) -> subprocess.CompletedProcess[str]:
+def _read_by_ruby(file: Path = ROOT / "Vagrantfile", **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["ruby", "-e", STAND_IN, ROOT / "Vagrantfile"],
+        ["ruby", "-e", STAND_IN, file],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
@@ -99,6 +105,21 @@ def test_one_machine_starts_by_itself_and_settings_arrive(tmp_path: Path) -> Non
     assert lines.count('"4096M"') == 5
     assert lines.count('"qemu"') == 5
     assert lines.count('"/boot/bzImage"') == 1
+
+
+@_needs("ruby")
+def test_kernels_that_fetch_kernel_put_there_are_machines_without_a_setting(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Vagrantfile", tmp_path)
+    (tmp_path / "build" / "vagrant").mkdir(parents=True)
+    kernel = tmp_path / "build" / "vagrant" / "linux-6.12" / "kernel"
+    table = {"linux-6.12": {"kernel": str(kernel), "initrd": "i", "cmd_line": "root=/dev/vda1 rw"}}
+    (tmp_path / "build" / "vagrant" / "kernels.json").write_text(json.dumps(table))
+
+    result = _read_by_ruby(tmp_path / "Vagrantfile")
+
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines if " " in line] == ["testbed", "k61", "k612", "newest", "linux-6.12"]
+    assert lines.count(f'"{kernel}"') == 1
 
 
 @_needs("ruby")
