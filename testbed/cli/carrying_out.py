@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,11 +26,12 @@ class Machine:
 
     time: Literal["virtual", "real"] | None = None
     shift: int | None = None
+    slow: int | None = None
 
     @property
     def is_said(self) -> bool:
         """Anything at all."""
-        return self.time is not None or self.shift is not None
+        return self.time is not None or self.shift is not None or self.slow is not None
 
 
 HERE = ("sim", "mininet")
@@ -66,13 +68,11 @@ def _first_word(backend: str) -> str:
 def runs_on(backend: str, machine: Machine | None = None) -> Iterator[RunOne]:
     """Who carries out the requests: this machine, or the one that ``backend`` names; ``machine`` is for ``vm``."""
     if machine is not None and machine.is_said and _first_word(backend) != "vm":
-        raise SpecificationError(f"--time and --shift are for --backend vm:KERNEL, not for {backend}")
+        raise SpecificationError(f"--time, --shift and --slow are for --backend vm:KERNEL, not for {backend}")
     if _first_word(backend) == "vm":
         from testbed.vm import backend as machines
 
-        made_of = (
-            machines.hardware(time=machine.time or "virtual", shift=machine.shift) if machine is not None else None
-        )
+        made_of = machines.hardware(**dataclasses.asdict(machine)) if machine is not None else None
         with machines.opened(backend, made_of) as run_there:
             yield run_there
         return

@@ -40,6 +40,15 @@ def run(
     shift: Annotated[
         int | None, typer.Option("--shift", metavar="N", help="Of virtual time: an instruction takes 2**N ns.")
     ] = None,
+    slow: Annotated[
+        int | None,
+        typer.Option(
+            "--slow",
+            metavar="N",
+            min=1,
+            help="Of vm: real time, but one second there is N of ours; vm:A+B (two kernels, two machines) has 8.",
+        ),
+    ] = None,
     variant: Annotated[list[str] | None, typer.Option(help="Only this variant; may be repeated.")] = None,
     repeat: Annotated[int | None, typer.Option(help="Repetitions of each variant.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", min=0)] = None,
@@ -83,7 +92,7 @@ def run(
             _print_plans(chosen, backend, as_json=as_json)
             return
         codes, summaries = [], []
-        with carrying_out.runs_on(backend, carrying_out.Machine(time, shift)) as run_one:
+        with carrying_out.runs_on(backend, carrying_out.Machine(time, shift, slow)) as run_one:
             for requested in chosen:
                 request = _request(requested, backend, out, jobs, scheduler, resume)
                 try:

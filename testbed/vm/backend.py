@@ -16,9 +16,20 @@ from testbed.vm.qemu_provider import CONNECT_S, QemuProvider
 
 
 def hardware(
-    *, time: Clock = "virtual", shift: int | None = None, cpus: int | None = None, memory_mib: int | None = None
+    *,
+    time: Clock | None = None,
+    shift: int | None = None,
+    slow: int | None = None,
+    cpus: int | None = None,
+    memory_mib: int | None = None,
 ) -> Hardware:
-    """What a run's machine is made of, from what was said of it. Raises SpecificationError."""
+    """What a run's machine is made of, from what was said of it: virtual time, unless a clock like ours is wanted.
+
+    Raises SpecificationError.
+    """
+    if time == "virtual" and slow is not None:
+        raise SpecificationError("--slow is for real time: leave it away, or leave --time virtual away")
+    time = time or ("virtual" if slow is None else "real")
     if time == "real" and shift is not None:
         raise SpecificationError("--shift is for virtual time: leave it away, or take --time virtual")
     return Hardware(
@@ -26,6 +37,7 @@ def hardware(
         shift=DEFAULT_SHIFT if shift is None else shift,
         cpus=cpus or DEFAULT_CPUS[time],
         memory_mib=memory_mib or DEFAULT_MEMORY_MIB,
+        slowed=1 if slow is None else slow,
     )
 
 

@@ -12,7 +12,7 @@ from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.spec import SpecificationError
 from testbed.remote.place import parse_backend
 from testbed.remote.target import Target
-from testbed.vm import pair, slowed
+from testbed.vm import backend, pair, slowed
 from testbed.vm.cache import Cache
 from testbed.vm.choosing import images_of
 from testbed.vm.pair import Away, PairRuns, on_real_time
@@ -92,3 +92,11 @@ def test_a_run_of_a_pair_tells_of_both_machines(tmp_path: Path) -> None:
     assert json.loads(told["away_capabilities"]) == {"netem_seed": 1}
     assert request["away"]["node"] == "server"
     assert len(request["away"]["secret"]) >= 32
+
+
+def test_slow_is_real_time_and_nothing_else() -> None:
+    assert backend.hardware(slow=4) == Hardware(clock="real", cpus=2, slowed=4)
+    assert on_real_time(backend.hardware(slow=4)).slowed == 4
+    assert on_real_time(backend.hardware(time="real")).slowed == 1
+    with pytest.raises(SpecificationError, match="--slow is for real time"):
+        backend.hardware(time="virtual", slow=4)
