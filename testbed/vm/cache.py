@@ -249,8 +249,13 @@ def _removed_unless_held(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Unpacked packages may hold directories that cannot be written."""
-    if path.exists():
-        for directory, _folders, _names in os.walk(path):
+    """Unpacked packages may hold directories that cannot be written; somebody else may be removing the same."""
+
+    def unless_gone(_function: object, _name: object, error: tuple[type[BaseException], BaseException, object]) -> None:
+        if not isinstance(error[1], FileNotFoundError):
+            raise error[1]
+
+    for directory, _folders, _names in os.walk(path):
+        with suppress(FileNotFoundError):
             Path(directory).chmod(stat.S_IRWXU)
-        shutil.rmtree(path)
+    shutil.rmtree(path, onerror=unless_gone)

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,22 @@ def test_holding_makes_it_the_one_used_last(tmp_path: Path) -> None:
 def test_what_is_no_more_cannot_be_held(tmp_path: Path) -> None:
     with pytest.raises(Gone), held(tmp_path / "nothing"):
         pass
+
+
+def test_several_who_prune_at_once_are_not_in_each_others_way(tmp_path: Path) -> None:
+    for number in range(40):
+        (Cache(tmp_path).runs / f"{number:02}" / "logs").mkdir(parents=True)
+        for name in range(20):
+            (Cache(tmp_path).runs / f"{number:02}" / "logs" / f"{name}").touch()
+    together = threading.Barrier(4)
+
+    def prune(_number: int) -> None:
+        together.wait(30)
+        Cache(tmp_path).prune(RUNS, keep=1)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(prune, range(4)))
+    assert len(list(Cache(tmp_path).runs.iterdir())) == 1
 
 
 def test_scratch_is_emptied_of_what_nobody_is_at(tmp_path: Path) -> None:
