@@ -17,5 +17,9 @@ class ConnectionLost(InvalidTrial):
     """The connection was there and broke; what was started detached goes on."""
 
 
+class MachineGone(InvalidTrial):
+    """A machine that was booted for the run has ended by itself, and what ran in it has ended with it."""
+
+
 class UnsafeTree(InvalidTrial):
     """The other side sent files that would land outside of their place, or are none."""

@@ -28,5 +28,8 @@ class Provider(Protocol):
     def down(self) -> None:
         """Stop it; nothing happens when it does not run, or is not ours to stop."""
 
+    def why_gone(self) -> str | None:
+        """Why it is no more although nobody ended it; None: it runs, or that cannot be known from here."""
+
     def logs(self) -> str:
         """What is known of why it did not come up: console, the provider's own words."""

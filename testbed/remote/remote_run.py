@@ -31,7 +31,7 @@ from testbed.record.errors import RecordError
 from testbed.record.run_directory import RunDirectory
 from testbed.remote import connecting, fetched, place, unfinished
 from testbed.remote.checkout import read_checkout
-from testbed.remote.errors import ConnectionLost, HostKeyRefused, Unreachable
+from testbed.remote.errors import ConnectionLost, HostKeyRefused, MachineGone, Unreachable
 from testbed.remote.far import FarMachine, last_words
 from testbed.remote.host_clock import HostClock, write_stamps
 from testbed.remote.place import Elsewhere
@@ -296,6 +296,8 @@ class RemoteRuns:
         session.close()
         ends_s, pause_s = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S
         while True:
+            if (why := self._provider.why_gone()) is not None:
+                raise MachineGone(f"{self._far.name}: {why}")
             try:
                 self._far.session = Session.connect(session.target, deadline_s=self._connect_s)
             except HostKeyRefused:

@@ -23,6 +23,10 @@ class SshProvider:
     def down(self) -> None:
         """It is not ours to stop."""
 
+    def why_gone(self) -> str | None:
+        """It is not ours: whether it is gone, or the connection, cannot be told from here."""
+        return None
+
     def logs(self) -> str:
         """Nothing is known of it."""
         return ""

@@ -65,6 +65,10 @@ class VagrantProvider:
         if states[machine]["state"] == "running":
             self._vagrant("halt", machine, "--no-color", deadline_s=UP_S)
 
+    def why_gone(self) -> str | None:
+        """It is not ours: whether it is gone, or the connection, cannot be told from here."""
+        return None
+
     def logs(self) -> str:
         """What Vagrant said last."""
         return self._log

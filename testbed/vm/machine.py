@@ -208,7 +208,7 @@ class _Starting:
             try:
                 pid = int(pid_file.read_text())
             except FileNotFoundError:  # QEMU removes it when it ends
-                raise BootFailed(f"QEMU ended at once; {_last_words(directory)}") from None
+                raise BootFailed(f"QEMU ended at once; {last_words(directory)}") from None
             return cls(directory, _identity(pid), None, None)
         if threading.current_thread() is threading.main_thread():
             qemu = process.start(words, environment=mark, pass_fds=locks)
@@ -226,7 +226,7 @@ class _Starting:
             left_s = max(0.0, ends_s - time.monotonic())
             wait_until(lambda: self._runs() and _shows_banner(port, next(waits_s)), left_s, "the guest's SSH server")
         except NotReady as error:
-            raise BootFailed(f"{error}; {_last_words(self.directory)}") from None
+            raise BootFailed(f"{error}; {last_words(self.directory)}") from None
 
     def end(self) -> None:
         """Whatever state it is in."""
@@ -242,10 +242,10 @@ class _Starting:
         if self.qemu is not None and (code := self.qemu.exit_code) is not None:
             said = self.qemu.stderr.strip().splitlines()
             raise BootFailed(
-                f"QEMU ended with {code} before the guest was up{_joined(said)}; {_last_words(self.directory)}"
+                f"QEMU ended with {code} before the guest was up{_joined(said)}; {last_words(self.directory)}"
             )
         if self.qemu is None and not self.identity.is_alive():
-            raise BootFailed(f"QEMU ended before the guest was up; {_last_words(self.directory)}")
+            raise BootFailed(f"QEMU ended before the guest was up; {last_words(self.directory)}")
         return True
 
 
@@ -280,7 +280,8 @@ class _Keeper:
         self._done.set()
 
 
-def _last_words(directory: Path) -> str:
+def last_words(directory: Path) -> str:
+    """Where the console's log of a machine lies, and how it ends."""
     console = directory / record.CONSOLE
     lines = [line.strip() for line in console.read_text(errors="replace").split("\n") if line.strip()]
     told = " | ".join(lines[-_TOLD_LINES:])

@@ -89,6 +89,12 @@ class QemuProvider:
             self._machine.stop()
         self._machine = self._target = None
 
+    def why_gone(self) -> str | None:
+        """With the last words of its console: a kernel that panics ends its machine."""
+        if self._machine is None or self._machine.record.runs is not False:
+            return None
+        return f"the machine has ended by itself; {machine.last_words(self._machine.directory)}"
+
     def logs(self) -> str:
         """The guest's console; empty when none runs (a start that failed says where its log lies)."""
         return self._machine.console() if self._machine is not None else ""

@@ -23,6 +23,7 @@ from testbed.orchestrator.runner import OnMessage, RunRequest
 from testbed.orchestrator.spec import SpecificationError
 from testbed.record import RecordError
 from testbed.record.run_directory import RunDirectory
+from testbed.remote.errors import MachineGone
 from testbed.vm.machine import BootFailed
 from testbed.vm.qemu import Hardware
 
@@ -205,7 +206,7 @@ class _Board:
                     done = Done(part, request, run_one(request, hears))
                 except (TestbedError, RecordError, SpecificationError) as error:
                     done = Done(part, request, None, error)
-                    if isinstance(error, (BootFailed, Interrupted)):  # nor would the next one
+                    if isinstance(error, (BootFailed, Interrupted, MachineGone)):  # nor would the next one
                         lost = error
                 self._happened.put(done)
 

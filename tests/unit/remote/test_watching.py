@@ -14,7 +14,7 @@ from testbed.orchestrator.errors import Interrupted, InvalidTrial, NotReady, Uns
 from testbed.orchestrator.spec import SpecificationError
 from testbed.remote import remote_run
 from testbed.remote.detached import State
-from testbed.remote.errors import ConnectionLost, HostKeyRefused, Unreachable
+from testbed.remote.errors import ConnectionLost, HostKeyRefused, MachineGone, Unreachable
 from testbed.remote.far import FarMachine
 from testbed.remote.place import parse_backend
 from testbed.remote.provider import Provider
@@ -51,6 +51,7 @@ class MadeUp:
         self.deadlines: list[float | None] = []
         self.removed: list[str] = []
         self.spoken = 0
+        self.why_gone: str | None = None
 
     def said(self, job: str, *, as_root: bool) -> int:
         return self.spoken
@@ -81,7 +82,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def _runs(session: MadeUp, stderr: str = "") -> RemoteRuns:
-    runs = RemoteRuns(parse_backend("ssh:lab/sim"), cast(Provider, SimpleNamespace(ends_with_the_run=False)))
+    provider = SimpleNamespace(ends_with_the_run=False, why_gone=lambda: session.why_gone)
+    runs = RemoteRuns(parse_backend("ssh:lab/sim"), cast(Provider, provider))
     far = SimpleNamespace(
         name="lab",
         session=session,
@@ -172,6 +174,16 @@ def test_a_lost_connection_is_tried_again_with_growing_pauses_until_patience_end
     assert clock.slept[:6] == [1, 2, 4, 8, 16, 20]
     assert set(clock.slept[5:]) == {20}
     assert remote_run.PATIENCE_S - 20 < sum(clock.slept) <= remote_run.PATIENCE_S
+
+
+def test_a_machine_that_has_ended_by_itself_is_not_waited_for(clock: Clock) -> None:
+    session = MadeUp([TICK, ConnectionLost("gone")])
+    session.why_gone = "the machine has ended by itself; its console (/x) ends with: panic"
+
+    with pytest.raises(MachineGone, match=r"lab: the machine has ended by itself; .* panic"):
+        _watch(session)
+
+    assert clock.slept == []
 
 
 def test_another_host_key_at_reconnecting_is_not_tried_again(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,11 @@ def test_a_machine_that_ended_by_itself_is_booted_anew(here: Path) -> None:
     provider = _provider(here, {})
     first = provider.up(lambda text: None)
     (each,) = record.all_in(here / "vm" / "runs")
+    assert provider.why_gone() is None
     record.end_process(each.identity)
+    why = provider.why_gone()
+    assert why is not None
+    assert f"{each.id}/console.log) ends with: testbed: 0 starts sshd" in why
     try:
         assert provider.up(lambda text: None) != first
     finally:
