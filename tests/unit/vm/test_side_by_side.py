@@ -64,7 +64,10 @@ def test_who_interrupts_ends_the_programs_first(tmp_path: Path, kind: type[BaseE
     with pytest.raises(kind):
         side_by_side.carry_out({"one": _sleeps(tmp_path / "one"), "two": _sleeps(tmp_path / "two")}, interrupts)
     assert threading.active_count() == before
-    assert all(_is_gone(path) for path in tmp_path.iterdir())
+    ran = [
+        path for path in tmp_path.iterdir() if path.suffix != ".new"
+    ]  # what is empty was interrupted before it spoke
+    assert ran and all(_is_gone(path) for path in ran)
 
 
 def test_an_interrupted_task_starts_no_further_program(tmp_path: Path) -> None:

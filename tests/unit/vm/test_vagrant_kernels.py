@@ -15,7 +15,7 @@ from testbed.vm import initramfs, kernels, modules, vagrant_kernels
 from testbed.vm.cache import Cache
 from testbed.vm.kernels import Kernel
 
-FIRST = (*initramfs.WANTED,)
+FIRST = vagrant_kernels.REACHED_BY
 
 
 @pytest.fixture
@@ -66,9 +66,8 @@ def test_the_box_gets_all_modules_and_the_first_ones_are_loaded_in_order(
         (tree / path).write_bytes(name.encode())
     lines = [f"{names[name]}: {names['virtio'] if name.startswith('virtio_') else ''}\n" for name in names]
     (tree / "modules.dep").write_text("".join(lines))
-    modules.keep_first(tree, tmp_path / "early")
     modules.squash(tree, tmp_path / "modules.sqfs", "gzip")
-    modular = dataclasses.replace(kernel, modules=tmp_path / "modules.sqfs", early=tmp_path / "early")
+    modular = dataclasses.replace(kernel, modules=tmp_path / "modules.sqfs")
     vagrant_kernels.write(modular, tmp_path / "vagrant", busybox)
     entries = _entries(tmp_path / "vagrant" / "linux-6.12" / "initrd")
     assert entries["tree/kernel/sch_netem.ko"] == b"sch_netem"  # not among the first, but the box may load it
