@@ -98,11 +98,8 @@ class ClaimRow:
 
     claim: Mapping[str, Any]
     judgements: tuple[Judgement, ...]
-
-    @property
-    def has_changed(self) -> bool:
-        """Whether two kernels decide it otherwise."""
-        return len({(each.word, each.holds_with, each.fails_with) for each in self.judgements if each.count != "–"}) > 1
+    has_changed: bool
+    """Whether a piece of its evidence has: that what one kernel was asked is not known of another changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +138,13 @@ def table_of(runs: Sequence[Run]) -> KernelTable:
     rows = [_row(key, cells, named.get(key, ())) for key, cells in found.items()]
     order = {claim: number for number, claim in enumerate(texts)}
     claims = sorted({claim for claim, _ in pieces}, key=lambda claim: order.get(claim, len(order)))
+    changed = {claim for row in rows if row.change == "verdict" for claim in row.claims}
     judged = (
-        ClaimRow(texts[claim], tuple(judge(pieces.get((claim, number), [])) for number in range(len(kernels))))
+        ClaimRow(
+            texts[claim],
+            tuple(judge(pieces.get((claim, number), [])) for number in range(len(kernels))),
+            claim in changed,
+        )
         for claim in claims
     )
     return KernelTable(

@@ -106,8 +106,8 @@ def gather(table: KernelTable, links: Mapping[str, str], command: Sequence[str])
     counts = {change: len(table.of_change(change)) for change in HEADINGS}
     names = ", ".join(f"Linux {kernel.name}" for kernel in table.kernels)
     return KernelsPage(
-        headline=f"Between {names}: {count(len(changed), 'claim is', 'claims are')} decided otherwise, "
-        f"{count(counts['verdict'], 'piece')} of evidence changed.",
+        headline=f"Between {names}: {count(counts['verdict'], 'piece')} of evidence changed, "
+        f"of {count(len(changed), 'claim')}.",
         tally=f"{counts['verdict']} changed, {counts['known of some']} known of some alone, {counts['numbers']} with "
         f"other numbers, {counts['none']} the same; {count(len(table.claims), 'claim')}",
         kernels=table.kernels,
