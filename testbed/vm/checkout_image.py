@@ -23,7 +23,7 @@ NEEDED = ("testbed/", "topologies/", "experiments/", environment.SHIPPED)
 """Of a checkout. Reports are made on the host."""
 MOUNTED = "/opt/testbed"
 """Where the guest's init mounts it (guest/init)."""
-MAKER = "1"
+MAKER = "2"
 IMAGE = "checkout.sqfs"
 
 

@@ -57,6 +57,7 @@ def _images(kernel: Kernel | BaseException, root: RootFs, checkout: Path) -> Ima
         kernel=kernel.image,
         root=root.image,
         early=kernel.early,
+        in_memory=kernel.takes_memory_disks,
         modules=kernel.modules,
         site=root.site,
         checkout=checkout,

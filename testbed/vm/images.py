@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.vm.qemu import Disk
+from testbed.vm.qemu import PAGE_BYTES, Disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +23,16 @@ class Images:
     site: Path | None = None
     checkout: Path | None = None
     """What carries out runs; a machine to look around in has none."""
+    in_memory: bool = False
+    """The kernel can take disks that are memory of the machine; it gets them so when all are whole pages."""
     entries: tuple[Path, ...] = ()
     """Of the cache: locked while the machine runs."""
 
     def disks(self) -> tuple[Disk, ...]:
         """In the order of the guest's names."""
-        found = [Disk(serial="root", image=self.root.resolve(), writable=True)]
-        for serial, image in (("modules", self.modules), ("site", self.site), ("checkout", self.checkout)):
-            found += [Disk(serial=serial, image=image.resolve())] if image is not None else []
-        return tuple(found)
+        images = (("root", self.root), ("modules", self.modules), ("site", self.site), ("checkout", self.checkout))
+        there = [(serial, image.resolve()) for serial, image in images if image is not None]
+        in_memory = self.in_memory and all(image.stat().st_size % PAGE_BYTES == 0 for _, image in there)
+        return tuple(
+            Disk(serial=serial, image=image, writable=serial == "root", in_memory=in_memory) for serial, image in there
+        )

@@ -27,7 +27,9 @@ MAGIC = b"070701"
 TRAILER = "TRAILER!!!"
 WANTED = ("virtio_pci", "virtio_blk", "virtio_net", "ext4", "squashfs")
 """Without these there is no disk and no network in the guest; each is a module or part of the kernel."""
-WELCOME = ("virtio_rng", "crc32c_generic", "overlay")
+MEMORY_DISKS = ("virtio_pmem", "nd_pmem")
+"""Disks that are memory of the machine (images.py)."""
+WELCOME = ("virtio_rng", "crc32c_generic", "overlay", *MEMORY_DISKS)
 """Taken when there: randomness from the host, the checksum that ext4 asks the crypto API for."""
 BUSYBOX = "bin/busybox"
 GUEST = "testbed"

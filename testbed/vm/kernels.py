@@ -25,7 +25,7 @@ from testbed.vm.cache import KERNELS, Cache
 
 Say = Callable[[str], None]
 
-MAKER = "1"
+MAKER = "2"
 """Of the way entries are made: another one makes them anew."""
 UNPACK_S = 120.0
 LARGEST_IMAGE_BYTES = 256 << 20
@@ -56,6 +56,15 @@ class Kernel:
     config: kconfig.Config | None
     meta: Mapping[str, Any]
     """meta.json: what it was made from, and what it lacks."""
+
+    @property
+    def takes_memory_disks(self) -> bool:
+        """Whether its disks can be memory of the machine: it has the drivers, and those that are modules come early."""
+        if self.config is None:
+            return False
+        early = modules.names_below(self.early) if self.early is not None else frozenset[str]()
+        pairs = (("VIRTIO_PMEM", "virtio_pmem"), ("BLK_DEV_PMEM", "nd_pmem"))
+        return all(self.config.get(option) == "y" or name in early for option, name in pairs)
 
     @property
     def lacks(self) -> list[str]:

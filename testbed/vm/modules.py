@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from testbed.vm import tools
+from testbed.vm.qemu import PAGE_BYTES
 
 FIRST = (
     *("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng"),
+    *("virtio_pmem", "nd_pmem"),
     *("ext4", "squashfs", "overlay"),
 )
 """By these the machine reaches its disks; a kernel that has one of them built in has no such module."""
@@ -42,6 +44,11 @@ def keep_first(tree: Path, to: Path, names: Iterable[str] = FIRST) -> list[str]:
         (to / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tree / path, to / path)
     return paths
+
+
+def names_below(tree: Path) -> frozenset[str]:
+    """Of the modules that lie there."""
+    return frozenset(name_of(str(path)) for path in tree.rglob("*.ko*"))
 
 
 def closure(names: Iterable[str], dependencies: Mapping[str, list[str]], soft: Mapping[str, list[str]]) -> list[str]:
@@ -86,6 +93,9 @@ def squash(tree: Path, image: Path, compressor: str | None) -> None:
     words += ["-noI", "-noD", "-noF", "-noX"] if compressor is None else []
     words += ["-noappend", "-all-root", "-no-xattrs", "-no-progress", "-quiet", "-all-time", "0", "-mkfs-time", "0"]
     tools.run("mksquashfs", tree, image, *words, deadline_s=MKSQUASHFS_S)
+    size = image.stat().st_size
+    with image.open("ab") as file:
+        file.truncate(size + -size % PAGE_BYTES)  # it may become memory of a machine
 
 
 def _dependencies(path: Path) -> dict[str, list[str]]:

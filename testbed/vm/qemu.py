@@ -1,6 +1,6 @@
 """The command line of QEMU as a value: what a machine consists of, and the words that start it.
 
-A machine has no device but a serial console (a file), disks that keep nothing (snapshot=on), a source of randomness
+A machine has no device but a serial console (a file), disks that keep nothing, a source of randomness
 and one network card whose far end is QEMU itself: the guest can reach nothing (restrict=on), and only 127.0.0.1 of
 this machine reaches its SSH server. Of two machines that belong together, each has a second card, whose cable leads to
 the other one and nowhere else.
@@ -36,6 +36,10 @@ GUEST_ADDRESS = "10.0.2.15"
 """QEMU's user network gives it to the first guest; ours takes it without asking."""
 LOOPBACK = "127.0.0.1"
 SSH_PORT = 22
+PAGE_BYTES = 2 << 20
+"""Of a disk that is memory: Linux maps it by such pages (x86, PMD_SIZE), and takes no part of one."""
+FIRST_SLOT = 0x10
+"""Of disks on the PCI bus; QEMU gives the first ones to what it puts there by itself."""
 DEFAULT_CPUS: Mapping[Clock, int] = {"virtual": 1, "real": 2}
 DEFAULT_MEMORY_MIB = 1536
 DEFAULT_SHIFT = 0
@@ -78,9 +82,10 @@ class Hardware:
         if self.memory_mib < SMALLEST_MIB:
             raise SpecificationError(f"--memory {self.memory_mib}: a guest takes at least {SMALLEST_MIB} MiB")
 
-    def words(self) -> list[str]:
-        """The options for processor, time and memory."""
-        words = ["-M", "q35", "-m", f"{self.memory_mib}M", "-smp", str(self.cpus)]
+    def words(self, beside_bytes: int = 0) -> list[str]:
+        """The options for processor, time and memory; ``beside_bytes``: of disks that are memory, too."""
+        room = f",maxmem={self.memory_mib + 2 * (beside_bytes >> 20) + 1024}M" if beside_bytes else ""
+        words = ["-M", "q35", "-m", f"{self.memory_mib}M{room}", "-smp", str(self.cpus)]
         if self.acceleration == "kvm":
             return [*words, "-accel", "kvm", "-cpu", "host"]
         if self.clock == "virtual":
@@ -98,9 +103,26 @@ class Disk:
     image: Path
     writable: bool = False
     """In memory and a temporary file, for as long as the machine runs."""
+    in_memory: bool = False
+    """The guest sees the file as memory (virtio-pmem), and reads it without waiting. While a process waits for another
+    disk, an idle guest on virtual time leaps from timer to timer: a hundred seconds and more before a first trial."""
 
-    def words(self) -> list[str]:
-        """Its two options."""
+    @property
+    def size_bytes(self) -> int:
+        """Of the image."""
+        return self.image.stat().st_size
+
+    def words(self, slot: int) -> list[str]:
+        """Its two options; ``slot`` is its place on the PCI bus, by which the guest knows a disk in memory."""
+        if self.in_memory:
+            backend = f"memory-backend-file,id={self.serial},mem-path={_escaped(self.image)},size={self.size_bytes}"
+            # not shared: what the guest writes stays in QEMU's own copy of the page
+            return [
+                "-object",
+                f"{backend},share=off",
+                "-device",
+                f"virtio-pmem-pci,memdev={self.serial},addr={slot:#x}",
+            ]
         kind = "snapshot=on" if self.writable else "readonly=on"
         drive = f"file={_escaped(self.image)},if=none,format=raw,cache=unsafe,id={self.serial},{kind}"
         return ["-drive", drive, "-device", f"virtio-blk-pci,drive={self.serial},serial={self.serial}"]
@@ -145,12 +167,12 @@ class Boot:
     def words(self) -> list[str]:
         """The whole command."""
         words = [PROGRAM, "-name", self.name, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
-        words += self.hardware.words()
+        words += self.hardware.words(sum(disk.size_bytes for disk in self.disks if disk.in_memory))
         words += ["-serial", f"file:{self.console}", "-monitor", "none", "-parallel", "none"]
         words += ["-kernel", str(self.kernel), "-initrd", str(self.initramfs), "-append", self.command_line()]
         words += ["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"]
-        for disk in self.disks:
-            words += disk.words()
+        for slot, disk in enumerate(self.disks, FIRST_SLOT):
+            words += disk.words(slot)
         if self.ssh_port is not None:
             forward = f"tcp:{LOOPBACK}:{self.ssh_port}-{GUEST_ADDRESS}:{SSH_PORT}"
             words += ["-netdev", f"user,id=n0,restrict=on,ipv6=off,hostfwd={forward}"]
@@ -167,7 +189,10 @@ class Boot:
             [
                 *("console=ttyS0", "panic=-1", "quiet", "net.ifnames=0"),
                 *(slowed.KERNEL_WORDS if self.hardware.slowed > 1 else ()),
-                *(f"testbed.{disk.serial}" for disk in self.disks),
+                *(
+                    f"testbed.{disk.serial}={f'{slot:02x}' if disk.in_memory else ''}"
+                    for slot, disk in enumerate(self.disks, FIRST_SLOT)
+                ),
             ]
         )
 

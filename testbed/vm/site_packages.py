@@ -35,7 +35,7 @@ UNUSED = ("pyarrow/tests", "pyarrow/include", "pyarrow/src", "pyarrow/libarrow_f
 """Of the packages, what nothing of ours loads: 60 MB."""
 MOUNTED = "/opt/testbed-site"
 """Where the guest's init mounts the image (guest/init)."""
-MAKER = "2"
+MAKER = "3"
 PIP_S = 900.0
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==")
 _VIA = re.compile(r"\s+#\s+(?:via\s+)?(?P<by>[A-Za-z0-9][A-Za-z0-9._-]*)")

@@ -19,6 +19,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     class Fetched:
         version, image, early, modules, directory = "6.12.117", tmp_path, None, None, tmp_path
+        takes_memory_disks = False
 
         def __init__(self, name: str) -> None:
             self.name = name

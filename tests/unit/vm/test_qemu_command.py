@@ -70,10 +70,25 @@ def test_no_image_is_ever_written_to() -> None:
     assert drives[0].startswith("file=/x/r,,1.ext4,"), "a comma ends a value"
 
 
+def test_a_disk_in_memory_is_a_private_copy_at_a_place_that_the_guest_knows(tmp_path: Path) -> None:
+    image = tmp_path / "root.ext4"
+    image.write_bytes(bytes(4 << 20))
+    disks = tuple(Disk(serial=serial, image=image, in_memory=True) for serial in ("root", "site"))
+    boot = _boot(disks=disks)
+    words = boot.words()
+    memories = [words[at + 1] for at, word in enumerate(words) if word == "-object" and "memory" in words[at + 1]]
+    assert [f"size={4 << 20}" in memory and memory.endswith(",share=off") for memory in memories] == [True, True]
+    assert "virtio-pmem-pci,memdev=site,addr=0x11" in words
+    assert "testbed.root=10" in boot.command_line().split()
+    assert "testbed.site=11" in boot.command_line().split()
+    assert "-drive" not in words
+    assert "maxmem" in _value(words, "-m"), "it is plugged into the machine"
+
+
 def test_the_guest_s_init_knows_which_disks_to_wait_for() -> None:
     line = _value(_boot(disks=(Disk(serial="root", image=Path("r"), writable=True),)).words(), "-append").split()
-    assert "testbed.root" in line
-    assert "testbed.modules" not in line
+    assert "testbed.root=" in line
+    assert not [word for word in line if word.startswith("testbed.modules")]
     assert "panic=-1" in line
     assert "-no-reboot" in _boot().words(), "a panic ends the machine only with both"
 
