@@ -135,14 +135,20 @@ class Several:
         return RunRequest(experiment=experiment, parent=self.out, command=list(self.command))
 
     def _earlier(self, experiment: Experiment, place: str) -> Path | None:
-        """The newest complete run of exactly this, there."""
+        """The newest complete run of exactly this, there, on a machine such as is asked for."""
         from testbed.orchestrator import spec
 
+        wanted = {"backend": place}
+        if "+" not in place:
+            wanted["clock"] = self.machine.time or "virtual"
+        if self.machine.shift is not None:
+            wanted["shift"] = str(self.machine.shift)
         digest = spec.digest(experiment)
         for path in sorted((self.out / experiment.name).glob("*/run.json"), reverse=True):
             document = json.loads(path.read_bytes())
-            there = (document.get("ran_on") or {}).get("backend")
-            if (document.get("state"), document.get("digest"), there) == ("complete", digest, place):
+            there = document.get("ran_on") or {}
+            is_same = all(there.get(key) == text for key, text in wanted.items())
+            if is_same and (document.get("state"), document.get("digest")) == ("complete", digest):
                 return path.parent
         return None
 

@@ -39,7 +39,8 @@ class Machines:
             if place in self.broken:
                 raise self.broken[place]
             on_message({"kind": "note", "text": "booted"})
-            document = {"ran_on": {"backend": place}, "kernel": {"release": place.removeprefix("vm:"), "version": ""}}
+            there = {"backend": place, "clock": hardware.clock, "shift": str(hardware.shift)}
+            document = {"ran_on": there, "kernel": {"release": place.removeprefix("vm:"), "version": ""}}
             outcomes = {}
             if request.experiment.interop is None:
                 outcomes = {variant.name: "UNSUPPORTED" for variant in request.experiment.variants}
@@ -158,6 +159,9 @@ def test_resume_keeps_what_is_complete_of_exactly_this(machines: Machines, tmp_p
     machines.asked.clear()
     assert testbed(*words, "--resume", "--seed", "2").returncode == 0
     assert len(machines.asked) == 4, "another seed is another matrix"
+    machines.asked.clear()
+    assert testbed(*words, "--resume", "--shift", "3").returncode == 0
+    assert len(machines.asked) == 4, "and so is another processor"
 
 
 def test_with_claims_each_kernel_is_asked_the_group_and_the_table_stands_beside(
