@@ -125,8 +125,8 @@ def _where(document: Mapping[str, Any]) -> list[str]:
     words = ["--backend", there.get("backend", document["backend"])]
     if not words[1].startswith("vm:"):
         return words
-    if there.get("clock") == "real":  # a clock that is slowed is what two machines have unless real time is asked for
-        return words if "slowed" in there else [*words, "--time", "real"]
+    if there.get("clock") == "real":
+        return [*words, *(["--slow", there["slowed"]] if "slowed" in there else ["--time", "real"])]
     return [*words, "--shift", there["shift"]] if there.get("shift", "null") != "null" else words
 
 

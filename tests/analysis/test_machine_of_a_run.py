@@ -147,7 +147,7 @@ def test_two_machines_stand_side_by_side_on_the_union_of_what_they_can_do(tmp_pa
     [
         ({"backend": "vm:6.1", "clock": "real", "shift": "null"}, "--backend vm:6.1 --time real --variant"),
         ({"backend": "vm:6.1+7.3", "clock": "real"}, "--backend vm:6.1+7.3 --time real --variant"),
-        ({"backend": "vm:6.1+7.3", "clock": "real", "slowed": "8"}, "--backend vm:6.1+7.3 --variant"),
+        ({"backend": "vm:6.1+7.3", "clock": "real", "slowed": "8"}, "--backend vm:6.1+7.3 --slow 8 --variant"),
         ({"backend": "vm:6.1", "clock": "virtual", "shift": "1"}, "--backend vm:6.1 --shift 1 --variant"),
         ({"backend": "ssh:lab", "clock": "real"}, "--backend ssh:lab --variant"),
         (None, "--backend mininet --variant"),
