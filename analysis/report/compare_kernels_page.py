@@ -130,7 +130,7 @@ def gather(comparison: KernelComparison, pages: Sequence[str], commands: Sequenc
         tuple(_lines(shown)),
         len(comparison.measures) - len(shown),
         tuple(_expected(each, comparison) for each in comparison.expected),
-        tuple(AbilityLine(each.name, tuple(_ability(value) for value in each.values)) for each in differing),
+        tuple(AbilityLine(each.name, tuple(_ability(each.name, value) for value in each.values)) for each in differing),
         len(comparison.abilities) - len(differing),
         against,
         tuple(_facts(comparison.kernels)),
@@ -257,12 +257,12 @@ def _outcomes(kernel: KernelRun, outcome: str) -> int:
     return sum(verdict.outcome == outcome for verdict in distinct(kernel.verdicts))
 
 
-def _ability(value: Any) -> str:
+def _ability(name: str, value: Any) -> str:
     """A value of JSON as people say it; what was not found out is not a no."""
     if value is None:
         return NOT_MEASURED
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "yes" if value else "not there" if name.startswith(("counter ", "sysctl ")) else "no"
     return str(value)
 
 

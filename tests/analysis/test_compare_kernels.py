@@ -121,6 +121,8 @@ def test_the_page_says_first_what_failed_where_then_each_kernel_then_who_has_no_
     ]
     places = [text.index(each) for each in order]
     assert places == sorted(places)
+    assert "| sysctl net.mptcp.scheduler | not there | default | not there |" in text
+    assert "| counter MPJoinSynTx | not there | yes | – |" in text
     assert "virtual time, an instruction takes 1 ns, 1 processor (tcg), 1536 MiB" in text
 
 
