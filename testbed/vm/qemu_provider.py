@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from testbed.orchestrator.errors import InvalidTrial
 from testbed.remote.target import Target
-from testbed.vm import accel, machine, record
+from testbed.vm import accel, machine, record, tools
 from testbed.vm.cache import Cache
 from testbed.vm.images import Images
 from testbed.vm.machine import Machine, Say
-from testbed.vm.qemu import Hardware, PrivateLink
+from testbed.vm.qemu import PROGRAM, Hardware, PrivateLink
 
 if TYPE_CHECKING:
     from testbed.remote.session import Completed
@@ -68,6 +68,7 @@ class QemuProvider:
         if self._machine is not None and self._target is not None and self._machine.record.runs:
             return self._target
         self.down()
+        tools.require(PROGRAM)  # before minutes are spent on images
         images = self._images_of(self._cache, self._kernel, say)
         hardware = self._hardware
         if hardware.clock == "real" and hardware.slowed == 1:

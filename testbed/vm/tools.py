@@ -11,6 +11,7 @@ from testbed.orchestrator.errors import Unsupported
 from testbed.vm import side_by_side
 
 PACKAGES: Mapping[str, tuple[str, str]] = {
+    "qemu-system-x86_64": ("qemu-system-x86", "virtual machines"),
     "dpkg-deb": ("dpkg", "kernels from Debian packages"),
     "apt-get": ("apt", "kernels and a root file system from Debian's archive"),
     "apt-cache": ("apt", "kernels and a root file system from Debian's archive"),

@@ -99,11 +99,13 @@ def test_bad_input_is_one_line_that_names_the_near_ones_and_exits_2(words: tuple
     assert near in result.stderr
 
 
-def test_a_backend_that_is_not_here_is_unsupported() -> None:
-    result = _testbed("run", "quickstart", "--backend", "vm:6.12")
+def test_a_backend_that_is_not_here_is_unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # without QEMU
+    result = _testbed("run", "quickstart", "--backend", "vm:6.12", cwd=tmp_path)
 
     assert result.returncode == 4
-    assert "UNSUPPORTED" in result.stderr
+    assert "UNSUPPORTED: qemu-system-x86_64 is not installed" in result.stderr
+    assert "apt install qemu-system-x86" in result.stderr
 
 
 def test_an_experiment_of_which_no_variant_can_be_simulated_is_unsupported_and_says_what_it_needs(
