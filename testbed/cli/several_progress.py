@@ -100,9 +100,8 @@ class _Line:
             self._clock = TrialClock()
             self._clock.begin(message["planned"], message["remaining"])
             self._phase = ""
-            return (
-                f"{experiment}: {message['planned']} trials, {time.monotonic() - self._began_s:.1f} s after its start"
-            )
+            passed_s = time.monotonic() - self._began_s
+            return f"{experiment}: {message['planned']} trials, ready after {passed_s:.0f} s"
         if kind == "trial" and self._clock is not None:
             self._clock.trial(message["expected_s"])
             self._variant, self._phase = trial, ""
