@@ -12,8 +12,9 @@ import dataclasses
 import json
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,6 +77,7 @@ class Away:
         self._provider = provider
         self._secret = secrets.token_hex(16)
         self._session: Session | None = None
+        self._left = False
         self.target: Target | None = None
 
     @property
@@ -86,6 +88,9 @@ class Away:
     def up(self, checkout: Checkout, say: Callable[[str], None]) -> None:
         """Until the agent was started; the runner waits for it to listen."""
         self.target = self._provider.up(say)
+        if self._left:  # nobody waited for it
+            self._provider.down()
+            return
         self._session = Session.connect(self.target, deadline_s=CONNECT_S)
         there = GuestMachine(self._session, say)
         directory = there.ship(checkout)
@@ -99,7 +104,8 @@ class Away:
         self._session.start_detached(words, job=job, cwd=directory, as_root=True)
 
     def down(self) -> None:
-        """The machine, with all that is in it."""
+        """The machine, with all that is in it; one that boots ends when it stands."""
+        self._left = True
         if self._session is not None:
             self._session.close()
         self._provider.down()
@@ -124,16 +130,25 @@ class PairRuns(RemoteRuns):
         if self._far is not None:
             return self._far
         told: list[str] = []
-        with ThreadPoolExecutor(1, "second machine") as pool:
-            second: Future[None] = pool.submit(self._away.up, read_checkout(), told.append)
-            far = super()._connected()
-            set_up_link(far, NEAR)
-            self._sent_checkout(far)
+        second: Future[None] = Future()
+
+        def boot() -> None:
             try:
-                second.result()
-            finally:
-                for text in told:
-                    self._say(f"the server's machine: {text}")
+                self._away.up(read_checkout(), told.append)
+                second.set_result(None)
+            except BaseException as error:
+                second.set_exception(error)
+
+        # a daemon: Ctrl-C does not wait for a machine that boots, which ends with this process
+        threading.Thread(target=boot, name="second machine", daemon=True).start()
+        far = super()._connected()
+        set_up_link(far, NEAR)
+        self._sent_checkout(far)
+        try:
+            second.result()
+        finally:
+            for text in told:
+                self._say(f"the server's machine: {text}")
         return far
 
     def _more_of_a_request(self) -> Mapping[str, Any]:

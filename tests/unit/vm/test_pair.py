@@ -10,6 +10,7 @@ import pytest
 
 from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.spec import SpecificationError
+from testbed.remote.checkout import read_checkout
 from testbed.remote.place import parse_backend
 from testbed.remote.target import Target
 from testbed.vm import backend, pair, slowed
@@ -100,3 +101,20 @@ def test_slow_is_real_time_and_nothing_else() -> None:
     assert on_real_time(backend.hardware(time="real")).slowed == 1
     with pytest.raises(SpecificationError, match="--slow is for real time"):
         backend.hardware(time="virtual", slow=4)
+
+
+def test_a_second_machine_that_nobody_waits_for_ends_when_it_stands() -> None:
+    ended: list[str] = []
+
+    class Slow:
+        def up(self, say: object) -> Target:
+            away.down()  # Ctrl-C, while it boots
+            ended.clear()
+            return Target(name="b", host="h", user="u")
+
+        def down(self) -> None:
+            ended.append("down")
+
+    away = Away(Slow())  # type: ignore[arg-type]
+    away.up(read_checkout(), lambda _text: None)
+    assert ended == ["down"]
