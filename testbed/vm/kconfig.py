@@ -90,6 +90,8 @@ WISHED: tuple[Need, ...] = (
     Need("NF_TABLES_INET", "our own stack as an end on real interfaces"),
     Need("BPF_SYSCALL", "the ledger of kernel endpoints"),
     Need("DEBUG_INFO_BTF", "the ledger of kernel endpoints"),
+    Need("VIRTIO_PMEM", "disks that nobody waits for (with others, virtual time leaps when something is first read)"),
+    Need("BLK_DEV_PMEM", "disks that nobody waits for (with others, virtual time leaps when something is first read)"),
     Need("HW_RANDOM_VIRTIO", "random numbers at the first moment"),
     Need("PVH", "a quick start (without it the machine uncompresses its kernel itself)", True),
 )
