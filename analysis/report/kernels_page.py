@@ -11,6 +11,7 @@ from analysis.report.answer import sentence_of
 from analysis.report.machine import doubts
 from analysis.report.says import spread
 from analysis.report.wording import count, interval, quantity
+from analysis.verdict import Verdict
 
 NOT_KNOWN = "not known"
 HEADINGS: Mapping[Change, tuple[str, str]] = {
@@ -165,11 +166,18 @@ def _cell(found: Found | None) -> CellText:
         return CellText("–", NOT_KNOWN, "it did not run on this kernel", "open")
     verdict = found.verdict
     if not found.is_known:
-        return CellText("–", NOT_KNOWN, verdict.reason, "open")
+        return CellText("–", NOT_KNOWN, _why_unknown(verdict), "open")
     sign, tone = ("✓", "met") if verdict.outcome == "met" else ("✗", "failed")
     if verdict.value is None:  # a cell of a grid, or what never occurred
         return CellText(sign, verdict.reason, f"n = {verdict.n}" if verdict.n else "", tone)
     return CellText(sign, quantity(verdict.value, verdict.unit), _spread(found), tone)
+
+
+def _why_unknown(verdict: Verdict) -> str:
+    """Beside a kernel that has the counter a list of near names is no help."""
+    if verdict.expectation["metric"].startswith("counter:") and "no counter of that name" in verdict.reason:
+        return "this kernel has no such counter"
+    return verdict.reason.removeprefix(f"{verdict.expectation['metric']}: ")
 
 
 def _spread(found: Found) -> str:
