@@ -62,7 +62,8 @@ def on(
 
     def numbers(_variant: str, repetition: int, _seed: int) -> Mapping[str, Any]:
         counted = {("server", f"MPTcpExt{name}"): growth for name, growth in counters.items()}
-        return {"goodput_bit_s": goodputs[repetition], "retransmits": 3, "counters": counted}
+        ends = {"implementation": "linux", "server_implementation": "linux"}
+        return {**ends, "goodput_bit_s": goodputs[repetition], "retransmits": 3, "counters": counted}
 
     document = {"backend": "mininet", "kernel": {"release": f"{kernel}.9-cloud", "version": "#1"}}
     document["ran_on"] = {"backend": f"vm:{kernel}", "host": "root@127.0.0.1:1", "clock": "virtual"}
