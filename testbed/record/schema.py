@@ -120,7 +120,7 @@ TRIALS = Table(
         _real("rate_error", "ratio", "Worst over the links: relative error of the emulator's rate while backlogged."),
         _time(
             "stall_max_ns",
-            "Largest time by which a short sleep (2 ms) beside the traffic was too long, beside the calibration where "
+            "Largest time by which a short sleep (5 ms) beside the traffic was too long, beside the calibration where "
             "that was the end; null where nobody looked: on the own machine, on one that is not virtual, in virtual "
             "time.",
         ),

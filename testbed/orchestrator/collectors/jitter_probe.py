@@ -1,4 +1,4 @@
-"""A program that sleeps two milliseconds at a time and keeps by how much each sleep was too long.
+"""A program that sleeps five milliseconds at a time and keeps by how much each sleep was too long.
 
 Started by ``jitter.py`` as a process of its own: a thread of the orchestrator would also measure who else held its
 interpreter. Uses nothing of ours. It says ``ready``, watches from the line ``go`` on its standard input until that is
@@ -19,13 +19,14 @@ from array import array
 from collections.abc import Sequence
 from operator import sub
 
-INTERVAL_NS = 2_000_000
-"""Waking up costs 21 µs where a hypervisor sets the timer (measured in C as in Python), so that sleeps of 1 ms take
-more than 2 % of a processor from what is measured; a stall seems shorter by the rest of the sleep that it fell into."""
+INTERVAL_NS = 5_000_000
+"""Waking up costs 21 µs where a hypervisor sets the timer (measured in C as in Python), and 270 µs in an emulated guest
+whose host is busy: sleeps of 2 ms took 13 % of a processor there from what is measured. A stall seems shorter by the
+rest of the sleep that it fell into."""
 STALL_NS = 20_000_000
 """From here on a machine stood still: undisturbed guests had at most 8 ms (p99 3 ms), disturbed ones 100 to 1534 ms
 (measured on plain emulation, with and without other load on its host)."""
-_LOOK_EACH = 16
+_LOOK_EACH = 8
 """Sleeps between two looks at the standard input, which would cost as much as a sleep."""
 
 
