@@ -174,34 +174,29 @@ def _shown(value: float | None, form: str = "{:.1f}") -> str:
     return "-" if value is None else form.format(value)
 
 
-def printed(rows: Sequence[Row]) -> None:
-    """As a Markdown table."""
-    heads = [
-        "time",
-        "load (average)",
-        "RTT ms (worst)",
-        "goodput",
-        "spread sd / range",
-        "invalid",
-        "disturbed",
-        "host s",
+HEADS = ("time", "load (average)", "RTT ms (worst)", "goodput", "sd / range", "invalid", "disturbed", "host s")
+
+
+def line(cells: Sequence[str]) -> str:
+    """Of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def cells_of(each: Row) -> list[str]:
+    """In the order of the heads."""
+    rtt = ", ".join(
+        f"{_shown(each.rtt_ms[path], '{:.2f}')} ({_shown(each.rtt_worst_ms[path], '{:.2f}')})" for path in DELAYS_NS
+    )
+    return [
+        each.time,
+        f"{each.load} ({each.load_average:.1f})",
+        rtt,
+        _shown(each.goodput_share, "{:.1%}"),
+        f"{_shown(each.deviation, '{:.2%}')} / {_shown(each.range, '{:.2%}')}",
+        f"{each.invalid} of {each.trials}",
+        "-" if each.disturbed is None else f"{each.disturbed} of {each.trials}",
+        f"{_shown(each.host_trial_s)} (start {_shown(each.host_start_s)})",
     ]
-    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-    for each in rows:
-        rtt = ", ".join(
-            f"{_shown(each.rtt_ms[path], '{:.2f}')} ({_shown(each.rtt_worst_ms[path], '{:.2f}')})" for path in DELAYS_NS
-        )
-        cells = [
-            each.time,
-            f"{each.load} ({each.load_average:.1f})",
-            rtt,
-            _shown(each.goodput_share, "{:.1%}"),
-            f"{_shown(each.deviation, '{:.2%}')} / {_shown(each.range, '{:.2%}')}",
-            f"{each.invalid} of {each.trials}",
-            "-" if each.disturbed is None else f"{each.disturbed} of {each.trials}",
-            f"{_shown(each.host_trial_s)} (start {_shown(each.host_start_s)})",
-        ]
-        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -217,7 +212,9 @@ def main() -> None:
     chosen = parser.parse_args()
     wanted = experiment(chosen.repeat, chosen.duration)
     programs = {"quiet": 0, "busy": 2 * (os.cpu_count() or 1)}
-    rows = []
+    rows: list[Row] = []
+    if not chosen.json:
+        print(f"{line(HEADS)}\n|{'---|' * len(HEADS)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="vm-accuracy-") as folder:
         for clock in chosen.time or ("virtual", "real"):
             for name in chosen.load or ("quiet", "busy"):
@@ -225,10 +222,11 @@ def main() -> None:
                     rows.append(measure(chosen.kernel, clock, programs[name], wanted, Path(folder)))
                 except TestbedError as error:
                     print(f"{clock} time, {name}: {error}", file=sys.stderr)
+                    continue
+                if not chosen.json:
+                    print(line(cells_of(rows[-1])), flush=True)
     if chosen.json:
         print(json.dumps([asdict(each) for each in rows], indent=1))
-    else:
-        printed(rows)
 
 
 if __name__ == "__main__":
