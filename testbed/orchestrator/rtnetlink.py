@@ -26,7 +26,7 @@ RTM_NEWRULE, RTM_GETRULE = 32, 34
 
 IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_OPERSTATE = 1, 3, 4, 5, 10, 16
-IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_GSO_MAX_SEGS = 18, 28, 40
+IFLA_LINKINFO, IFLA_STATS64, IFLA_NET_NS_FD, IFLA_GSO_MAX_SEGS = 18, 23, 28, 40
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_VLAN_ID = 1, 2, 1, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_F_NODAD = 1, 2, 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 7, 15
@@ -181,6 +181,8 @@ class ObservedInterface:
     up: bool
     """Set up by someone, and the other end is there and up too (operational state)."""
     gso_max_segs: int | None
+    tx_dropped: int = 0
+    """Packets that it was to send and could not, since it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,7 @@ def interfaces(connection: Netlink) -> list[ObservedInterface]:
                 mac=found_attributes.get(IFLA_ADDRESS, b"").hex(":"),
                 up=bool(flags & IFF_UP) and operational in (0, 6),  # RFC 2863: unknown (loopback) or up
                 gso_max_segs=struct.unpack("=I", segments)[0] if segments else None,
+                tx_dropped=struct.unpack_from("=8Q", found_attributes[IFLA_STATS64])[7],
             )
         )
     return found

@@ -133,7 +133,8 @@ def test_a_wire_of_the_private_link_that_is_cut_disturbs_the_trial(tmp_path: Pat
 
         assert outcome.verdict == "INVALID"
         assert outcome.disturbed
-        assert "the private link's wire of" in outcome.reason
+        assert "the private link's wire of path1 is down" in outcome.reason
+        assert "the machine of server: the private link's wire of path1 is down" in outcome.reason
 
 
 def test_a_stranger_is_not_served(machines: TwoMachines) -> None:

@@ -25,15 +25,16 @@ from typing import Any
 
 from testbed.orchestrator import environment, spec
 from testbed.orchestrator import plan as planning
+from testbed.orchestrator.away import trunk
 from testbed.orchestrator.away.exchange import VERSION, AwayLost, Connection, error_answer
-from testbed.orchestrator.away.parts import far_part
-from testbed.orchestrator.away.trunk import Trunk
+from testbed.orchestrator.away.parts import LANDING, far_part
 from testbed.orchestrator.backends.mininet import MininetLab, package_path
 from testbed.orchestrator.collectors.trial_collectors import TrialCollectors
 from testbed.orchestrator.errors import InvalidTrial
 from testbed.orchestrator.ip_mptcp import PathManagerControl
 from testbed.orchestrator.isolation import SCRATCH, Messages, run_isolated
 from testbed.orchestrator.netem import QdiscFeatures
+from testbed.orchestrator.netlink import Netlink
 from testbed.orchestrator.network_plan import plan_network
 from testbed.orchestrator.process import Process
 from testbed.orchestrator.run_identity import new_run_id
@@ -105,6 +106,7 @@ class _Serving:
         self._directory = Path()
         self._collectors: TrialCollectors | None = None
         self._programs: dict[int, Process] = {}
+        self._dropped: Mapping[str, int] = {}
         self._expected: set[int] = set()
         """Programs that start when their line is there."""
 
@@ -165,22 +167,27 @@ class _Serving:
         self._node = request["node"]
         settings = planning.network_settings(experiment, variant)
         plan = far_part(plan_network(variant.topology, settings, QdiscFeatures(**request["qdiscs"])), self._node)
-        trunk = Trunk(self._post.trunk, self._post.home_fd, request["first_vlan"])
+        link = trunk.Trunk(self._post.trunk, self._post.home_fd, request["first_vlan"])
         with ExitStack() as stack:
             folder = tempfile.TemporaryDirectory(dir=SCRATCH)
             self._directory = Path(stack.enter_context(folder))
             (self._directory / "logs").mkdir()
-            lab = MininetLab(plan, run_id=new_run_id(), seed=request["seed"], start_relay=False, trunk=trunk)
+            lab = MininetLab(plan, run_id=new_run_id(), seed=request["seed"], start_relay=False, trunk=link)
             self._lab = stack.enter_context(lab)
             self._collectors = stack.enter_context(
                 TrialCollectors(experiment, variant, lab, self._directory, watch_stalls=request["watch_stalls"])
             )
             self._trial = stack.pop_all()
+        self._dropped = trunk.dropped(plan.splices, self._wires())
         return [[command.node or "", *command.argv] for command in lab.commands]
 
     def do_check(self, _request: Mapping[str, Any]) -> list[dict[str, str]]:
         """What is wrong with the node as it is."""
         return [dataclasses.asdict(finding) for finding in self._there().check(probe_paths=False)]
+
+    def do_wires(self, _request: Mapping[str, Any]) -> list[str]:
+        """What is wrong with the private link's wires, or was since the lab stands."""
+        return trunk.problems(self._there().plan.splices, self._wires(), self._dropped)
 
     def do_clock(self, _request: Mapping[str, Any]) -> int:
         """CLOCK_MONOTONIC."""
@@ -244,6 +251,9 @@ class _Serving:
         self._programs.clear()
         self._expected.clear()
         self._trial.close()
+
+    def _wires(self) -> Netlink:
+        return self._there().netlink(LANDING)
 
     def _there(self) -> MininetLab:
         if self._lab is None:

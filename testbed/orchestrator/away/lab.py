@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from testbed.endpoint.parameters import Endpoint
-from testbed.orchestrator import rtnetlink, spec
+from testbed.orchestrator import spec
+from testbed.orchestrator.away import trunk as trunk_of
 from testbed.orchestrator.away.clocks import Comparison
 from testbed.orchestrator.away.collecting import AwayCollectors
 from testbed.orchestrator.away.machine import AwayMachine, AwayProgram
@@ -21,6 +22,7 @@ from testbed.orchestrator.errors import InvalidTrial, Unsupported
 from testbed.orchestrator.ip_mptcp import IpAddress
 from testbed.orchestrator.lint import Finding
 from testbed.orchestrator.netem import QdiscFeatures
+from testbed.orchestrator.netlink import Netlink
 from testbed.orchestrator.network_plan import NetworkPlan
 from testbed.orchestrator.process import LoggedCommand, Partner
 from testbed.orchestrator.spec import Experiment, Variant
@@ -82,6 +84,7 @@ class DividedLab(MininetLab):
         self._programs: list[AwayProgram] = []
         self._commands_there: list[LoggedCommand] = []
         self._clocks: Comparison | None = None
+        self._dropped: Mapping[str, int] = {}
 
     def _build(self) -> None:
         """Both parts at the same time: the wires between them come up when both are there."""
@@ -96,6 +99,7 @@ class DividedLab(MininetLab):
             LoggedCommand(now_ns, node or None, tuple(argv), "the other machine") for node, *argv in told
         ]
         self._clocks = self._machine.compare_clocks()
+        self._dropped = trunk_of.dropped(self._near.splices, self._wires())
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -166,20 +170,15 @@ class DividedLab(MininetLab):
             f"{drift_ns / 1e6:.3f} ms in the {(after.at_ns - before.at_ns) / 1e9:.1f} s until the end "
             f"(+-{after.bound_ns / 1e6:.3f} ms)"
         )
-        problems = self._dead_wires()
+        problems = trunk_of.problems(self._near.splices, self._wires(), self._dropped)
+        problems += [f"{self._machine.name}: {problem}" for problem in self._machine.ask("wires")]
         worst_ns = max(before.bound_ns, after.bound_ns, abs(drift_ns))
         if worst_ns > CLOCKS_NS:
             problems.append(f"the clocks of the two machines were {worst_ns / 1e6:.3f} ms apart or unsure: {note}")
         return [note], problems
 
-    def _dead_wires(self) -> list[str]:
-        """A wire that ends at either side takes the link's interface down."""
-        up = {each.name: each.up for each in rtnetlink.interfaces(self._network.netlink(self._machine.node))}
-        return [
-            f"the private link's wire of {splice.end.link} is down"
-            for splice in self._near.splices
-            if not up.get(splice.trunk)
-        ]
+    def _wires(self) -> Netlink:
+        return self._network.netlink(self._machine.node)
 
     def _leave(self) -> None:
         for program in self._programs:

@@ -10,6 +10,7 @@ Sources: ip-link(8); net/8021q/vlan_netlink.c, net/core/dev.c (default_device_ex
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -114,6 +115,24 @@ class Trunk:
         (index,) = [each.index for each in rtnetlink.interfaces(node) if each.name == splice.trunk]
         self._undo.append((node, index, name))
         return index
+
+
+def dropped(splices: Sequence[Splice], node: Netlink) -> dict[str, int]:
+    """Link -> frames that its wire was to take to the other machine and did not, since it is there."""
+    found = {each.name: each for each in rtnetlink.interfaces(node)}
+    return {each.end.link: found[each.trunk].tx_dropped for each in splices if each.trunk in found}
+
+
+def problems(splices: Sequence[Splice], node: Netlink, before: Mapping[str, int]) -> list[str]:
+    """Wires that are down, or have dropped what they had not ``before``: no emulated link would tell of it."""
+    up = {each.name: each.up for each in rtnetlink.interfaces(node)}
+    after = dropped(splices, node)
+    down = [each.end.link for each in splices if not up.get(each.trunk)]
+    lost = {link: count - before.get(link, 0) for link, count in after.items() if count > before.get(link, 0)}
+    return [
+        *(f"the private link's wire of {link} is down" for link in down),
+        *(f"the private link's wire of {link} dropped {count} frames" for link, count in lost.items()),
+    ]
 
 
 def check_word(word: str) -> None:

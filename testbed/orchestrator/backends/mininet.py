@@ -27,6 +27,7 @@ from testbed.orchestrator.emulator import Relay, relay_configuration
 from testbed.orchestrator.errors import TestbedError
 from testbed.orchestrator.ip_mptcp import IpAddress, PathManagerControl
 from testbed.orchestrator.lint import Finding, check
+from testbed.orchestrator.netlink import Netlink
 from testbed.orchestrator.network_plan import EMULATOR, NetworkPlan
 from testbed.orchestrator.process import CommandLog, LoggedCommand, Partner, Process
 from testbed.orchestrator.run_identity import environment as run_environment
@@ -112,6 +113,10 @@ class MininetLab:
     def namespace_fd(self, node: str) -> int:
         """The descriptor of a node's network namespace."""
         return self._network.fd(node)
+
+    def netlink(self, node: str) -> Netlink:
+        """A connection to the node's routing netlink."""
+        return self._network.netlink(node)
 
     def inside(self, node: str) -> AbstractContextManager[None]:
         """The calling thread is in the node's network namespace for the block."""
