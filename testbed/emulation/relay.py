@@ -275,8 +275,6 @@ class Relay:
                 direction.frame_arrives(bytes(view[:length]), arrived_ns)
             if heap and heap[0][0] <= now_ns:
                 self.release_due()
-            if now_ns >= self._next_change_ns:  # a turn takes 20 ms where a processor counts instructions
-                self._observe_changes()
 
 
 def read_line(descriptor: int, pending: bytearray) -> str | None:
