@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from testbed.record import files
@@ -27,11 +29,36 @@ def check(path: Path) -> None:
         raise RecordError(f"{unknown[0]} came, of which run.json says nothing")
 
 
-def moved(staging: Path, parent: Path, name: str) -> Path:
+def moved(staging: Path, parent: Path, name: str, *, instead_of: Path | None = None) -> Path:
     """Where it stays: under its own name, or the next free one; a copy that is there already is not doubled.
 
     Runs of one second on two machines have one name, and may come at the same moment: who is second takes the next.
+    ``instead_of`` is the run that it went on with: gone once this one has its place, as it was when it gets none.
     """
+    with _replaced(instead_of):
+        return _placed(staging, parent, name)
+
+
+# --- inside ---
+
+
+@contextmanager
+def _replaced(path: Path | None) -> Iterator[None]:
+    """Its name is free for the block. Killed in it, the run is hidden, and --resume still finds it."""
+    if path is None:
+        yield
+        return
+    aside = path.with_name(f".{path.name}.replaced")
+    path.rename(aside)
+    try:
+        yield
+    except BaseException:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
+
+
+def _placed(staging: Path, parent: Path, name: str) -> Path:
     for number in range(1, 1000):
         final = parent / (name if number == 1 else f"{name}-{number}")
         if not final.exists():

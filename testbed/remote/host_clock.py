@@ -90,9 +90,10 @@ def write_stamps(path: Path, stamps: Mapping[int, Stamp]) -> None:
 def is_same_run(path: Path, other: Path) -> bool:
     """Whether both are one run, however often and by whomever it was fetched: all but what :func:`write_stamps` adds.
 
-    Raises OSError when one of them is none.
+    Of a run that is not complete, run.json does not say which trials it has: two of them never count as one. Raises
+    OSError when one of them is none.
     """
     first, second = (json.loads((each / "run.json").read_bytes()) for each in (path, other))
     for document in (first, second):
         document.get("files", {}).pop(_TABLE, None)
-    return bool(first == second)
+    return bool(first == second) and first.get("state") == "complete"

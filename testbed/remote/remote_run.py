@@ -152,9 +152,8 @@ class RemoteRuns:
     def _keep(self, job: _Job | None, request: RunRequest, on_message: OnMessage) -> None:
         """What was done in a machine that is about to end comes here; elsewhere it stays where it is."""
         if self._provider.ends_with_the_run and self._far is not None and job is not None and job.run_path:
-            path = unfinished.keep(self._far.session, job.run_path, request.parent / request.experiment.name)
-            if path is not None and job.kept is not None:
-                shutil.rmtree(job.kept)  # the new one has its trials, too
+            parent = request.parent / request.experiment.name
+            path = unfinished.keep(self._far.session, job.run_path, parent, instead_of=job.kept)
             on_message({"kind": "kept", "path": str(path or job.kept or "") or None})
 
     # --- before ---
@@ -360,9 +359,7 @@ class RemoteRuns:
         try:
             fetched.check(staging)
             write_stamps(staging, job.clock.stamps)
-            if job.kept is not None:
-                shutil.rmtree(job.kept)
-            final = fetched.moved(staging, parent, there.name)
+            final = fetched.moved(staging, parent, there.name, instead_of=job.kept)
         except RecordError as error:
             raise RecordError(f"{error}{kept}") from None
         finally:

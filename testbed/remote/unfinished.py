@@ -15,15 +15,18 @@ from testbed.remote import fetched
 from testbed.remote.session import Session
 
 
-def keep(session: Session, there: str, parent: Path) -> Path | None:
-    """Fetch an unfinished run directory as it is; trials are stored whole, so what it has is done. None: nothing is."""
+def keep(session: Session, there: str, parent: Path, *, instead_of: Path | None = None) -> Path | None:
+    """Fetch an unfinished run directory as it is; trials are stored whole, so what it has is done. None: nothing is.
+
+    It takes the place of the one that it went on with, whose trials it has, too.
+    """
     staging = parent / f".keeping-{Path(there).name}"
     shutil.rmtree(staging, ignore_errors=True)
     try:
         session.pull_tree(there, staging)
         if not RunDirectory.open(staging).completed_trials():
             return None
-        return fetched.moved(staging, parent, Path(there).name)
+        return fetched.moved(staging, parent, Path(there).name, instead_of=instead_of)
     except (TestbedError, RecordError):
         return None
     finally:
