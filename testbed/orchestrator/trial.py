@@ -24,7 +24,15 @@ from typing import Literal
 from testbed.emulation import fidelity
 from testbed.emulation.placement import HOSTS_SYSCTL, claimed_placement
 from testbed.endpoint.protocol import FlowResult, Role, Start
-from testbed.orchestrator import adapters, endpoint_process, network_commands, qdisc_check, trial_links, trial_rows
+from testbed.orchestrator import (
+    adapters,
+    endpoint_process,
+    network_commands,
+    qdisc_check,
+    qdisc_schedule,
+    trial_links,
+    trial_rows,
+)
 from testbed.orchestrator import plan as planning
 from testbed.orchestrator.away.machine import AwayMachine
 from testbed.orchestrator.backends.base import plan_network
@@ -271,7 +279,11 @@ class _Carrying:
                 TrialCollectors(self.experiment, self.variant, lab, self.directory, watch_stalls=self.watch_stalls)
             )
             conversation, pairs = self._start_endpoints(lab)
-            changes = QdiscSchedule(lambda argv: lab.run(EMULATOR, argv), schedule_of(plan, self.trial.seed))
+            changes = QdiscSchedule(
+                lambda: lab.start(EMULATOR, qdisc_schedule.BATCH, interactive=True),
+                lambda argv: lab.note(EMULATOR, argv, " ".join(qdisc_schedule.BATCH)),
+                schedule_of(plan, self.trial.seed),
+            )
             withdrawals = Withdrawals(planning.kernel_withdrawal(self.variant), lab.remove_endpoint)
             before_ns = time.monotonic_ns()
             collectors.before()

@@ -150,6 +150,10 @@ class MininetLab:
         self._processes.append(started)
         return started
 
+    def note(self, node: str, argv: Sequence[str], by: str) -> None:
+        """Keep among the commands what was carried out through another program."""
+        self._log.add(argv, node, by)
+
     def run(self, node: str, argv: Sequence[str | Path], *, deadline_s: float = 10.0) -> str:
         """Run a program in a node to its end and return what it printed. Raises CommandFailed, NotReady."""
         with self.start(node, argv) as started:

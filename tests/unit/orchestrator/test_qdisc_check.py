@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from testbed.orchestrator import network_commands, qdisc_check, qdisc_schedule
+from testbed.orchestrator.errors import CommandFailed
 from testbed.orchestrator.netem import QdiscFeatures
 from testbed.orchestrator.network_plan import NetworkPlan, NetworkSettings, plan_network
-from testbed.orchestrator.qdisc_schedule import LATEST_NS, DueChange, QdiscSchedule, schedule_of
+from testbed.orchestrator.qdisc_schedule import AHEAD_NS, LATEST_NS, DueChange, QdiscSchedule, schedule_of
 from topologies.link_profile import (
     Change,
     DropList,
@@ -72,19 +74,79 @@ def test_each_scheduled_change_has_a_seed_of_its_own() -> None:
     assert str(network_commands.qdisc_seed(shaped, 5, "forward")) not in seeds
 
 
+class FakeTc:
+    """A tc that waits for its commands."""
+
+    stderr = "Error: no such qdisc"
+
+    def __init__(self, code: int = 0) -> None:
+        self.exit_code, self.told, self.closed = code, b"", False
+
+    @property
+    def stdin(self) -> FakeTc:
+        return self
+
+    stdout_pipe: Any = None
+
+    def write(self, data: bytes, /) -> object:
+        self.told += data
+        return None
+
+    def close(self) -> None:
+        self.closed = True
+
+    def wait(self, deadline_s: float) -> int:
+        return self.exit_code
+
+
 @pytest.mark.parametrize(("late_ns", "problems"), [(LATEST_NS - 1, 0), (LATEST_NS + 1, 1)])
 def test_a_change_that_the_kernel_takes_too_late_is_a_problem(
     monkeypatch: pytest.MonkeyPatch, late_ns: int, problems: int
 ) -> None:
     monkeypatch.setattr(qdisc_schedule.time, "monotonic_ns", lambda: 5 * S + late_ns)
-    ran: list[Sequence[str]] = []
-    schedule = QdiscSchedule(ran.append, [DueChange(5 * S, "path1", "forward", "down", (("tc",),))])
+    tc, noted = FakeTc(), list[Sequence[str]]()
+    due = [DueChange(5 * S, "path1", way, "down", (("tc", "qdisc", way),)) for way in ("forward", "backward")]
+    schedule = QdiscSchedule(lambda: tc, noted.append, due)
     schedule.carry_out(0)
-    assert ran == [("tc",)]
+    assert tc.told == b"qdisc forward\nqdisc backward\n"
+    assert tc.closed, "it waits for the end of what it is told"
+    assert noted == [("tc", "qdisc", "forward"), ("tc", "qdisc", "backward")]
     assert schedule.events[0]["detail"] == "forward: down"
     assert schedule.done["path1", "forward"] == 1
-    assert len(schedule.problems) == problems
-    assert all("path1 forward: down of 5 s was in force 20.0 ms late" in text for text in schedule.problems)
+    assert len(schedule.problems) == 2 * problems
+    assert all("ward: down of 5 s was in force 20.0 ms late" in text for text in schedule.problems)
+
+
+def test_what_carries_out_a_change_is_started_before_it_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns, started = [0], list[FakeTc]()
+
+    def start() -> FakeTc:
+        started.append(FakeTc())
+        return started[-1]
+
+    monkeypatch.setattr(qdisc_schedule.time, "monotonic_ns", lambda: now_ns[0])
+    due = [DueChange(at_ns, "path1", "forward", "down", (("tc", str(at_ns)),)) for at_ns in (S, 2 * S)]
+    schedule = QdiscSchedule(start, lambda argv: None, due)
+    assert schedule.carry_out(0) == 0.1 and not started
+    now_ns[0] = S - AHEAD_NS
+    assert schedule.carry_out(0) == 0.1
+    now_ns[0] = S - S // 100
+    assert schedule.carry_out(0) == pytest.approx(0.01)
+    assert len(started) == 1 and not started[0].told
+    now_ns[0] = S
+    schedule.carry_out(0)
+    assert started[0].told == f"{S}\n".encode() and len(started) == 1
+    now_ns[0] = 3 * S  # late, and nothing was started for it
+    schedule.carry_out(0)
+    assert started[1].told == f"{2 * S}\n".encode()
+
+
+def test_a_change_that_the_kernel_refuses_ends_the_trial_with_the_words_of_tc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdisc_schedule.time, "monotonic_ns", lambda: S)
+    schedule = QdiscSchedule(lambda: FakeTc(1), lambda argv: None, [DueChange(S, "path1", "forward", "down", ())])
+    with pytest.raises(CommandFailed, match="no such qdisc"):
+        schedule.carry_out(0)
+    assert not schedule.events
 
 
 def test_counts_come_from_the_root_and_overflow_from_the_bucket() -> None:
