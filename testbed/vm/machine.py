@@ -149,6 +149,7 @@ def _start(
     with ExitStack() as held:
         inherited = [lock, *(held.enter_context(cache.held(path)) for path in images.entries)]
         inherited += [link.descriptor] if link is not None else []
+        words = [*slowed.priority(hardware.slowed), *words]
         machine = _Starting.of(words, inherited, directory, pid_file, slowed.environment(hardware.slowed))
     try:
         machine.wait_until_ready(port, deadline_s)

@@ -118,3 +118,11 @@ def test_a_second_machine_that_nobody_waits_for_ends_when_it_stands() -> None:
     away = Away(Slow())  # type: ignore[arg-type]
     away.up(read_checkout(), lambda _text: None)
     assert ended == ["down"]
+
+
+def test_only_root_s_slowed_machines_go_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert slowed.priority(8)[:2] == ["nice", "-n"]
+    assert slowed.priority(1) == []
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert slowed.priority(8) == [], "nice(1) would only complain"
