@@ -77,6 +77,25 @@ def held(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextmanager
+def unused(path: Path) -> Iterator[bool]:
+    """Whether nobody holds an entry; who wants to meanwhile waits for the end of the block."""
+    try:
+        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        yield False  # somebody removed it
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = True
+    except BlockingIOError:
+        free = False
+    try:
+        yield free
+    finally:
+        os.close(descriptor)
+
+
 class Cache:
     """The directory, made when it is first written to."""
 
@@ -231,19 +250,15 @@ def _entry(kind: str, path: Path) -> Entry:
 
 
 def _removed_unless_held(path: Path) -> bool:
-    try:
-        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:
-        return False  # somebody else was quicker
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        moved = path.with_name(f".{path.name}{_REMOVED}")
+    moved = path.with_name(f".{path.name}{_REMOVED}")
+    with unused(path) as free:
+        if not free:
+            return False
         _remove(moved)  # of one that was killed here
-        path.rename(moved)  # from here on nobody finds it
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    finally:
-        os.close(descriptor)
+        try:
+            path.rename(moved)  # from here on nobody finds it
+        except FileNotFoundError:
+            return False  # somebody else was quicker
     _remove(moved)
     return True
 

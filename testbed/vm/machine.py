@@ -359,8 +359,9 @@ def _shows_banner(port: int, wait_s: float) -> bool:
 def _sweep(runs: Path) -> None:
     """What machines whose owner was killed left: their keys at once, their logs when there are many."""
     for entry in cache.Cache(runs.parent).entries(cache.RUNS):
-        if not entry.in_use:
-            record.forget_secrets(entry.path)
+        with cache.unused(entry.path) as is_left:  # asked now: it may be that of a machine that somebody just boots
+            if is_left:
+                record.forget_secrets(entry.path)
     cache.Cache(runs.parent).prune(cache.RUNS, KEPT)
 
 

@@ -7,6 +7,7 @@ import signal
 import stat
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import fake_qemu
@@ -126,6 +127,28 @@ def test_one_that_is_booted_to_stay_is_found_and_ended_by_its_number(here: Path)
     with pytest.raises(SpecificationError, match="these run now: none"):
         record.find(runs, "k")
     assert record.find(runs, "k", running=False) == booted.record
+
+
+def test_keys_of_a_machine_that_begins_while_another_one_sweeps_are_left_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = cache.Cache(here / "vm").runs
+    left, begins = runs / "left", runs / "begins"
+    for directory in (left, begins):
+        directory.mkdir()
+        (directory / record.KEY).touch()
+    listed = cache.Cache.entries
+    with ExitStack() as stack:
+
+        def entries(self: cache.Cache, kind: str) -> list[cache.Entry]:
+            found = listed(self, kind)
+            stack.enter_context(cache.held(begins))  # after it was looked at
+            return found
+
+        monkeypatch.setattr(cache.Cache, "entries", entries)
+        machine._sweep(runs)
+    assert (begins / record.KEY).exists()
+    assert not (left / record.KEY).exists()
 
 
 def test_a_number_that_is_somebody_else_s_by_now_is_left_alone() -> None:
