@@ -183,8 +183,9 @@ def load_order(modules: Path, wanted: Sequence[str] = WANTED, welcome: Sequence[
     order: dict[str, None] = {}
     for name in (*wanted, *welcome):
         if name in files:
-            for path in (*reversed(dependencies[files[name]]), files[name]):
-                order.setdefault(path)
+            paths = (*reversed(dependencies[files[name]]), files[name])
+            if name in wanted or all((modules / path).is_file() for path in paths):  # kept before we asked for it?
+                order.update(dict.fromkeys(path for path in paths if path not in order))
         elif name in wanted and name not in builtin:
             raise Unsupported(f"the kernel of {modules} has no {name}, neither as a module nor built in")
     return [modules / path for path in order]

@@ -123,6 +123,14 @@ def test_a_module_loads_after_all_that_it_needs_and_once(tmp_path: Path) -> None
     assert order == ["virtio_ring.ko", "virtio.ko", "virtio_blk.ko", "net_failover.ko", "virtio-net.ko"]
 
 
+def test_a_module_that_would_be_welcome_and_was_not_kept_is_done_without(tmp_path: Path) -> None:
+    listed = {"kernel/virtio_blk.ko": [], "kernel/nd_pmem.ko": ["kernel/libnvdimm.ko"], "kernel/libnvdimm.ko": []}
+    modules = _modules(tmp_path / "m", listed)
+    (modules / "kernel/libnvdimm.ko").unlink()
+    order = [path.name for path in initramfs.load_order(modules, ("virtio_blk",), ("nd_pmem",))]
+    assert order == ["virtio_blk.ko"]
+
+
 def test_what_is_built_in_needs_no_module_and_what_is_nowhere_is_named(tmp_path: Path) -> None:
     modules = _modules(tmp_path / "m", {}, ["kernel/fs/ext4/ext4.ko"])
     assert initramfs.load_order(modules, ("ext4",), ()) == []
