@@ -91,7 +91,7 @@ def boot(
             _print_json({**booted.record.document(), "directory": str(booted.directory)})
         else:
             one = booted.record
-            print(f"{one.id}: {one.version} answers after {one.boot_s:.1f} s on {one.clock} time")
+            print(f"{one.id}: {one.version} answers after {one.boot_s or 0:.1f} s on {one.clock} time")
             print(f"testbed vm ssh {one.id}      testbed vm logs {one.id}      testbed vm stop {one.id}")
 
 
@@ -198,7 +198,7 @@ def _find(word: str, *, running: bool = True) -> tuple[Path, Record]:
 
 
 def _row(each: Record) -> list[str]:
-    ends = "when stopped" if each.stays else "with its run"
+    ends = ("when stopped" if each.stays else "with its run") + (" (still boots)" if each.boot_s is None else "")
     return [each.id, each.kernel, each.version, each.clock, str(each.pid), str(each.port), each.started_utc, ends]
 
 

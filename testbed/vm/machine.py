@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -152,7 +152,6 @@ def _start(
         words = [*slowed.priority(hardware.slowed), *words]
         machine = _Starting.of(words, inherited, directory, pid_file, slowed.environment(hardware.slowed))
     try:
-        machine.wait_until_ready(port, deadline_s)
         made = Record(
             id=directory.name,
             kernel=images.name,
@@ -168,8 +167,11 @@ def _start(
             port=port,
             host_key=host_key,
             started_utc=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            boot_s=round(time.monotonic() - began_s, 3),
+            boot_s=None,
         )
+        made.write(directory)  # now: should we be killed, 'vm stop' ends one that was to stay
+        machine.wait_until_ready(port, deadline_s)
+        made = replace(made, boot_s=round(time.monotonic() - began_s, 3))
         made.write(directory)
     except BaseException:
         machine.end()

@@ -1,6 +1,6 @@
 """What is known of a machine that was booted: a file in its directory, which any command can read.
 
-runs/ID/machine.json    this record, written when the machine is ready
+runs/ID/machine.json    this record, written when QEMU has started, and again when the machine is ready
 runs/ID/console.log     the guest's console (console.1.log: of the start that failed before)
 runs/ID/lock            held by QEMU for as long as it runs
 runs/ID/key, known_hosts, ssh_config, run.cpio   removed when it ends
@@ -55,8 +55,8 @@ class Record:
     port: int
     host_key: str
     started_utc: str
-    boot_s: float
-    """Seconds of this machine until its SSH server answered."""
+    boot_s: float | None
+    """Seconds of this machine until its SSH server answered; null: it did not yet, or never."""
     slowed: int = 1
     """So many of our seconds are one of the guest's, on real time."""
 
@@ -88,7 +88,7 @@ class Record:
 
 
 def read(directory: Path) -> Record | None:
-    """The machine of that directory; None: it was never ready, or the file is none of ours."""
+    """The machine of that directory; None: it never began, or the file is none of ours."""
     try:
         return Record(**json.loads((directory / FILE).read_bytes()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -96,15 +96,21 @@ def read(directory: Path) -> Record | None:
 
 
 def all_in(runs: Path) -> list[Record]:
-    """Every machine that was ready once and has not been forgotten, the newest last."""
+    """Every machine that began once and has not been forgotten, the newest last."""
     found = [read(path) for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
     return sorted((each for each in found if each is not None), key=lambda each: (each.started_utc, each.id))
 
 
 def find(runs: Path, word: str, *, running: bool = True) -> Record:
-    """By the beginning of its id, or by its kernel when one machine alone has it. Raises SpecificationError."""
+    """By the beginning of its id, or by its kernel when one machine alone has it; of those that have ended, too, when
+    not only a ``running`` one is meant: then the one that runs, or was started last. Raises SpecificationError.
+    """
     known = [each for each in all_in(runs) if each.runs or not running]
-    matching = [each for each in known if each.id.startswith(word)] or [each for each in known if word == each.kernel]
+    matching = [each for each in known if each.id.startswith(word)]
+    if not matching:
+        matching = [each for each in known if word == each.kernel]
+        if not running:
+            matching = [each for each in matching if each.runs] or matching[-1:]
     if len(matching) == 1:
         return matching[0]
     there = ", ".join(f"{each.id} ({each.kernel})" for each in known) or "none"

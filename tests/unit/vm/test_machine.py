@@ -129,6 +129,22 @@ def test_one_that_is_booted_to_stay_is_found_and_ended_by_its_number(here: Path)
     assert record.find(runs, "k", running=False) == booted.record
 
 
+def test_of_machines_that_have_ended_the_last_one_is_meant_by_its_kernel(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_qemu.install(here / "bin", "answers")
+    booted = [_boot(here) for _ in range(2)]
+    runs = booted[0].directory.parent
+    try:
+        with pytest.raises(SpecificationError, match="several machines are called 'k'"):
+            record.find(runs, "k")
+    finally:
+        booted[1].stop()
+        assert record.find(runs, "k", running=False) == booted[0].record, "the one that runs"
+        booted[0].stop()
+    assert record.find(runs, "k", running=False) == record.all_in(runs)[-1]
+
+
 def test_keys_of_a_machine_that_begins_while_another_one_sweeps_are_left_alone(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +173,33 @@ def test_a_number_that_is_somebody_else_s_by_now_is_left_alone() -> None:
         assert ticks is not None
         record.end_process(Orchestrator(other.pid, ticks - 1, run_identity.pid_namespace()))
         assert other.exit_code is None
+
+
+_BOOTS = """
+import sys
+from pathlib import Path
+from testbed.vm import cache, machine
+from testbed.vm.images import Images
+from testbed.vm.qemu import Hardware
+here = Path(sys.argv[1])
+images = Images(name="k", version="0", kernel=here / "vmlinux", root=here / "root")
+machine.boot(images, Hardware(), cache.Cache(here / "vm").runs, stays=True)
+"""
+
+
+def test_one_that_was_to_stay_is_found_and_ended_when_its_boot_was_killed(here: Path) -> None:
+    fake_qemu.install(here / "bin", "silent")
+    runs = cache.Cache(here / "vm").runs
+    argv = [sys.executable, "-c", _BOOTS, str(here)]
+    with process.start(argv, environment={"PYTHONPATH": os.pathsep.join(sys.path)}) as owner:
+        wait_until(lambda: record.all_in(runs), PLENTY_S, "QEMU to start")
+        owner.kill()
+    try:
+        assert record.find(runs, "k").boot_s is None
+    finally:
+        (each,) = record.all_in(runs)
+        record.end(each, runs / each.id)
+    wait_until(lambda: each.runs is False, PLENTY_S, "QEMU to end")
 
 
 _OWNER = """
