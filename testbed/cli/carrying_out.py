@@ -33,6 +33,11 @@ class Machine:
         """Anything at all."""
         return self.time is not None or self.shift is not None or self.slow is not None
 
+    @property
+    def wants_virtual_time(self) -> bool:
+        """In so many words."""
+        return self.time == "virtual" or self.shift is not None
+
 
 HERE = ("sim", "mininet")
 ELSEWHERE = ("ssh", "vagrant", "vm")
@@ -70,8 +75,14 @@ def runs_on(backend: str, machine: Machine | None = None) -> Iterator[RunOne]:
     if machine is not None and machine.is_said and _first_word(backend) != "vm":
         raise SpecificationError(f"--time, --shift and --slow are for --backend vm:KERNEL, not for {backend}")
     if _first_word(backend) == "vm":
+        from testbed.remote.place import parse_backend
         from testbed.vm import backend as machines
 
+        if len(parse_backend(backend).kernels) > 1 and machine is not None and machine.wants_virtual_time:
+            raise SpecificationError(
+                f"--backend {backend}: two machines cannot be on virtual time (their counted clocks have nothing to do "
+                "with each other): leave --time virtual and --shift away, or take --slow N or --time real"
+            )
         made_of = machines.hardware(**dataclasses.asdict(machine)) if machine is not None else None
         with machines.opened(backend, made_of) as run_there:
             yield run_there

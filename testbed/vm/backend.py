@@ -46,7 +46,7 @@ def opened(where: Elsewhere | str, made_of: Hardware | None = None, *, cache: Ca
     """What carries out requests in such a machine, as ``runner.run`` does here.
 
     It is booted at the first request and ends with the block. Virtual time is the default: what is measured then does
-    not depend on how busy this machine is. Two kernels are two machines, on real time.
+    not depend on how busy this machine is. Two kernels are two machines, on slowed or real time (pair.py).
     """
     place = parse_backend(where) if isinstance(where, str) else where
     if len(place.kernels) == 2:

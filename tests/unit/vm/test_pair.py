@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.cli.carrying_out import Machine, runs_on
 from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.spec import SpecificationError
 from testbed.remote.checkout import read_checkout
@@ -101,6 +102,17 @@ def test_slow_is_real_time_and_nothing_else() -> None:
     assert on_real_time(backend.hardware(time="real")).slowed == 1
     with pytest.raises(SpecificationError, match="--slow is for real time"):
         backend.hardware(time="virtual", slow=4)
+
+
+@pytest.mark.parametrize("said", [Machine(time="virtual"), Machine(shift=2), Machine(time="virtual", shift=0)])
+def test_virtual_time_that_was_asked_for_is_not_silently_another_one(said: Machine) -> None:
+    with (
+        pytest.raises(SpecificationError, match="two machines cannot be on virtual time"),
+        runs_on("vm:6.1+6.12", said),
+    ):
+        pass
+    with runs_on("vm:6.12", said):
+        pass  # nothing is booted before the first request
 
 
 def test_a_second_machine_that_nobody_waits_for_ends_when_it_stands() -> None:
