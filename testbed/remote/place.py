@@ -15,6 +15,8 @@ from testbed.orchestrator.spec import SpecificationError
 _HOST = r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)"
 _PLACE = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?")
 _MACHINE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_FILES = ("deb:", "bz:", "bzimage:")
+"""With one of these in front, a kernel is a file, whose name may have a plus (as versions of packages do)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,11 @@ def parse_backend(text: str) -> Elsewhere:
 
 
 def _parse_machine(text: str, rest: str) -> Elsewhere:
-    """A kernel may be a path, which has slashes (and anything else) of its own."""
+    """A kernel may be a path or a package, which have slashes (and anything else) of their own."""
     name = rest.removesuffix("/sim").removesuffix("/mininet")
     there: Literal["mininet", "sim"] = "sim" if rest.endswith("/sim") else "mininet"
-    kernels = (name,) if "/" in name else tuple(name.split("+"))
+    is_file = "/" in name or name.startswith(_FILES)
+    kernels = (name,) if is_file else tuple(name.split("+"))
     if not all(kernels) or len(kernels) > 2:
         raise SpecificationError(
             f"--backend {text}: it is vm:KERNEL (6.12, newest, the path of a bzImage, a fetched name), or "

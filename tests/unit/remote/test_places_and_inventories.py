@@ -47,8 +47,26 @@ def test_a_backend_says_which_machine_and_what_runs_there(text: str, expected: E
 
 
 @pytest.mark.parametrize(
+    ("text", "kernels", "there"),
+    [
+        ("vm:6.12", ("6.12",), "mininet"),
+        ("vm:newest/sim", ("newest",), "sim"),
+        ("vm:6.1+6.12", ("6.1", "6.12"), "mininet"),
+        ("vm:arch/x86/boot/bzImage", ("bzimage:arch/x86/boot/bzImage",), "mininet"),
+        ("vm:/a+b/bzImage/sim", ("bzimage:/a+b/bzImage",), "sim"),
+        ("vm:bz:vmlinuz-6.1+", ("bz:vmlinuz-6.1+",), "mininet"),
+        ("vm:deb:linux-image_6.1-1+b1_amd64.deb", ("deb:linux-image_6.1-1+b1_amd64.deb",), "mininet"),
+    ],
+)
+def test_a_plus_is_between_two_kernels_and_a_file_s_own(text: str, kernels: tuple[str, ...], there: str) -> None:
+    where = parse_backend(text)
+    assert (where.kind, where.kernels, where.backend) == ("vm", kernels, there)
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        *("vm:", "vm:6.1+", "vm:+6.1", "vm:6.1+6.12+7.3", "vm:6.1+6.12/sim"),
         *("ssh", "ssh:", "ssh:-oProxyCommand=x", "ssh:a b", "ssh:$(id)", "ssh:;id", "ssh:\nlab", "ssh:a@b@c"),
         *("ssh:lab:0", "ssh:lab:70000", "ssh:lab/vm", "vagrant:-h", "vagrant:a;b", "vagrant:k1/vm"),
     ],
