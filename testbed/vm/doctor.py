@@ -22,6 +22,8 @@ RUNNING: Mapping[str, tuple[str, str]] = {
 NEEDED_MIB = 1024
 """A guest of 1.5 GiB takes 0.4 to 0.5 GiB of this machine, its writes included."""
 INSTALL_S = 900.0
+GRACE_S = 120.0
+"""Interrupted, apt lets dpkg finish the package that it is at; killed, it leaves that one half-configured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +96,11 @@ def install(say: Callable[[str], None]) -> None:
         raise Unsupported(f"--install needs root: sudo {' '.join(command)}")
     say(" ".join(command))
     try:
-        with process.start(command, environment={"DEBIAN_FRONTEND": "noninteractive"}) as apt:
+        apt = process.start(command, environment={"DEBIAN_FRONTEND": "noninteractive"})
+        try:
             apt.succeed(INSTALL_S)
+        finally:
+            apt.stop(GRACE_S)
     except TestbedError as error:
         raise Unsupported(f"{error}; 'apt-get update' may help") from None
 

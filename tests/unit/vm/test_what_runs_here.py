@@ -104,3 +104,19 @@ def test_with_all_programs_there_nothing_is_installed(monkeypatch: pytest.Monkey
     said: list[str] = []
     doctor.install(said.append)
     assert said == ["no package is missing"]
+
+
+def test_an_interrupted_installation_ends_with_the_package_that_it_is_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apt = tmp_path / "apt-get"
+    finishes = 'sleep 1.2; touch "$0.finished"; exit 1'  # longer than any other program is given
+    apt.write_text(f"#!/bin/sh\ntrap '{finishes}' INT\nsleep 60 & wait\n")
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(doctor.tools, "find", lambda name: None if name == "depmod" else f"/bin/{name}")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(doctor, "INSTALL_S", 0.5)
+    with pytest.raises(Unsupported, match="still runs after"):
+        doctor.install(lambda text: None)
+    assert (tmp_path / "apt-get.finished").exists()
