@@ -16,7 +16,7 @@ from testbed.orchestrator import environment
 from testbed.remote.checkout import Checkout
 from testbed.remote.trees import Entry
 from testbed.vm import bytecode, modules
-from testbed.vm.cache import CHECKOUTS, Cache
+from testbed.vm.cache import CHECKOUTS, Cache, held
 from testbed.vm.rootfs import PYTHON
 
 NEEDED = ("testbed/", "topologies/", "experiments/", environment.SHIPPED)
@@ -25,6 +25,8 @@ MOUNTED = "/opt/testbed"
 """Where the guest's init mounts it (guest/init)."""
 MAKER = "2"
 IMAGE = "checkout.sqfs"
+KEPT = 8
+"""Each change of a file makes another one, of 18 MB."""
 
 
 def build(cache: Cache, checkout: Checkout, say: Callable[[str], None]) -> Path:
@@ -46,7 +48,11 @@ def build(cache: Cache, checkout: Checkout, say: Callable[[str], None]) -> Path:
                 shutil.copytree(compiled, tree / "build" / "compiled" / compiled.name)
             modules.squash(tree, directory / IMAGE, None)
 
-    return cache.made(CHECKOUTS, digest, make) / IMAGE
+    path = cache.made(CHECKOUTS, digest, make)
+    with held(path):  # from now on it is the one that was used last
+        pass
+    cache.prune(CHECKOUTS, KEPT)
+    return path / IMAGE
 
 
 def _write(entry: Entry, path: Path) -> None:
