@@ -123,10 +123,12 @@ class RemoteRuns:
 
     def close(self) -> None:
         """End the connection, and a machine that was started for this alone."""
-        if self._far is not None:
-            self._far.session.close()
-        if self._provider.ends_with_the_run:
-            self._provider.down()
+        try:
+            if self._far is not None:
+                self._far.session.close()
+        finally:
+            if self._provider.ends_with_the_run:
+                self._provider.down()
 
     def run(self, request: RunRequest, on_message: OnMessage) -> RunDirectory:
         """Carry out ``request`` there; its run directory, fetched into ``request.parent``.
@@ -247,6 +249,7 @@ class RemoteRuns:
     def _watched(self, job: _Job, on_message: OnMessage) -> int | None:
         """Tell what it says until it has ended; its exit code, None when it was lost."""
         stop_by_s: float | None = None
+        stop_s = GUEST_STOP_S if self._provider.ends_with_the_run else STOP_S
         asked = False
         far = self._far
         assert far is not None
@@ -266,11 +269,11 @@ class RemoteRuns:
             except KeyboardInterrupt:
                 if stop_by_s is not None:
                     raise Interrupted(f"left; {far.name} was asked to stop and may still be at it") from None
-                stop_by_s = time.monotonic() + (GUEST_STOP_S if self._provider.ends_with_the_run else STOP_S)
+                stop_by_s = time.monotonic() + stop_s
                 self._say(f"{far.name}: stopping it in order; Ctrl-C again leaves without waiting")
             except NotReady as error:
                 if stop_by_s is not None:
-                    raise Interrupted(f"{far.name} was asked to stop {STOP_S:g} s ago and still runs") from None
+                    raise Interrupted(f"{far.name} was asked to stop {stop_s:g} s ago and still runs") from None
                 self._say(f"{error}; the run goes on there")  # a machine too busy to answer
                 self._reconnect()
             except ConnectionLost as error:
@@ -334,7 +337,11 @@ class RemoteRuns:
             return Interrupted(f"{far.name} stopped the run")
         if code is None:
             text = f"{far.name} lost the run: it was killed, or the machine was restarted"
-        return InvalidTrial(f"{text}; its work is kept there in {job.directory}")
+        return InvalidTrial(f"{text}{self._stays(f'; its work is kept there in {job.directory}')}")
+
+    def _stays(self, words: str) -> str:
+        """What is said of that which stays there; a machine that ends with the run keeps nothing."""
+        return "" if self._provider.ends_with_the_run else words
 
     def _fetched(self, job: _Job, request: RunRequest) -> RunDirectory:
         far = self._far
@@ -342,7 +349,7 @@ class RemoteRuns:
         there = Path(job.run_path)
         parent = request.parent / request.experiment.name
         staging = parent / f".fetching-{Path(job.directory).name}"
-        kept = f"; it is kept on {far.name} in {job.run_path}, --resume fetches it again"
+        kept = self._stays(f"; it is kept on {far.name} in {job.run_path}, --resume fetches it again")
         self._say(f"{far.name}: fetching {job.run_path}")
         while True:
             shutil.rmtree(staging, ignore_errors=True)

@@ -81,8 +81,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def _runs(session: MadeUp, stderr: str = "") -> RemoteRuns:
-    provider = SimpleNamespace(ends_with_the_run=False, why_gone=lambda: session.why_gone)
+def _runs(session: MadeUp, stderr: str = "", *, ends_with_the_run: bool = False) -> RemoteRuns:
+    provider = SimpleNamespace(
+        ends_with_the_run=ends_with_the_run,
+        why_gone=lambda: session.why_gone,
+        down=lambda: session.removed.append("the machine"),
+    )
     runs = RemoteRuns(parse_backend("ssh:lab/sim"), cast(Provider, provider))
     far = SimpleNamespace(
         name="lab",
@@ -236,6 +240,26 @@ def test_a_failure_there_is_the_same_failure_here(
     assert type(failure) is error
     assert str(failure).startswith(said)
     assert session.removed == (["/x/jobs/j", "/x/jobs/j.request.json"] if removed else [])
+
+
+def test_of_a_machine_that_ends_nobody_says_that_it_keeps_something() -> None:
+    failure = _runs(MadeUp(), "testbed: disk full\n", ends_with_the_run=True)._failure(_Job("/x/jobs/j", True), 3)
+    assert str(failure) == "lab: disk full"
+
+
+def test_a_guest_that_does_not_stop_is_left_after_the_time_that_is_told(clock: Clock) -> None:
+    session = MadeUp([KeyboardInterrupt()], [NotReady("silent")])
+    with pytest.raises(Interrupted, match=f"asked to stop {remote_run.GUEST_STOP_S:g} s ago"):
+        _runs(session, ends_with_the_run=True)._watched(_Job("/x/jobs/j", True), lambda message: None)
+    assert session.deadlines == [None, remote_run.GUEST_STOP_S]
+
+
+def test_a_machine_ends_though_its_connection_does_not_close() -> None:
+    session = MadeUp()
+    session.close = lambda: (_ for _ in ()).throw(EOFError("gone"))  # type: ignore[method-assign]
+    with pytest.raises(EOFError):
+        _runs(session, ends_with_the_run=True).close()
+    assert session.removed == ["the machine"]
 
 
 def test_what_has_begun_is_never_removed_by_a_failure() -> None:
