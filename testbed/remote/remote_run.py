@@ -154,6 +154,8 @@ class RemoteRuns:
     def _keep(self, job: _Job | None, request: RunRequest, on_message: OnMessage) -> None:
         """What was done in a machine that is about to end comes here; elsewhere it stays where it is."""
         if self._provider.ends_with_the_run and self._far is not None and job is not None and job.run_path:
+            with suppress(TestbedError):  # what it has not stored by now is lost in any case
+                self._far.session.signal(job.directory, signal.SIGKILL, as_root=job.as_root)
             parent = request.parent / request.experiment.name
             path = unfinished.keep(self._far.session, job.run_path, parent, instead_of=job.kept)
             on_message({"kind": "kept", "path": str(path or job.kept or "") or None})

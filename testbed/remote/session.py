@@ -143,9 +143,14 @@ class Session:
                 said[number] += data
             self._check(argv, self._code(channel, argv), said[1])
 
-    def pull_tree(self, source: str, destination: Path, *, as_root: bool = False) -> None:
-        """Fetch a directory whole into one that is made here; nothing of it can land elsewhere, half is not kept."""
-        argv = ["tar", "-cf", "-", "-C", source, "."]
+    def pull_tree(
+        self, source: str, destination: Path, *, as_root: bool = False, leave_out: Sequence[str] = ()
+    ) -> None:
+        """Fetch a directory whole into one that is made here; nothing of it can land elsewhere, half is not kept.
+
+        ``leave_out``: patterns of names that are not fetched, as tar(1) has them.
+        """
+        argv = ["tar", "-cf", "-", *(f"--exclude={pattern}" for pattern in leave_out), "-C", source, "."]
         with closing(self._pieces(argv, as_root=as_root, stall_s=STALL_S)) as pieces:
             trees.read_tar(io.BufferedReader(_Receiving(pieces), _CHUNK), destination)
 

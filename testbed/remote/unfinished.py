@@ -14,6 +14,10 @@ from testbed.record.run_directory import RunDirectory, unfinished_run
 from testbed.remote import fetched
 from testbed.remote.session import Session
 
+PARTIAL = ".*.partial"
+"""Of a trial that has not ended (run_directory.py): who is still at it would change files under tar's hands, which then
+fails."""
+
 
 def keep(session: Session, there: str, parent: Path, *, instead_of: Path | None = None) -> Path | None:
     """Fetch an unfinished run directory as it is; trials are stored whole, so what it has is done. None: nothing is.
@@ -23,7 +27,7 @@ def keep(session: Session, there: str, parent: Path, *, instead_of: Path | None 
     staging = parent / f".keeping-{Path(there).name}"
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        session.pull_tree(there, staging)
+        session.pull_tree(there, staging, leave_out=[PARTIAL])
         if not RunDirectory.open(staging).completed_trials():
             return None
         return fetched.moved(staging, parent, Path(there).name, instead_of=instead_of)

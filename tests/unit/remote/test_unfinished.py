@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,14 +14,17 @@ from testbed.orchestrator import overrides, runner, spec
 from testbed.orchestrator.errors import Interrupted
 from testbed.record.run_directory import RunDirectory
 from testbed.remote import fetched, unfinished
-from testbed.remote.session import Session
+from testbed.remote.session import Lines, Session
 
 
-class There:
-    """A session to a machine whose files are here."""
+class There(Session):
+    """A session to a machine that is this one."""
 
-    def pull_tree(self, source: str, destination: Path) -> None:
-        shutil.copytree(source, destination)
+    def __init__(self) -> None:
+        """Without a connection."""
+
+    def _pieces(self, argv: Sequence[str], **options: object) -> Lines:
+        yield subprocess.run(argv, check=True, capture_output=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +66,12 @@ def kept(there: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_that_is_interrupted_twice_keeps_the_trials_of_both_times(there: Path, kept: Path) -> None:
-    path = unfinished.keep(cast(Session, There()), str(there), kept.parent, instead_of=kept)
+    (there / "trials" / ".0002.partial" / "logs").mkdir(parents=True)
+
+    path = unfinished.keep(There(), str(there), kept.parent, instead_of=kept)
 
     assert path == kept
+    assert not list(kept.glob("**/.*.partial")), "what was still under way"
     assert RunDirectory.open(kept).completed_trials() == (0, 1)
     assert [each.name for each in kept.parent.iterdir()] == [kept.name]
 
@@ -90,5 +98,5 @@ def test_what_came_without_a_trial_replaces_nothing(there: Path, kept: Path) -> 
     shutil.rmtree(there / "trials" / "0000")
     shutil.rmtree(there / "trials" / "0001")
 
-    assert unfinished.keep(cast(Session, There()), str(there), kept.parent, instead_of=kept) is None
+    assert unfinished.keep(There(), str(there), kept.parent, instead_of=kept) is None
     assert RunDirectory.open(kept).completed_trials() == (0,)
