@@ -132,7 +132,7 @@ class Several:
     def _request(self, experiment: Experiment) -> RunRequest:
         from testbed.orchestrator.runner import RunRequest
 
-        return RunRequest(experiment=experiment, parent=self.out, command=list(self.command))
+        return RunRequest(experiment=experiment, parent=self.out, command=list(self.command), resume=self.resume)
 
     def _earlier(self, experiment: Experiment, place: str) -> Path | None:
         """The newest complete run of exactly this, there, on a machine such as is asked for."""
@@ -145,7 +145,10 @@ class Several:
             wanted["shift"] = str(self.machine.shift)
         digest = spec.digest(experiment)
         for path in sorted((self.out / experiment.name).glob("*/run.json"), reverse=True):
-            document = json.loads(path.read_bytes())
+            try:
+                document = json.loads(path.read_bytes())
+            except ValueError:  # damaged: not what to go on with
+                continue
             there = document.get("ran_on") or {}
             is_same = all(there.get(key) == text for key, text in wanted.items())
             if is_same and (document.get("state"), document.get("digest")) == ("complete", digest):

@@ -31,11 +31,14 @@ class Machines:
         self.broken: dict[str, Exception] = {}
         """Place -> what becomes of every request there."""
         self.reported: list[Path] = []
+        self.go_on: list[bool] = []
+        """Whether each request goes on with what is unfinished of it."""
 
     @contextmanager
     def opened(self, place: str, hardware: Hardware) -> Iterator[Callable[[RunRequest, Any], RunDirectory]]:
         def run(request: RunRequest, on_message: Any) -> RunDirectory:
             self.asked.append((place, hardware.clock, request.experiment.name))
+            self.go_on.append(request.resume)
             if place in self.broken:
                 raise self.broken[place]
             on_message({"kind": "note", "text": "booted"})
@@ -150,10 +153,14 @@ def test_resume_keeps_what_is_complete_of_exactly_this(machines: Machines, tmp_p
     first.rename(tmp_path / "earlier")
     machines.asked.clear()
     machines.broken.clear()
+    assert not any(machines.go_on)
+    (tmp_path / "interop" / "damaged").mkdir()
+    (tmp_path / "interop" / "damaged" / "run.json").write_text("{")
 
     ended = testbed(*words, "--resume")
 
     assert ended.returncode == 0, ended.stderr
+    assert machines.go_on[-1], "what was kept of an interrupted run is not done again"
     assert machines.places() == {"vm:6.12"}
     assert results(document(tmp_path)) == [["succeeded"] * 3] * 3
     machines.asked.clear()
