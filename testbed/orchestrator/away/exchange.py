@@ -81,7 +81,8 @@ class Connection:
             raise _lost(error) from None
 
     def receive(self) -> dict[str, Any]:
-        """The next line. Raises AwayLost at the end, and when it takes longer than the socket's timeout."""
+        """The next line. Raises AwayLost at the end, and when it takes longer than the socket's timeout: then nothing
+        more is said here, for an answer that comes late would be taken for that to the next request."""
         while b"\n" not in self._pending:
             self._pending += self._more()
         line, _, self._pending = self._pending.partition(b"\n")
@@ -108,6 +109,7 @@ class Connection:
         try:
             data = self.socket.recv(1 << 18)
         except OSError as error:
+            self.close()
             raise _lost(error) from None
         if not data:
             raise AwayLost("the other machine has closed the connection")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from experiments.quickstart import quickstart
 from testbed.emulation.placement import HOSTS_SYSCTL
 from testbed.orchestrator import errors, netlink, rtnetlink
 from testbed.orchestrator.away import clocks
-from testbed.orchestrator.away.exchange import AwayLost, AwayNode, error_answer, value_of
+from testbed.orchestrator.away.exchange import AwayLost, AwayNode, Connection, error_answer, value_of
 from testbed.orchestrator.away.parts import LANDING, far_part, near_part
 from testbed.orchestrator.away.trunk import check_word
 from testbed.orchestrator.errors import InvalidTrial, Unsupported
@@ -123,3 +125,21 @@ def test_a_request_that_tells_wrongly_of_the_other_machine_is_refused(change: di
 
 def test_a_lost_machine_is_the_testbed_s_fault() -> None:
     assert issubclass(AwayLost, InvalidTrial)
+
+
+def test_after_an_answer_that_did_not_come_in_time_nothing_is_taken_for_the_next_one() -> None:
+    ours, theirs = (Connection(end) for end in socket.socketpair())
+    ours.socket.settimeout(0.01)
+    ours.send({"do": "build"})
+    with pytest.raises(AwayLost, match="timed out"):
+        ours.receive()
+    with pytest.raises(AwayLost):
+        theirs.send({"value": "built"})  # late
+    with pytest.raises(AwayLost):
+        ours.send({"do": "clock"})
+    with pytest.raises(AwayLost):
+        ours.receive()
+    assert theirs.receive() == {"do": "build"}
+    with pytest.raises(AwayLost):  # so the other machine ends what it had begun
+        theirs.receive()
+    theirs.close()
