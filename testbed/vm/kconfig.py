@@ -65,6 +65,7 @@ BOOT: tuple[Need, ...] = (
     Need("VIRTIO_BLK", "the disks of the machine"),
     Need("VIRTIO_NET", "the way into the machine"),
     Need("EXT4_FS", "the root file system"),
+    Need("SQUASHFS", "modules, the Python packages and the checkout of the machine"),
     Need("INET", "the way into the machine", True),
     Need("NET_NS", "the hosts of an experiment", True),
     Need("VETH", "the links of an experiment"),
@@ -74,7 +75,6 @@ BOOT: tuple[Need, ...] = (
 """Without one of these, nothing runs."""
 
 WISHED: tuple[Need, ...] = (
-    Need("SQUASHFS", "modules, and the Python packages, of the machine"),
     Need("MODULES", "modules", True),
     Need("IPV6", "IPv6 paths"),
     Need("MPTCP_IPV6", "Multipath TCP over IPv6"),
