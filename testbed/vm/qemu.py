@@ -99,7 +99,7 @@ class Disk:
     """An image that the guest finds by its serial; nothing that the guest writes reaches the file."""
 
     serial: str
-    """The guest's init looks for root, modules and site."""
+    """The guest's init looks for root, modules, site and checkout."""
     image: Path
     writable: bool = False
     """In memory and a temporary file, for as long as the machine runs."""
