@@ -27,7 +27,8 @@ PACKAGE = "libfaketime"
 """Of Debian and Ubuntu."""
 NICENESS = -15
 """A pause of the machine is a pause of every wire in it, and a few milliseconds of ours already are too long."""
-KERNEL_WORDS = ("clocksource=hpet", "tsc=unstable")
+KERNEL_WORDS = ("clocksource=hpet", "tsc=unstable", "no_timer_check")
+"""The last: the kernel waits for the timer's first ticks in loops that nobody slows, and would give up from 16 on."""
 
 
 def environment(factor: int) -> Mapping[str, str]:
