@@ -101,8 +101,11 @@ class Several:
         self, asked: Asked, places: Sequence[Place], told: Telling, repeat: int | None
     ) -> tuple[list[Done], list[Path]]:
         """What became of each request; run directories of an earlier time that are kept."""
+        from testbed.remote.checkout import read_checkout
         from testbed.vm import backend, several
+        from testbed.vm.earlier import source_of
 
+        source = source_of(read_checkout()) if self.resume else None
         single: list[Part] = []
         pairs: list[Part] = []
         kept: list[Path] = []
@@ -112,7 +115,7 @@ class Several:
             experiments = [asked.experiment(place.pairs)]
             experiments += _of_claims(repeat) if self.claims and not is_pair else []
             for experiment in experiments:
-                earlier = self._earlier(experiment, place.place) if self.resume else None
+                earlier = self._earlier(experiment, place.place, source) if self.resume else None
                 if earlier is None:
                     wanted.append(self._request(experiment))
                 else:
@@ -134,8 +137,8 @@ class Several:
 
         return RunRequest(experiment=experiment, parent=self.out, command=list(self.command), resume=self.resume)
 
-    def _earlier(self, experiment: Experiment, place: str) -> Path | None:
-        """The newest complete run of exactly this, there, on a machine such as is asked for."""
+    def _earlier(self, experiment: Experiment, place: str, source: object) -> Path | None:
+        """The newest complete run of exactly this by this checkout, there, on a machine such as is asked for."""
         from testbed.orchestrator import spec
 
         wanted = {"backend": place}
@@ -147,10 +150,11 @@ class Several:
         for path in sorted((self.out / experiment.name).glob("*/run.json"), reverse=True):
             try:
                 document = json.loads(path.read_bytes())
-            except ValueError:  # damaged: not what to go on with
+            except (OSError, ValueError):  # damaged: not what to go on with
                 continue
             there = document.get("ran_on") or {}
             is_same = all(there.get(key) == text for key, text in wanted.items())
+            is_same = is_same and document.get("source") == source
             if is_same and (document.get("state"), document.get("digest")) == ("complete", digest):
                 return path.parent
         return None

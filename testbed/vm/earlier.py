@@ -24,7 +24,7 @@ def complete_run(
     wanted = {
         "state": "complete",
         "digest": spec.digest(experiment),
-        "source": _source(checkout),
+        "source": source_of(checkout),
         "backend": place,
         "clock": hardware.clock,
         "shift": json.dumps(hardware.shift if hardware.clock == "virtual" else None),
@@ -49,7 +49,7 @@ def _said(document: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _source(checkout: Checkout) -> Any:
+def source_of(checkout: Checkout) -> Any:
     """As run.json of a machine that was sent this checkout has it."""
     told = next(entry.content for entry in checkout.entries if entry.name == environment.SHIPPED)
     assert isinstance(told, bytes)

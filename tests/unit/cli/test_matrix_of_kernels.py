@@ -31,6 +31,8 @@ class Machines:
         self.broken: dict[str, Exception] = {}
         """Place -> what becomes of every request there."""
         self.reported: list[Path] = []
+        self.source = {"commit": "1", "dirty": False, "tree": "1"}
+        """Of the checkout, as the machines have it."""
         self.go_on: list[bool] = []
         """Whether each request goes on with what is unfinished of it."""
 
@@ -43,7 +45,8 @@ class Machines:
                 raise self.broken[place]
             on_message({"kind": "note", "text": "booted"})
             there = {"backend": place, "clock": hardware.clock, "shift": str(hardware.shift)}
-            document = {"ran_on": there, "kernel": {"release": place.removeprefix("vm:"), "version": ""}}
+            kernel = {"release": place.removeprefix("vm:"), "version": ""}
+            document = {"ran_on": there, "source": self.source, "kernel": kernel}
             outcomes = {}
             if request.experiment.interop is None:
                 outcomes = {variant.name: "UNSUPPORTED" for variant in request.experiment.variants}
@@ -60,6 +63,8 @@ class Machines:
 def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
     made = Machines()
     monkeypatch.setattr(backend, "opened", made.opened)
+    monkeypatch.setattr("testbed.remote.checkout.read_checkout", lambda: None)
+    monkeypatch.setattr("testbed.vm.earlier.source_of", lambda checkout: made.source)
     monkeypatch.setattr("analysis.report.write.write_report", made.reported.append)  # a second each
     return made
 
@@ -163,6 +168,12 @@ def test_resume_keeps_what_is_complete_of_exactly_this(machines: Machines, tmp_p
     assert machines.go_on[-1], "what was kept of an interrupted run is not done again"
     assert machines.places() == {"vm:6.12"}
     assert results(document(tmp_path)) == [["succeeded"] * 3] * 3
+    machines.asked.clear()
+    assert testbed(*words, "--resume").returncode == 0
+    assert not machines.asked, "all is there"
+    machines.source = {**machines.source, "tree": "2"}
+    assert testbed(*words, "--resume").returncode == 0
+    assert machines.places() >= {"vm:6.1", "vm:6.12"}, "another checkout is another program"
     machines.asked.clear()
     assert testbed(*words, "--resume", "--seed", "2").returncode == 0
     assert len(machines.asked) == 4, "another seed is another matrix"
