@@ -57,6 +57,11 @@ class QdiscSchedule:
     _waiting: Partner | None = None
     """The tc of the next change."""
 
+    def prepare(self) -> None:
+        """Before the epoch: what a change at its very beginning needs."""
+        if self.due and self.due[0].at_ns <= AHEAD_NS:
+            self._waiting = self.start()
+
     def carry_out(self, epoch_ns: int) -> float:
         """Do what is due by now. Returns the seconds until it is to be called again (a tenth at the most).
 

@@ -284,6 +284,7 @@ class _Carrying:
                 lambda argv: lab.note(EMULATOR, argv, " ".join(qdisc_schedule.BATCH)),
                 schedule_of(plan, self.trial.seed),
             )
+            changes.prepare()
             withdrawals = Withdrawals(planning.kernel_withdrawal(self.variant), lab.remove_endpoint)
             before_ns = time.monotonic_ns()
             collectors.before()

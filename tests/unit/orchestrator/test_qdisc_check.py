@@ -141,6 +141,21 @@ def test_what_carries_out_a_change_is_started_before_it_and_only_once(monkeypatc
     assert started[1].told == f"{2 * S}\n".encode()
 
 
+def test_a_change_at_the_very_beginning_finds_its_tc_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdisc_schedule.time, "monotonic_ns", lambda: 0)
+    started: list[FakeTc] = []
+
+    def start() -> FakeTc:
+        started.append(FakeTc())
+        return started[-1]
+
+    schedule = QdiscSchedule(start, lambda argv: None, [DueChange(0, "path1", "forward", "down", (("tc", "x"),))])
+    schedule.prepare()
+    assert len(started) == 1 and not started[0].told
+    schedule.carry_out(0)
+    assert len(started) == 1 and started[0].told == b"x\n"
+
+
 def test_a_change_that_the_kernel_refuses_ends_the_trial_with_the_words_of_tc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qdisc_schedule.time, "monotonic_ns", lambda: S)
     schedule = QdiscSchedule(lambda: FakeTc(1), lambda argv: None, [DueChange(S, "path1", "forward", "down", ())])
