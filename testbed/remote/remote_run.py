@@ -147,7 +147,7 @@ class RemoteRuns:
         except KeyboardInterrupt:
             self._keep(job, request, on_message)
             raise Interrupted("left; --resume fetches what is there" if job else "stopped by the user") from None
-        except TestbedError:
+        except (TestbedError, RecordError):
             self._keep(job, request, on_message)
             raise
 

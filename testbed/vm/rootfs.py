@@ -190,6 +190,7 @@ def _bootstrap(where: Archive, wanted: Sequence[str], to: Path, directory: Path)
             Path(folder) / name for name in ("debian.sources", "apt.conf", "status", "known")
         )
         sources.write_text(where.sources(SUITES))
+        settings.touch(0o600 if os.geteuid() == 0 else 0o644)  # proxies have passwords; else apt is another user
         settings.write_text(transport())
         words, own = command(wanted, sources, settings, status, known), {}
         if os.geteuid() == 0:
