@@ -276,11 +276,15 @@ class RemoteRuns:
             except NotReady as error:
                 if stop_by_s is not None:
                     raise Interrupted(f"{far.name} was asked to stop {stop_s:g} s ago and still runs") from None
-                self._say(f"{error}; the run goes on there")  # a machine too busy to answer
+                self._say(f"{error}{self._goes_on}")  # a machine too busy to answer
                 self._reconnect()
             except ConnectionLost as error:
-                self._say(f"{error}; the run goes on there")
+                self._say(f"{error}{self._goes_on}")
                 self._reconnect()
+
+    @property
+    def _goes_on(self) -> str:
+        return "" if self._provider.ends_with_the_run else "; the run goes on there"
 
     def _tell(self, job: _Job, line: bytes, on_message: OnMessage, *, late: bool) -> None:
         assert self._far is not None
