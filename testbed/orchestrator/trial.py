@@ -297,12 +297,12 @@ class _Carrying:
             traffic = _Traffic(
                 lab, plan, calibrations, collectors, conversation, changes, withdrawals, before_ns, epoch_ns
             )
-            collectors.start(epoch_ns)
-            for endpoint, flow in pairs:
-                there_ns = lab.clock_ns(endpoint.host, epoch_ns)
-                endpoint.say(Start(epoch_monotonic_ns=there_ns, start_ns=flow.start_ns))
             failure: InvalidTrial | None = None
             try:
+                collectors.start(epoch_ns)
+                for endpoint, flow in pairs:
+                    there_ns = lab.clock_ns(endpoint.host, epoch_ns)
+                    endpoint.say(Start(epoch_monotonic_ns=there_ns, start_ns=flow.start_ns))
                 self._hear(traffic)
             except InvalidTrial as error:
                 failure = error
