@@ -27,6 +27,7 @@ from testbed.mptcp.option_space import SubflowOptions
 from testbed.mptcp.parameters import OptionPolicy
 from testbed.mptcp.subflow_view import OutgoingMapping
 from testbed.tcp.seam import SegmentPlan
+from testbed.wire.codec import COMPILED
 from testbed.wire.options import AddAddr, Dss, MpPrio, Option, RemoveAddr, Sack
 from testbed.wire.segment import ACK
 
@@ -169,6 +170,7 @@ def test_a_segment_on_the_wire_has_the_ledgers_classes_blame_and_sizes(
     assert found.omitted == row["omitted"]
 
 
+@pytest.mark.skipif(COMPILED, reason="a class stands in for an option, which compiled code does not take")
 @given(
     st.lists(st.sampled_from([("timestamps", 10), ("dss", 26), ("sack", 10), ("mp_prio", 3)]), unique=True),
     st.integers(0, 1),
