@@ -20,7 +20,7 @@ from testbed.record.run_directory import RunDirectory
 from testbed.remote.checkout import read_checkout
 from testbed.vm import backend, choosing, tools
 from testbed.vm.cache import Cache
-from testbed.vm.earlier import _source
+from testbed.vm.earlier import source_of
 from testbed.vm.images import Images
 from testbed.vm.machine import BootFailed
 from testbed.vm.qemu import Hardware
@@ -32,7 +32,7 @@ BASE = ("aggregation", "--repeat", "1", "--kernels")
 @cache
 def source() -> Mapping[str, object]:
     """What run.json says of this checkout."""
-    told: Mapping[str, object] = _source(read_checkout())
+    told: Mapping[str, object] = source_of(read_checkout())
     return told
 
 
