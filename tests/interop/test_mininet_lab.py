@@ -224,13 +224,23 @@ def test_mininet_objects_are_genuine() -> None:
         assert client.MAC("client-eth0") in client.cmd("ip link show client-eth0")
         out, err, code = router.pexec("ip", "-br", "address")
         assert ("10.0.1.2/24" in out, err, code) == (True, "", 0)
+
+
+def programs_of(pid: int) -> list[str]:
+    """The names of a process's children, as soon as they are the programs that they were started as."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{child}/comm").read_text().strip() for child in children]
+
+
+def test_a_command_of_a_mininet_host_is_interrupted() -> None:
+    with lab_of(two_path(WIRE, QUICK), RELAY) as lab:
+        client = lab.net["client"]
         client.sendCmd("sleep 1000")
-        for _ in range(100):  # an interrupt that comes before the program has begun is the shell's, which goes on
-            client.sendInt()
-            client.monitor(timeoutms=100)
-            if not client.waiting:
-                break
-        assert not client.waiting
+        # an interrupt that came before would be the shell's
+        wait_until(lambda: programs_of(client.pid) == ["sleep"], 10, "the shell to start the program")
+        assert (client.monitor(timeoutms=50), client.waiting) == ("", True)
+        client.sendInt()
+        wait_until(lambda: client.monitor(timeoutms=50) is not None and not client.waiting, 10, "the prompt")
         assert client.cmd("echo again").strip() == "again"
 
 

@@ -12,6 +12,7 @@ raise global sysctls and resource limits (``fixLimits``) and look for ``mnexec``
 from __future__ import annotations
 
 import os
+import select
 import warnings
 from typing import Any
 
@@ -97,6 +98,8 @@ class NamespaceHost(Host):  # type: ignore[misc]
         self._starting = True
         try:
             super().startShell()
+            # Mininet also waits for room to write, which there always is: monitor(timeoutms) would block for ever
+            self.pollOut.modify(self.stdout, select.POLLIN | select.POLLPRI)
         finally:
             self._starting = False
 
