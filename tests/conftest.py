@@ -83,6 +83,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # Real kernels and processes on a machine that others share: a failure has to be repeatable to count. The
             # summary shows what passed at the second try; nothing that is deterministic gets one.
             item.add_marker(pytest.mark.flaky(reruns=1))
+        if item.get_closest_marker("needs_qemu") or item.path.name == "test_compilation.py":
+            item.add_marker(pytest.mark.timeout(900))  # a kernel boots under emulation; every stack is compiled
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
