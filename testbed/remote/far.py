@@ -18,7 +18,7 @@ from typing import Literal
 
 from testbed.orchestrator.errors import CommandFailed, InvalidTrial, Unsupported
 from testbed.remote import detached
-from testbed.remote.checkout import Checkout
+from testbed.remote.checkout import Checkout, read_checkout
 from testbed.remote.session import Session
 
 SETUP_S = 1800.0
@@ -88,6 +88,14 @@ class FarMachine:
         return self.facts["home"].rstrip("/") + directory[1:] if directory.startswith("~/") else directory
 
     # --- the checkout ---
+
+    def make_ready(self, backend: Literal["sim", "mininet"]) -> str:
+        """All that a run there needs; where the checkout is. Raises Unsupported with what is in the way."""
+        checkout = read_checkout()
+        directory = self.ship(checkout)
+        self.prepare(checkout)
+        self.check(directory, backend)
+        return directory
 
     def ship(self, checkout: Checkout) -> str:
         """Send the checkout unless it is there; returns its directory. All or nothing."""

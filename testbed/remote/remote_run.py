@@ -30,7 +30,6 @@ from testbed.orchestrator.spec import SpecificationError
 from testbed.record.errors import RecordError
 from testbed.record.run_directory import RunDirectory
 from testbed.remote import connecting, fetched, place, unfinished
-from testbed.remote.checkout import read_checkout
 from testbed.remote.errors import ConnectionLost, HostKeyRefused, MachineGone, Unreachable
 from testbed.remote.far import FarMachine, last_words
 from testbed.remote.host_clock import HostClock, write_stamps
@@ -175,11 +174,7 @@ class RemoteRuns:
     def _sent_checkout(self, far: FarMachine) -> str:
         """Where it is there, ready to run; done once, and only when something is to be started."""
         if not self._checkout_there:
-            checkout = read_checkout()
-            directory = far.ship(checkout)
-            far.prepare(checkout)
-            far.check(directory, self._where.backend)
-            self._checkout_there = directory
+            self._checkout_there = far.make_ready(self._where.backend)
         return self._checkout_there
 
     def _found_or_started(self, far: FarMachine, request: RunRequest) -> _Job:

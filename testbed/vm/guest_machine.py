@@ -9,7 +9,6 @@ from typing import Literal
 
 from testbed import compilation
 from testbed.orchestrator.errors import CommandFailed, Unsupported
-from testbed.remote.checkout import Checkout
 from testbed.remote.far import FarMachine
 from testbed.vm import bytecode
 from testbed.vm.checkout_image import MOUNTED, build_here
@@ -30,25 +29,20 @@ exec python3 -c 'import testbed.orchestrator'
 class GuestMachine(FarMachine):
     """One guest of ours; root, and nothing in it outlives it."""
 
-    def ship(self, checkout: Checkout) -> str:
-        """It is there: the machine was booted with it."""
-        return MOUNTED
-
-    def prepare(self, checkout: Checkout) -> None:
-        """Read once whatever a run reads. Raises Unsupported with the guest's words."""
+    def make_ready(self, backend: Literal["sim", "mininet"]) -> str:
+        """It was booted with the checkout, and what its kernel lacks was found when that was fetched. What a trial
+        starts is read once. Raises Unsupported with the guest's words."""
         try:
             self.session.run([*self._environment(), "sh", "-c", _WARM, "sh", MOUNTED], deadline_s=WARM_S)
         except CommandFailed as error:
             raise Unsupported(f"{self.name}: the testbed does not start there: {error}") from None
-
-    def check(self, checkout_directory: str, backend: Literal["sim", "mininet"]) -> None:
-        """Nothing: what a kernel lacks was found when it was fetched, and a run says what cannot be measured."""
+        return MOUNTED
 
     def testbed_words(self, checkout_directory: str, *, as_root: bool) -> list[str]:
         """The guest's own Python with our packages."""
-        return self.module_words(checkout_directory, "testbed")
+        return self.module_words("testbed")
 
-    def module_words(self, checkout_directory: str, module: str) -> list[str]:
+    def module_words(self, module: str) -> list[str]:
         """The same for any module."""
         return [*self._environment(), "python3", "-m", module]
 

@@ -20,7 +20,6 @@ from typing import Any
 
 from testbed.orchestrator.away.exchange import AwayNode
 from testbed.orchestrator.errors import Unsupported
-from testbed.remote.checkout import Checkout, read_checkout
 from testbed.remote.far import FarMachine
 from testbed.remote.place import Elsewhere
 from testbed.remote.remote_run import RemoteRuns, RunOne
@@ -85,7 +84,7 @@ class Away:
         """How the runner in the first machine reaches it."""
         return AwayNode(node=NODE, host=FAR, port=PORT, secret=self._secret, trunk=_TRUNK)
 
-    def up(self, checkout: Checkout, say: Callable[[str], None]) -> None:
+    def up(self, say: Callable[[str], None]) -> None:
         """Until the agent was started; the runner waits for it to listen."""
         self.target = self._provider.up(say)
         if self._left:  # nobody waited for it
@@ -93,13 +92,11 @@ class Away:
             return
         self._session = Session.connect(self.target, deadline_s=CONNECT_S)
         there = GuestMachine(self._session, say)
-        directory = there.ship(checkout)
-        there.prepare(checkout)
-        there.check(directory, "mininet")
+        directory = there.make_ready("mininet")
         set_up_link(there, FAR)
         job = f"{there.directory}/jobs/agent"
         there.write(f"{job}.secret", self._secret.encode())
-        words = there.module_words(directory, "testbed.orchestrator.away")
+        words = there.module_words("testbed.orchestrator.away")
         words += ["--host", FAR, "--port", str(PORT), "--trunk", _TRUNK, "--secret-file", f"{job}.secret"]
         self._session.start_detached(words, job=job, cwd=directory, as_root=True)
 
@@ -134,7 +131,7 @@ class PairRuns(RemoteRuns):
 
         def boot() -> None:
             try:
-                self._away.up(read_checkout(), told.append)
+                self._away.up(told.append)
                 second.set_result(None)
             except BaseException as error:
                 second.set_exception(error)

@@ -30,7 +30,7 @@ from testbed.orchestrator.spec import Experiment
 from testbed.record.errors import RecordError
 from testbed.record.run_directory import RunDirectory
 from testbed.record.schema import TABLES
-from testbed.remote import detached, opened, remote_run
+from testbed.remote import detached, far, opened, remote_run
 from testbed.remote.errors import Unreachable
 from testbed.remote.session import Session
 
@@ -89,7 +89,7 @@ def here(server: ssh_server.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def stand(made: Path, local: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The stand-in is what is sent; the directory in which files tell it what to do."""
-    monkeypatch.setattr(remote_run, "read_checkout", stand_in)
+    monkeypatch.setattr(far, "read_checkout", stand_in)
     if not (made / "run").exists():
         shutil.copytree(local.path, made / "run")
     calls(made)
@@ -305,7 +305,7 @@ def test_what_came_otherwise_than_it_was_there_is_not_taken_and_stays_there(
 def test_the_checkout_is_sent_once_and_what_is_missing_there_is_unsupported(
     server: ssh_server.Server, here: Path, stand: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_run, "read_checkout", lambda: stand_in("2"))
+    monkeypatch.setattr(far, "read_checkout", lambda: stand_in("2"))
     request = _request(_experiment(), here)
 
     def attempt(backend: str = "ssh:lab/sim") -> tuple[str, str]:

@@ -11,7 +11,6 @@ import pytest
 from testbed.cli.carrying_out import Machine, runs_on
 from testbed.orchestrator.errors import Unsupported
 from testbed.orchestrator.spec import SpecificationError
-from testbed.remote.checkout import read_checkout
 from testbed.remote.place import parse_backend
 from testbed.remote.target import Target
 from testbed.vm import backend, pair, slowed
@@ -128,7 +127,7 @@ def test_a_second_machine_that_nobody_waits_for_ends_when_it_stands() -> None:
             ended.append("down")
 
     away = Away(Slow())  # type: ignore[arg-type]
-    away.up(read_checkout(), lambda _text: None)
+    away.up(lambda _text: None)
     assert ended == ["down"]
 
 
