@@ -91,11 +91,11 @@ class KernelRuns:
     def _parts(self, chosen: Sequence[Requested]) -> list[Part]:
         """A machine for each kernel that can be had, with what is to be run on it."""
         from testbed.remote.checkout import read_checkout
-        from testbed.vm.earlier import complete_run
+        from testbed.vm.earlier import complete_run, of_hardware, source_of
         from testbed.vm.several import Part
 
         parts = []
-        checkout = read_checkout() if self.resume else None
+        source = source_of(read_checkout()) if self.resume else None
         for word, images in self._images().items():
             place = f"vm:{word}"
             requests = []
@@ -105,10 +105,10 @@ class KernelRuns:
                     self.results.append(Result(word, name, None, _code_of(images), str(images)))
                     continue
                 earlier = None
-                if checkout is not None:
-                    earlier = complete_run(
-                        self.out, requested.experiment, place, self.hardware, images.version, checkout
-                    )
+                if source is not None:
+                    # the name of a kernel may mean a newer one than it did
+                    there = {"backend": place, "release": images.version, **of_hardware(self.hardware)}
+                    earlier = complete_run(self.out, requested.experiment, source, **there)
                 if earlier is None:
                     requests.append(self._request(requested))
                 else:
@@ -150,30 +150,21 @@ class KernelRuns:
     # --- meanwhile ---
 
     def _run(self, parts: Sequence[Part]) -> None:
-        from testbed.cli.several_progress import SeveralProgress
-        from testbed.vm import several
+        from testbed.cli import several_runs
 
-        left = {part.name: [request.experiment.name for request in part.requests] for part in parts}
-        jobs = min(self.jobs or several.jobs_for(len(parts), self.hardware), len(parts))
-        with SeveralProgress([part.name for part in parts], quiet=self.quiet) as progress:
+        several_runs.carry_out(parts, self.hardware, jobs=self.jobs, quiet=self.quiet, ended=self._ended)
 
-            def heard(part: Part, message: Mapping[str, Any]) -> None:
-                progress.hear(part.name, left[part.name][0], message)
-
-            def ended(done: Done) -> None:
-                name = left[done.part.name].pop(0)
-                if done.directory is not None:
-                    self.results.append(self._reported(done.part.name, name, done.directory.path))
-                    text = f"{name}: {done.directory.path}"
-                else:
-                    assert done.error is not None
-                    self.results.append(Result(done.part.name, name, None, _code_of(done.error), str(done.error)))
-                    text = f"{name}: {_word_of(done.error)}: {done.error}"
-                if done.directory is None and self.quiet:
-                    self._tell_failure(done.part.name, name, done.error)
-                progress.over(done.part.name, text, last=not left[done.part.name])
-
-            several.carry_out(parts, self.hardware, jobs=jobs, told=heard, ended=ended)
+    def _ended(self, done: Done) -> str:
+        """Keep what became of it; that in words."""
+        kernel, name = done.part.name, done.request.experiment.name
+        if done.directory is not None:
+            self.results.append(self._reported(kernel, name, done.directory.path))
+            return str(done.directory.path)
+        assert done.error is not None
+        self.results.append(Result(kernel, name, None, _code_of(done.error), str(done.error)))
+        if self.quiet:
+            self._tell_failure(kernel, name, done.error)
+        return f"{_word_of(done.error)}: {done.error}"
 
     def _reported(self, kernel: str, experiment: str, path: Path) -> Result:
         """The run's own report is written; what it comes to."""

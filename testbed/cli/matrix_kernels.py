@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from testbed.orchestrator.errors import InvalidTrial, Unsupported
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from testbed.cli.matrix_request import Asked, Words
     from testbed.orchestrator.runner import RunRequest
     from testbed.orchestrator.spec import Experiment
-    from testbed.vm.qemu import Hardware
     from testbed.vm.several import Done, Part
 
 Pair = tuple[str, str]
@@ -101,9 +99,10 @@ class Several:
         self, asked: Asked, places: Sequence[Place], told: Telling, repeat: int | None
     ) -> tuple[list[Done], list[Path]]:
         """What became of each request; run directories of an earlier time that are kept."""
+        from testbed.cli import several_runs
         from testbed.remote.checkout import read_checkout
         from testbed.vm import backend, several
-        from testbed.vm.earlier import source_of
+        from testbed.vm.earlier import complete_run, source_of
 
         source = source_of(read_checkout()) if self.resume else None
         single: list[Part] = []
@@ -115,7 +114,9 @@ class Several:
             experiments = [asked.experiment(place.pairs)]
             experiments += _of_claims(repeat) if self.claims and not is_pair else []
             for experiment in experiments:
-                earlier = self._earlier(experiment, place.place, source) if self.resume else None
+                earlier = None
+                if source is not None:
+                    earlier = complete_run(self.out, experiment, source, **self._there(place.place))
                 if earlier is None:
                     wanted.append(self._request(experiment))
                 else:
@@ -126,10 +127,9 @@ class Several:
         found: list[Done] = []
         hardware = backend.hardware(time=self.machine.time or "virtual", shift=self.machine.shift)
         if single:
-            jobs = min(self.jobs or several.jobs_for(len(single), hardware), len(single))
-            found += _side_by_side(single, hardware, jobs, told)
+            found += several_runs.carry_out(single, hardware, jobs=self.jobs, quiet=told.quiet, ended=_ended)
         if pairs:  # each is two machines, whose seconds have to go together: one at a time, on slowed or real time
-            found += _side_by_side(pairs, hardware, 1, told)
+            found += several_runs.carry_out(pairs, hardware, jobs=1, quiet=told.quiet, ended=_ended)
         return found, kept
 
     def _request(self, experiment: Experiment) -> RunRequest:
@@ -137,27 +137,14 @@ class Several:
 
         return RunRequest(experiment=experiment, parent=self.out, command=list(self.command), resume=self.resume)
 
-    def _earlier(self, experiment: Experiment, place: str, source: object) -> Path | None:
-        """The newest complete run of exactly this by this checkout, there, on a machine such as is asked for."""
-        from testbed.orchestrator import spec
-
+    def _there(self, place: str) -> dict[str, str]:
+        """What a machine such as is asked for says of itself; of two machines the clock is theirs to choose."""
         wanted = {"backend": place}
         if "+" not in place:
             wanted["clock"] = self.machine.time or "virtual"
         if self.machine.shift is not None:
             wanted["shift"] = str(self.machine.shift)
-        digest = spec.digest(experiment)
-        for path in sorted((self.out / experiment.name).glob("*/run.json"), reverse=True):
-            try:
-                document = json.loads(path.read_bytes())
-            except (OSError, ValueError):  # damaged: not what to go on with
-                continue
-            there = document.get("ran_on") or {}
-            is_same = all(there.get(key) == text for key, text in wanted.items())
-            is_same = is_same and document.get("source") == source
-            if is_same and (document.get("state"), document.get("digest")) == ("complete", digest):
-                return path.parent
-        return None
+        return wanted
 
 
 def merged(paths: Sequence[Path], out: Path, command: Sequence[str], told: Telling) -> int:
@@ -174,26 +161,14 @@ def _of_claims(repeat: int | None) -> list[Experiment]:
     return [dataclasses.replace(each, repetitions=repeat) for each in found] if repeat is not None else found
 
 
-def _side_by_side(parts: Sequence[Part], hardware: Hardware, jobs: int, told: Telling) -> list[Done]:
-    """Each run with its reports. What fails is told as it happens."""
+def _ended(done: Done) -> str:
+    """Each run gets its reports; what became of it."""
     from analysis.report.write import write_report
-    from testbed.cli.several_progress import SeveralProgress
-    from testbed.vm import several
 
-    left = {part.name: [request.experiment.name for request in part.requests] for part in parts}
-    with SeveralProgress([part.name for part in parts], quiet=told.quiet) as progress:
-
-        def heard(part: Part, message: Mapping[str, Any]) -> None:
-            progress.hear(part.name, left[part.name][0], message)
-
-        def ended(done: Done) -> None:
-            name = left[done.part.name].pop(0)
-            if done.directory is not None:
-                write_report(done.directory.path)
-            text = str(done.error) if done.directory is None else f"-> {done.directory.path}"
-            progress.over(done.part.name, f"{name}: {text}", last=not left[done.part.name])
-
-        return several.carry_out(parts, hardware, jobs=jobs, told=heard, ended=ended)
+    if done.directory is None:
+        return str(done.error)
+    write_report(done.directory.path)
+    return f"-> {done.directory.path}"
 
 
 def _absent(nowhere: Mapping[Pair, str], places: Sequence[Place], failed: Sequence[Done]) -> dict[Pair, Absent]:

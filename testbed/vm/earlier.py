@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,38 +13,34 @@ from testbed.remote.checkout import Checkout
 from testbed.vm.qemu import Hardware
 
 
-def complete_run(
-    parent: Path, experiment: Experiment, place: str, hardware: Hardware, release: str, checkout: Checkout
-) -> Path | None:
-    """The run of exactly this by exactly this checkout, on the same kernel in the same kind of machine, that came last.
+def complete_run(parent: Path, experiment: Experiment, source: object, **wanted: str) -> Path | None:
+    """The complete run of exactly this by a checkout with this ``source`` that came last.
 
-    ``release`` is that of the kernel that would be booted now: its name may mean a newer one than it did.
+    ``wanted``: what else has to be the same of the machine that it ran on, as run.json has it under ``ran_on``, and as
+    ``release`` its kernel's.
     """
-    wanted = {
-        "state": "complete",
-        "digest": spec.digest(experiment),
-        "source": source_of(checkout),
-        "backend": place,
-        "clock": hardware.clock,
-        "shift": json.dumps(hardware.shift if hardware.clock == "virtual" else None),
-        "cpus": json.dumps(hardware.cpus),
-        "memory_mib": json.dumps(hardware.memory_mib),
-        "release": release,
-    }
+    same = {"state": "complete", "digest": spec.digest(experiment), "source": source, **wanted}
     found = []
     for path in (parent / experiment.name).glob("*/run.json"):
-        with suppress(OSError, ValueError, AttributeError):
-            if _said(json.loads(path.read_bytes())) == wanted:
+        with suppress(OSError, ValueError, AttributeError):  # damaged: not what to go on with
+            document = json.loads(path.read_bytes())
+            there = {
+                **(document.get("ran_on") or {}),
+                **{name: document.get(name) for name in ("state", "digest", "source")},
+                "release": document.get("kernel", {}).get("release"),
+            }
+            if all(there.get(name) == value for name, value in same.items()):
                 found.append((path.stat().st_mtime_ns, path.parent))
     return max(found)[1] if found else None
 
 
-def _said(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    told = document.get("ran_on") or {}
+def of_hardware(hardware: Hardware) -> dict[str, str]:
+    """What run.json says of such a machine, under ``ran_on``."""
     return {
-        **{name: document.get(name) for name in ("state", "digest", "source")},
-        **{name: told.get(name) for name in ("backend", "clock", "shift", "cpus", "memory_mib")},
-        "release": document["kernel"].get("release"),
+        "clock": hardware.clock,
+        "shift": json.dumps(hardware.shift if hardware.clock == "virtual" else None),
+        "cpus": json.dumps(hardware.cpus),
+        "memory_mib": json.dumps(hardware.memory_mib),
     }
 
 
