@@ -16,7 +16,6 @@ from analysis.report import compare_write
 from analysis.report.compare_kernels_page import gather
 from analysis.report.compare_kernels_tables import as_csv, as_json
 from analysis.report.rendering import environment
-from testbed.record import files
 
 COMPARE_FILES = compare_write.COMPARE_FILES
 
@@ -29,11 +28,7 @@ def write_kernels_comparison(comparison: KernelComparison, out: Path, command: S
     texts = render(comparison, command)
     for (folder, each), words in zip(_pairs(comparison), _pair_commands(comparison), strict=True):
         compare_write.write_comparison(each, out / folder, words)
-    with files.space_needed_for("the comparison", out):
-        out.mkdir(parents=True, exist_ok=True)
-    for name in COMPARE_FILES:
-        files.write_atomically(out / name, texts[name].encode())
-    return [out / name for name in COMPARE_FILES]
+    return compare_write.write_texts(out, texts)
 
 
 def render(comparison: KernelComparison, command: Sequence[str]) -> Mapping[str, str]:

@@ -19,7 +19,11 @@ def write_comparison(comparison: Comparison, out: Path, command: Sequence[str]) 
 
     Returns their paths. Raises testbed.record.RecordError when the place is no directory, or full.
     """
-    texts = render(comparison, command)
+    return write_texts(out, render(comparison, command))
+
+
+def write_texts(out: Path, texts: Mapping[str, str]) -> list[Path]:
+    """The four files, as :func:`write_comparison` does."""
     with files.space_needed_for("the comparison", out):
         out.mkdir(parents=True, exist_ok=True)
     for name in COMPARE_FILES:
