@@ -248,7 +248,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
 
 
 def _label(document: Mapping[str, Any]) -> str:
-    """``vm:6.12`` -> ``6.12``; ``vm:bzimage:/home/me/bzImage`` -> ``bzImage``; the newest one by what it is."""
+    """``vm:6.12`` -> ``6.12``; ``vm:bzimage:boot/bzImage`` -> ``bzImage``; the newest one by what it is."""
     backend = str((document.get("ran_on") or {}).get("backend", ""))
     word = backend.removeprefix("vm:")
     release = str(document["kernel"].get("release") or "not known")

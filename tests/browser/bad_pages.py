@@ -36,7 +36,7 @@ BAD: dict[str, tuple[str, str]] = {
     "link-without-words": ("<a href='other.html'></a>", "dead link: {}> a: a link without words"),
     "missing-file": ("<a href='captures/client.pcap'>capture</a>", "client.pcap: no such file"),
     "missing-part": ("<a href='other.html#costs'>costs</a>", "other.html#costs: the other page has no such part"),
-    "absolute": ("<a href='/root/run.json'>run</a>", "/root/run.json: not relative"),
+    "absolute": ("<a href='/elsewhere/run.json'>run</a>", "/elsewhere/run.json: not relative"),
     "missing-image": ("<img src='plot.png' alt='goodput'>", "broken image: plot.png"),
     "silent-image": ("<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>", "without words: {}> img"),
     "label-of-nothing": ("<section aria-labelledby='gone'><p>x</p></section>", "aria-labelledby names #gone"),

@@ -273,10 +273,10 @@ def test_what_has_begun_is_never_removed_by_a_failure() -> None:
 
 def test_only_directories_of_ours_are_removed_there() -> None:
     far = FarMachine.__new__(FarMachine)
-    far.name, far.directory = "lab", "/home/me/.cache/mptcp-testbed"
+    far.name, far.directory = "lab", "/srv/mptcp-testbed"
     run: Callable[..., str] = lambda *words, **options: pytest.fail("nothing is to be run")  # noqa: E731
     far.session = cast(Session, SimpleNamespace(run=run))
 
-    for path in ("/", "/home/me", "/home/me/.cache/mptcp-testbed", "/home/me/.cache/mptcp-testbed/jobs"):
+    for path in ("/", "/srv", "/srv/mptcp-testbed", "/srv/mptcp-testbed/jobs"):
         with pytest.raises(InvalidTrial, match="none of the testbed's"):
             far.remove(path, as_root=False)
