@@ -2,7 +2,7 @@
 
 The stream is a sequence of blocks of ``BLOCK_BYTES``: a pseudo-random block that begins with its own number. A byte
 that is lost, doubled or shifted is seen at once, a lost whole block by the number. (On this project's reference kernel
-a fallback connection can lose bytes silently, so a hash at the end is not all one wants to know.)
+a fallback connection can lose bytes silently; a hash at the end would not tell where.)
 """
 
 from __future__ import annotations

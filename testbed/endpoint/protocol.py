@@ -272,6 +272,11 @@ class FlowResult:
     bytes_received: int = 0
     sha256_sent: str | None = None
     sha256_received: str | None = None
+    """Of streams that nobody knows beforehand."""
+    sent_known: bool = False
+    """What this end sent is the stream that its peer expects (payload.py)."""
+    received_compared: bool = False
+    """Every byte that came was compared with the stream that the peer was to send."""
     first_mismatch: int | None = None
     """Offset of the first received byte that is not what the peer was to send; None: all were right."""
     peer_ended: bool = False

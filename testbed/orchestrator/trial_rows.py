@@ -99,9 +99,9 @@ def goodput(receivers: Sequence[FlowResult]) -> float | None:
 
 
 def integrity(client: FlowResult, server: FlowResult) -> str:
-    """Whether what one end received is what the other sent: SHA-256 of both directions, and the known payload.
+    """Whether what one end received is what the other sent: compared with the known payload, else SHA-256 at both ends.
 
-    ``unchecked``: a direction that carried bytes has no hashes, or not all of it arrived and a side knows that. Who has
+    ``unchecked``: a direction that carried bytes has neither, or not all of it arrived and a side knows that. Who has
     read the end of a stream that was longer does not know it.
     """
     if any(side.first_mismatch is not None or side.error_kind == "integrity" for side in (client, server)):
@@ -348,10 +348,14 @@ def _compared(sender: FlowResult, receiver: FlowResult, complete: bool) -> str |
     """Integrity of one direction; None when it carried nothing. A side that is complete claims to have everything."""
     if not sender.bytes_sent and not receiver.bytes_received:
         return None
-    if sender.sha256_sent is None or receiver.sha256_received is None:
+    if sender.sent_known and receiver.received_compared:
+        is_right = receiver.first_mismatch is None
+    elif sender.sha256_sent is None or receiver.sha256_received is None:
         return "unchecked"
+    else:
+        is_right = sender.sha256_sent == receiver.sha256_received
     if sender.bytes_sent == receiver.bytes_received:
-        return "ok" if sender.sha256_sent == receiver.sha256_received else "mismatch"
+        return "ok" if is_right else "mismatch"
     told_all = complete or receiver.peer_ended
     return "mismatch" if told_all or receiver.bytes_received > sender.bytes_sent else "unchecked"
 

@@ -173,7 +173,8 @@ FLOWS = Table(
         ),
         _text(
             "integrity",
-            "Whether both ends hashed the same bytes (SHA-256).",
+            "Whether what arrived is what was sent: compared byte by byte where the payload is known beforehand, else "
+            "SHA-256 at both ends.",
             choices=("ok", "mismatch", "unchecked"),
         ),
         _count(

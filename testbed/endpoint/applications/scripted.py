@@ -71,7 +71,7 @@ class ScriptedSide(FlowApplication):
         return {
             "bytes_sent": self._peer.drafts.last_octet,
             "bytes_received": received.count,
-            "sha256_received": received.sha256(),
+            "received_compared": received.compared,
             "first_mismatch": received.first_mismatch,
             "first_byte_ns": received.first_ns,
             "last_byte_ns": received.last_ns,

@@ -83,7 +83,7 @@ class ManyShortFlows(FlowApplication):
 
     def __init__(self, session: Session, parameters: ShortFlows) -> None:
         self.session = session
-        self.sent = Sent()
+        self.sent = Sent(known=True)
         self.received_bytes = 0
         self.first_byte_ns: int | None = None
         self.last_byte_ns: int | None = None

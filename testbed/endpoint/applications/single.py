@@ -15,13 +15,16 @@ SKEW_NS = 100_000_000
 
 
 class SingleConnection(FlowApplication):
-    """Client: connects at the start. Server: takes the first connection, and no other."""
+    """Client: connects at the start. Server: takes the first connection, and no other.
+
+    When this side knows what comes (``received``), the other one knows what this side sends.
+    """
 
     def __init__(self, session: Session, received: Received) -> None:
         self.session = session
         self.configuration = session.configuration
         self.is_client = session.configuration.role == "client"
-        self.sent = Sent()
+        self.sent = Sent(known=received.compared)
         self.received = received
         self.receives = True
         """Whether data is meant to come to this side."""
@@ -91,6 +94,8 @@ class SingleConnection(FlowApplication):
             "bytes_received": received.count,
             "sha256_sent": self.sent.sha256(),
             "sha256_received": received.sha256(),
+            "sent_known": received.compared,
+            "received_compared": received.compared,
             "first_mismatch": received.first_mismatch,
             "connect_time_ns": self._connect_time_ns,
             "first_byte_ns": received.first_ns,

@@ -31,7 +31,7 @@ def drain(source: BlockSource, chance: random.Random) -> bytearray:
 @given(st.integers(0, 50), st.randoms(use_true_random=False))
 def test_blocks_arrive_with_number_and_due_time_however_they_are_cut(ticks: int, chance: random.Random) -> None:
     now_ns = 1000
-    source = BlockSource(FILLER, 10, lambda: now_ns, Sent())
+    source = BlockSource(FILLER, 10, lambda: now_ns, Sent(known=True))
     data = bytearray()
     for _ in range(ticks):
         now_ns += chance.randint(0, 30)
@@ -49,7 +49,7 @@ def test_blocks_arrive_with_number_and_due_time_however_they_are_cut(ticks: int,
 
 
 def test_a_stream_that_ends_finishes_the_block_under_way() -> None:
-    source = BlockSource(FILLER, 10, lambda: 0, Sent())
+    source = BlockSource(FILLER, 10, lambda: 0, Sent(known=True))
     data = source.upcoming()
     assert data is not None
     source.sent(40)
@@ -80,7 +80,7 @@ def test_a_wrong_block_is_found_and_nothing_after_it_counts(block: int, position
 
 @given(st.integers(0, 300_000), st.randoms(use_true_random=False))
 def test_a_source_of_a_fixed_size_gives_exactly_that(size: int, chance: random.Random) -> None:
-    meter = Sent()
+    meter = Sent(known=True)
     source = PatternSource(pattern(1, "upload"), meter, 5000, size, ending=True)
     while data := source.upcoming():
         source.sent(chance.randint(1, len(data)))
@@ -90,7 +90,7 @@ def test_a_source_of_a_fixed_size_gives_exactly_that(size: int, chance: random.R
 
 
 def test_a_source_waits_until_its_total_grows_and_can_end_early() -> None:
-    source = PatternSource(pattern(1, "upload"), Sent(), 5000, 0, ending=False)
+    source = PatternSource(pattern(1, "upload"), Sent(known=True), 5000, 0, ending=False)
     assert source.upcoming() == b""
     source.total = 10
     source.sent(4)

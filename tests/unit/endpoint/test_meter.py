@@ -48,12 +48,21 @@ def test_without_a_connection_there_is_no_stall() -> None:
 
 @given(st.lists(st.binary(max_size=50)))
 def test_both_ends_have_the_same_hash_of_the_same_bytes(parts: list[bytes]) -> None:
-    sent, received = Sent(), Received()
+    sent, received = Sent(known=False), Received()
     for part in parts:
         sent.add(memoryview(part))
     received.add(memoryview(b"".join(parts)), 0)
     assert sent.sha256() == received.sha256() == hashlib.sha256(b"".join(parts)).hexdigest()
     assert sent.count == received.count
+
+
+def test_what_the_peer_knows_beforehand_is_compared_and_not_hashed() -> None:
+    stream = bytes(pattern(1, "upload").upcoming(100))
+    sent, received = Sent(known=True), Received(pattern(1, "upload"))
+    sent.add(memoryview(stream))
+    received.add(memoryview(stream), 0)
+    assert (sent.count, received.count, received.first_mismatch) == (100, 100, None)
+    assert (sent.sha256(), received.sha256(), received.compared) == (None, None, True)
 
 
 def test_only_the_first_wrong_byte_is_reported() -> None:

@@ -58,6 +58,22 @@ def test_what_both_ends_claim_is_whole_has_to_be_the_same_bytes(server: FlowResu
     assert trial_rows.integrity(SENT, server) == verdict
 
 
+@pytest.mark.parametrize(
+    ("server", "verdict"),
+    [
+        (side(bytes_received=10, received_compared=True), "ok"),
+        (side(bytes_received=10, received_compared=True, first_mismatch=3), "mismatch"),
+        (side(bytes_received=9, received_compared=True), "mismatch"),
+        (side(bytes_received=9, received_compared=True, complete=False), "unchecked"),
+        (side(bytes_received=9, received_compared=True, complete=False, peer_ended=True), "mismatch"),
+        (side(bytes_received=10, sha256_received=None), "unchecked"),
+    ],
+)
+def test_a_known_stream_that_was_compared_needs_no_hash(server: FlowResult, verdict: str) -> None:
+    sent = side(bytes_sent=10, sha256_sent=None, sent_known=True)
+    assert trial_rows.integrity(sent, server) == verdict
+
+
 def test_integrity_is_of_every_direction_that_carried_bytes_and_of_no_other() -> None:
     server = side(bytes_received=10, sha256_received="all", bytes_sent=5, sha256_sent="back")
     assert trial_rows.integrity(SENT, server) == "mismatch"
