@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from testbed.endpoint import subflow_flags
 from testbed.endpoint.applications.catalog import make_application
 from testbed.endpoint.kernel_transport import KernelTransport
 from testbed.endpoint.loop import Loop
@@ -118,6 +119,7 @@ def main() -> int:
         verdict = probe(configuration.endpoint.implementation, configuration.family)
         if not verdict.available:
             raise Unsupported(f"{verdict.reason}: {verdict.remedy}")
+        subflow_flags.prepare()
         application = make_application(session)
         _serve(session, loop, application, reader, waiting[1:], emit)
     except Unsupported as error:
