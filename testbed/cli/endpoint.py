@@ -222,12 +222,14 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _carry_out(order: Order, source: int, sink: int) -> tuple[int, dict[str, Any]]:
+    from testbed.endpoint import interrupts
     from testbed.endpoint.attached.tool import Tool, ToolError
     from testbed.endpoint.loop import Loop
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it alike: the peer is told
+    loop = Loop()
     try:
-        tool = Tool(order, Loop(), source, sink)
+        tool = Tool(order, loop, source, sink)
     except KeyboardInterrupt:
         outcome.fail("interrupted", outcome.INTERRUPTED)
     except ToolError as error:
@@ -236,7 +238,8 @@ def _carry_out(order: Order, source: int, sink: int) -> tuple[int, dict[str, Any
         words = error.args[-1] if error.args else error
         outcome.fail(f"cannot attach: {words}", outcome.UNSUPPORTED)
     try:
-        result = tool.run()
+        with interrupts.between_calls(loop):
+            result = tool.run()
     except KeyboardInterrupt:
         outcome.fail("interrupted", outcome.INTERRUPTED)
     if result.error is not None:

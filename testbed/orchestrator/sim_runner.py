@@ -26,6 +26,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
+from testbed.endpoint import interrupts
 from testbed.orchestrator import overrides, sim_trial
 from testbed.orchestrator.errors import Interrupted, InvalidTrial, Unsupported
 from testbed.orchestrator.plan import Trial
@@ -78,8 +79,10 @@ def carry_out(
     try:
         with stopped_by_sigterm(), _heap_left_alone():
             if at_a_time == 1:
-                for trial in trials:
-                    _one(experiment, trial, directory, on_message)
+                with interrupts.noted() as stop_if_asked:
+                    for trial in trials:
+                        stop_if_asked()
+                        _one(experiment, trial, directory, on_message, stop_if_asked)
             else:
                 _several(experiment, trials, directory, at_a_time, on_message)
     except KeyboardInterrupt:
@@ -111,10 +114,17 @@ def stopped_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _one(experiment: Experiment, trial: Trial, directory: RunDirectory, on_message: OnMessage) -> None:
+def _one(
+    experiment: Experiment,
+    trial: Trial,
+    directory: RunDirectory,
+    on_message: OnMessage,
+    stop_if_asked: Callable[[], None],
+) -> None:
     on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **identity(trial)})
 
     def progress(phase: str, expected_s: float) -> None:
+        stop_if_asked()
         on_message({"kind": "phase", "phase": phase, "expected_s": expected_s} if phase else {"kind": "tick"})
 
     outcome = sim_trial.run_trial(experiment, trial, directory.begin_trial(trial.number), progress)

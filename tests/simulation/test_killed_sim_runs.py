@@ -32,7 +32,7 @@ LONG = "300s"
 def start(parent: Path, duration: str, *words: str) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "testbed", "run", "quickstart", "--set", f"duration={duration}"]
     return subprocess.Popen(
-        [*argv, "--jobs", "2", "-q", "--out", str(parent), *words],
+        [*argv, *(words if "--jobs" in words else ("--jobs", "2", *words)), "-q", "--out", str(parent)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -90,6 +90,23 @@ def test_sigterm_stops_a_run_at_once_and_in_order(run: subprocess.Popen[str]) ->
     assert said.splitlines() == [said.strip()], "one line, no traceback"
     assert "--resume goes on" in said
     wait_for_the_end_of(started)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_of_a_trial_at_a_time_is_stopped_in_the_middle_of_a_trial(tmp_path: Path, how: signal.Signals) -> None:
+    begun = start(tmp_path, LONG, "--jobs", "1")
+    try:
+        wait_until(lambda: [*tmp_path.glob("*/*/trials/*")], 30, "a trial to be under way")
+        begun.send_signal(how)
+        _, said = begun.communicate(timeout=10)
+    finally:
+        begun.kill()
+        begun.communicate()
+    assert begun.returncode == 130
+    assert said.splitlines() == [said.strip()], "one line, no traceback"
+    assert "--resume goes on" in said
+    (path,) = tmp_path.glob("*/*/")
+    assert RunDirectory.open(path).completed_trials() == ()
 
 
 def test_a_run_that_loses_its_processes_says_so_and_can_be_resumed(tmp_path: Path, run: subprocess.Popen[str]) -> None:
