@@ -85,11 +85,15 @@ class _Line:
     def __init__(self) -> None:
         self._experiment = self._variant = self._phase = ""
         self._clock: TrialClock | None = None
-        self._began_s = time.monotonic()
+        self._began_s: float | None = None
+        """When the first word of it came, or the run before ended: a machine that waits for its turn says nothing."""
 
     def hear(self, experiment: str, message: Mapping[str, Any]) -> str:
         """Take a message; the line that stays of it, empty when none does."""
         self._experiment = experiment
+        now_s = time.monotonic()
+        if self._began_s is None:
+            self._began_s = now_s
         kind = message["kind"]
         trial = f"{message['variant']} #{message['repetition'] + 1}" if "variant" in message else ""
         if kind == "note":
@@ -100,8 +104,7 @@ class _Line:
             self._clock = TrialClock()
             self._clock.begin(message["planned"], message["remaining"])
             self._phase = ""
-            passed_s = time.monotonic() - self._began_s
-            return f"{experiment}: {message['planned']} trials, ready after {passed_s:.0f} s"
+            return f"{experiment}: {message['planned']} trials, ready after {now_s - self._began_s:.0f} s"
         if kind == "trial" and self._clock is not None:
             self._clock.trial(message["expected_s"])
             self._variant, self._phase = trial, ""

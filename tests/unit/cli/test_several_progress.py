@@ -50,6 +50,26 @@ def test_without_a_terminal_each_line_has_the_machine_s_name(monkeypatch: pytest
     assert lines[5] == "newest  aggregation: UNSUPPORTED: no such kernel"
 
 
+def test_a_machine_is_ready_so_long_after_its_first_word_however_long_it_waited_for_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = io.StringIO()
+    made = Console(file=text, width=100, color_system=None)
+    monkeypatch.setattr(several_progress, "console", lambda stderr: made)
+    now_s = 1000.0
+    monkeypatch.setattr(several_progress.time, "monotonic", lambda: now_s)
+    with SeveralProgress(["6.1"], quiet=False) as progress:
+        now_s = 2000.0
+        progress.hear("6.1", "aggregation", SAID[0])
+        now_s = 2020.0
+        progress.hear("6.1", "aggregation", RUN)
+        progress.over("6.1", "aggregation: -> runs/x/y", last=False)
+        now_s = 2025.0
+        progress.hear("6.1", "quickstart", RUN)
+    said = [line for line in text.getvalue().splitlines() if "ready" in line]
+    assert said == ["6.1  aggregation: 3 trials, ready after 20 s", "6.1  quickstart: 3 trials, ready after 5 s"]
+
+
 def test_on_a_terminal_every_machine_has_a_live_line_below_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     text = seen(monkeypatch, terminal=True)
 
