@@ -57,7 +57,7 @@ def test_a_machine_is_ready_so_long_after_its_first_word_however_long_it_waited_
     made = Console(file=text, width=100, color_system=None)
     monkeypatch.setattr(several_progress, "console", lambda stderr: made)
     now_s = 1000.0
-    monkeypatch.setattr(several_progress.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("testbed.cli.several_progress.time.monotonic", lambda: now_s)
     with SeveralProgress(["6.1"], quiet=False) as progress:
         now_s = 2000.0
         progress.hear("6.1", "aggregation", SAID[0])
