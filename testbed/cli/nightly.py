@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,14 +115,11 @@ def _accept(request: Request, series: str, why: str, *, quiet: bool) -> None:
 @contextmanager
 def _stopped_in_order() -> Iterator[None]:
     """Ctrl-C and SIGTERM (systemd stops a service with it) end the run that is under way, and keep what was done."""
+    from testbed.endpoint.interrupts import sigterm_like_ctrl_c
     from testbed.orchestrator.errors import Interrupted
 
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
     try:
-        yield
+        with sigterm_like_ctrl_c():
+            yield
     except KeyboardInterrupt:
         raise Interrupted("stopped; what was measured is kept, and calling it again the same day goes on") from None
-    finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)

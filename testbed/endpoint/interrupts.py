@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM in a process that runs compiled stacks: where they become KeyboardInterrupt.
+"""Ctrl-C and SIGTERM: both end what is under way in order, and where in it they become KeyboardInterrupt.
 
-Not wherever they arrive: Python looks for signals in products of large integers, too, and mypyc takes a product that
-failed for want of memory and aborts (CPyError_OutOfMemory, lib-rt/int_ops.c).
+In a process that runs compiled stacks not wherever they arrive: Python looks for signals in products of large integers,
+too, and mypyc takes a product that failed for want of memory and aborts (CPyError_OutOfMemory, lib-rt/int_ops.c).
 """
 
 from __future__ import annotations
@@ -16,6 +16,19 @@ from types import FrameType
 from testbed.endpoint.loop import Loop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def sigterm_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM becomes KeyboardInterrupt, too, wherever it arrives; in the main thread alone, as only there it comes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

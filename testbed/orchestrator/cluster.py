@@ -20,11 +20,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
+from testbed.endpoint import interrupts
 from testbed.orchestrator import cluster_worker
 from testbed.orchestrator.cluster_worker import OtherWorker
 from testbed.orchestrator.errors import Interrupted, InvalidTrial, Unsupported
 from testbed.orchestrator.plan import Trial
-from testbed.orchestrator.sim_runner import OnMessage, identity, keep, stopped_by_sigterm
+from testbed.orchestrator.sim_runner import OnMessage, identity, keep
 from testbed.orchestrator.spec import Experiment, SpecificationError
 from testbed.record.run_directory import RunDirectory
 
@@ -59,7 +60,7 @@ def connected(scheduler: str, on_message: OnMessage) -> Iterator[Cluster]:
     """
     check_address(scheduler)
     try:
-        with stopped_by_sigterm(), _client(scheduler) as client:
+        with interrupts.sigterm_like_ctrl_c(), _client(scheduler) as client:
             yield Cluster(client, scheduler, *_checked_workers(client, scheduler, on_message))
     except KeyboardInterrupt:
         raise Interrupted("stopped by the user") from None

@@ -17,7 +17,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -77,12 +76,9 @@ def carry_out(
     """
     at_a_time = min(jobs or len(os.sched_getaffinity(0)), len(trials))
     try:
-        with stopped_by_sigterm(), _heap_left_alone():
+        with interrupts.sigterm_like_ctrl_c(), _heap_left_alone():
             if at_a_time == 1:
-                with interrupts.noted() as stop_if_asked:
-                    for trial in trials:
-                        stop_if_asked()
-                        _one(experiment, trial, directory, on_message, stop_if_asked)
+                _one_by_one(experiment, trials, directory, on_message)
             else:
                 _several(experiment, trials, directory, at_a_time, on_message)
     except KeyboardInterrupt:
@@ -101,34 +97,20 @@ def _heap_left_alone() -> Iterator[None]:
         gc.unfreeze()
 
 
-@contextmanager
-def stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends a run in order, as Ctrl-C does; signals can be handled in the main thread alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _one(
-    experiment: Experiment,
-    trial: Trial,
-    directory: RunDirectory,
-    on_message: OnMessage,
-    stop_if_asked: Callable[[], None],
+def _one_by_one(
+    experiment: Experiment, trials: Sequence[Trial], directory: RunDirectory, on_message: OnMessage
 ) -> None:
-    on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **identity(trial)})
+    with interrupts.noted() as stop_if_asked:
 
-    def progress(phase: str, expected_s: float) -> None:
-        stop_if_asked()
-        on_message({"kind": "phase", "phase": phase, "expected_s": expected_s} if phase else {"kind": "tick"})
+        def progress(phase: str, expected_s: float) -> None:
+            stop_if_asked()
+            on_message({"kind": "phase", "phase": phase, "expected_s": expected_s} if phase else {"kind": "tick"})
 
-    outcome = sim_trial.run_trial(experiment, trial, directory.begin_trial(trial.number), progress)
-    keep(trial, outcome, directory, on_message)
+        for trial in trials:
+            stop_if_asked()
+            on_message({"kind": "trial", "expected_s": experiment.duration_ns / 1e9, **identity(trial)})
+            outcome = sim_trial.run_trial(experiment, trial, directory.begin_trial(trial.number), progress)
+            keep(trial, outcome, directory, on_message)
 
 
 def _several(

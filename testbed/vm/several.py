@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
+from testbed.endpoint import interrupts
 from testbed.orchestrator.errors import Interrupted, TestbedError
 from testbed.orchestrator.runner import OnMessage, RunRequest
 from testbed.orchestrator.spec import SpecificationError
@@ -84,7 +83,7 @@ def carry_out(
     board = _Board(parts, hardware, opened or _opened)
     threads: list[threading.Thread] = []
     found: dict[str, list[Done]] = {part.name: [] for part in parts}
-    with _sigterm_like_ctrl_c():
+    with interrupts.sigterm_like_ctrl_c():
         while True:
             try:
                 if len(threads) < jobs and not board.stopping.is_set():
@@ -234,20 +233,3 @@ def _opened(place: str, hardware: Hardware) -> AbstractContextManager[RunOne]:
     from testbed.vm import backend
 
     return backend.opened(place, hardware)
-
-
-@contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """For the block; only the main thread can ask for it, and only there it comes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    earlier = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
