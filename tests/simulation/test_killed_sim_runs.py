@@ -29,10 +29,10 @@ LONG = "300s"
 """Simulated; no trial ends by itself while a test looks."""
 
 
-def start(parent: Path, duration: str, *words: str) -> subprocess.Popen[str]:
+def start(parent: Path, duration: str, *words: str, jobs: int = 2) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "testbed", "run", "quickstart", "--set", f"duration={duration}"]
     return subprocess.Popen(
-        [*argv, *(words if "--jobs" in words else ("--jobs", "2", *words)), "-q", "--out", str(parent)],
+        [*argv, "--jobs", str(jobs), "-q", "--out", str(parent), *words],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -94,7 +94,7 @@ def test_sigterm_stops_a_run_at_once_and_in_order(run: subprocess.Popen[str]) ->
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_of_a_trial_at_a_time_is_stopped_in_the_middle_of_a_trial(tmp_path: Path, how: signal.Signals) -> None:
-    begun = start(tmp_path, LONG, "--jobs", "1")
+    begun = start(tmp_path, LONG, jobs=1)
     try:
         wait_until(lambda: [*tmp_path.glob("*/*/trials/*")], 30, "a trial to be under way")
         begun.send_signal(how)

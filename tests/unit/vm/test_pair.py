@@ -44,14 +44,12 @@ def test_a_pair_runs_on_slowed_time_unless_real_time_is_asked_for() -> None:
     assert on_real_time(asked) is asked
 
 
-def test_slowed_time_divides_the_clocks_of_qemu_and_keeps_the_guest_from_the_undivided_one(tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    (tmp_path / "faketime").mkdir()
-    (tmp_path / "faketime" / slowed.LIBRARY).touch()
-    monkeypatch.setattr(slowed, "PLACES", (str(tmp_path),))
+def test_slowed_time_divides_the_clocks_of_qemu_and_keeps_the_guest_from_the_undivided_one(
+    slowing_library: Path,
+) -> None:
     assert slowed.environment(1) == {}
     assert slowed.environment(8)["FAKETIME"] == "+0 x0.125"
-    assert slowed.environment(8)["LD_PRELOAD"] == str(tmp_path / "faketime" / slowed.LIBRARY)
+    assert slowed.environment(8)["LD_PRELOAD"] == str(slowing_library)
     words = _words(hardware=Hardware(clock="real", slowed=8))
     assert "clocksource=hpet" in words[words.index("-append") + 1].split()
     words = _words(hardware=Hardware(clock="real"))

@@ -9,7 +9,7 @@ import fake_qemu
 import pytest
 
 from testbed.orchestrator.errors import Unsupported
-from testbed.vm import accel, doctor, slowed
+from testbed.vm import accel, doctor
 from testbed.vm.accel import Probe
 from testbed.vm.cache import Cache
 
@@ -92,15 +92,7 @@ def test_too_little_memory_is_told_and_refuses_nothing(tmp_path: Path, monkeypat
     assert doctor.memory().there
 
 
-@pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That slows time is here, whatever this machine has."""
-    (tmp_path / "faketime").mkdir()
-    (tmp_path / "faketime" / slowed.LIBRARY).touch()
-    monkeypatch.setattr(slowed, "PLACES", (str(tmp_path),))
-
-
-@pytest.mark.usefixtures("library")
+@pytest.mark.usefixtures("slowing_library")
 def test_installing_needs_root_and_says_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.tools, "find", lambda name: None if name == "depmod" else f"/bin/{name}")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -108,7 +100,7 @@ def test_installing_needs_root_and_says_the_command(monkeypatch: pytest.MonkeyPa
         doctor.install(print)
 
 
-@pytest.mark.usefixtures("library")
+@pytest.mark.usefixtures("slowing_library")
 def test_with_all_programs_there_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.tools, "find", lambda name: f"/bin/{name}")
     said: list[str] = []
